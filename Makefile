@@ -1,0 +1,37 @@
+# make train   set up .venv and train on the embedded digits (CPU, minutes)      ARGS="trainer.max_epochs=20" passes overrides
+# make test    set up with the development extras, lint, run all tests           ARGS="--run-slow" passes pytest options
+# make setup   only set up, with the development extras
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: train test setup lint format
+.DELETE_ON_ERROR:
+
+train: .venv/.installed
+	$(BIN)/python train.py experiment=digits $(ARGS)
+
+test: setup lint
+	$(BIN)/python -m pytest $(ARGS)
+
+setup: .venv/.installed-dev
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info[:2] <= (3, 13) else "Python 3.10 to 3.13 is needed, this is " + sys.version.split()[0] + "; say which with PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --editable . --constraint constraints.txt
+	@touch $@
+
+.venv/.installed-dev: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' --constraint constraints.txt
+	@touch $@ .venv/.installed

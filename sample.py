@@ -1,0 +1,10 @@
+"""Draw images from a trained model.
+
+python sample.py ckpt_path=lightning_logs/mnist/version_3 num_samples=64
+python sample.py ckpt_path=lightning_logs/mnist/version_3 sampler=ddim sampler.num_steps=20 'save=[grid,npz,gif,mp4]'
+"""
+
+from lightdiff.tasks.cli import sample_command
+
+if __name__ == "__main__":
+    raise SystemExit(sample_command(__file__))

@@ -1,0 +1,20 @@
+"""What happens beside training: curves, samples, checkpoints, interruption, the record of the run."""
+
+from lightdiff.callbacks.checkpoints import Checkpoints
+from lightdiff.callbacks.curves import Curves
+from lightdiff.callbacks.nonfinite import NonFiniteError, StopOnNonFinite
+from lightdiff.callbacks.progress import ProgressBar
+from lightdiff.callbacks.record import RunRecord
+from lightdiff.callbacks.samples import SampleImages
+from lightdiff.callbacks.signals import SaveOnSignal
+
+__all__ = [
+    "Checkpoints",
+    "Curves",
+    "NonFiniteError",
+    "ProgressBar",
+    "RunRecord",
+    "SampleImages",
+    "SaveOnSignal",
+    "StopOnNonFinite",
+]

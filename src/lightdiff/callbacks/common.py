@@ -1,0 +1,52 @@
+"""What several callbacks need of the trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
+
+
+def run_folder(trainer: Trainer) -> Path:
+    """The folder of this run: the logger's, else the trainer's root. Asks all processes: call it on every rank."""
+    return Path(trainer.log_dir or trainer.default_root_dir)
+
+
+def last_checkpoint(trainer: Trainer) -> Path:
+    """Where the run's newest checkpoint lies."""
+    return run_folder(trainer) / "checkpoints" / "last.ckpt"
+
+
+def at_optimizer_step(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether the batch that just ended made an optimizer step (with gradient accumulation not every one does)."""
+    return (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or is_last_batch(trainer)
+
+
+def is_last_batch(trainer: Trainer) -> bool:
+    """Whether the batch that just ended is the last one of its epoch."""
+    return trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+
+
+def point_is_due(trainer: Trainer, after: int = 0) -> bool:
+    """Whether a point of the curves is due at this optimizer step, or `after` steps later."""
+    return (trainer.global_step + after) % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+
+
+def tensorboards(trainer: Trainer) -> list[TensorBoardLogger]:
+    """The TensorBoard loggers among the trainer's."""
+    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+
+
+def log_metrics(trainer: Trainer, metrics: dict[str, float], step: int) -> None:
+    """To every logger of the trainer."""
+    for logger in trainer.loggers:
+        logger.log_metrics(metrics, step=step)
+
+
+def sum_over_ranks(trainer: Trainer, tensor: torch.Tensor) -> torch.Tensor:
+    """Sum of each rank's tensor; the argument is left as it is."""
+    result: Any = trainer.strategy.reduce(tensor.clone(), reduce_op="sum")
+    return result

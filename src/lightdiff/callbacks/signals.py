@@ -1,0 +1,91 @@
+"""Ctrl-C and SIGTERM: finish the step, save, say how to go on, leave with 130 or 143."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from lightdiff.callbacks.common import at_optimizer_step, is_last_batch, last_checkpoint
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ASK_EVERY = 8
+"""With several processes one signalled process must not leave alone; they agree every so many batches."""
+
+
+class SaveOnSignal(Callback):
+    """The handler only sets a flag; the checkpoint is saved between two steps, by all processes together.
+
+    A second Ctrl-C stops at once.
+
+    Raises:
+        SystemExit: 130 after SIGINT, 143 after SIGTERM.
+    """
+
+    def __init__(self) -> None:
+        self._received = 0
+        self._previous: dict[int, Any] = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._checkpoint = last_checkpoint(trainer)
+        self._rank_zero = trainer.is_global_zero
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        # after Lightning's own handlers, whose SIGTERM leaves with exit code 0 and can hang a group of processes
+        self._previous = {number: signal.signal(number, self._handle) for number in SIGNALS}
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._received = number
+        if self._rank_zero:
+            print(
+                f"\n{signal.Signals(number).name}: saving after this step (Ctrl-C again stops at once)",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # at the last batch of an epoch the validation is still to come: on_train_epoch_end comes after it
+        if at_optimizer_step(trainer, batch_idx) and not is_last_batch(trainer):
+            self._leave_if_asked(trainer, batch_idx)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._leave_if_asked(trainer, 0, save=False)  # Checkpoints has just saved the end of the epoch
+
+    def _leave_if_asked(self, trainer: Trainer, batch_idx: int, save: bool = True) -> None:
+        if trainer.world_size == 1:
+            asked = self._received
+        elif batch_idx % ASK_EVERY == 0:
+            # True counts 1 on any rank; all leave with the same code
+            terminate = trainer.strategy.reduce_boolean_decision(self._received == signal.SIGTERM, all=False)
+            interrupt = trainer.strategy.reduce_boolean_decision(self._received == signal.SIGINT, all=False)
+            asked = signal.SIGTERM if terminate else signal.SIGINT if interrupt else 0
+        else:
+            return
+        if not asked:
+            return
+        if save or not self._checkpoint.is_file():
+            trainer.save_checkpoint(self._checkpoint)
+        if trainer.is_global_zero:
+            print(f"saved step {trainer.global_step} to {self._checkpoint}", file=sys.stderr, flush=True)
+        raise SystemExit(128 + asked)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._restore()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}

@@ -1,0 +1,42 @@
+"""Conditioner: from labels or captions to the tensors a network is conditioned on.
+
+A condition is a dict with any of `vector (B, D)`, `tokens (B, L, D)` and `mask (B, L)`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Conditioner(nn.Module, ABC):
+    """Trained together with the network, averaged and saved with it.
+
+    `drop_prob` is the share of training images, chosen one by one, whose condition is replaced by the null condition:
+    classifier-free guidance needs that trained unconditional branch.
+    """
+
+    drop_prob: float
+
+    @abstractmethod
+    def inputs(self, batch: dict[str, Tensor]) -> Tensor:
+        """What `forward` takes, (B, ...), out of a batch of the data set."""
+
+    @abstractmethod
+    def choose(self, *, labels: int | Sequence[int] | Tensor | None, prompt: str | Sequence[str] | None) -> Tensor:
+        """What `forward` takes, (K, ...), for a user's wish. Image i shows entry i modulo K."""
+
+    @abstractmethod
+    def forward(self, inputs: Tensor, drop: Tensor | None = None) -> dict[str, Tensor]:
+        """Conditions of B images; rows where `drop` (B,) is true get the null condition."""
+
+    @abstractmethod
+    def null(self) -> dict[str, Tensor]:
+        """The null condition, as a batch of 1."""
+
+    def inputs_of_rows(self, choice: Tensor, rows: range, device: torch.device) -> Tensor:
+        """The entries of `choice` (K, ...) for images `rows`."""
+        return choice[torch.arange(rows.start, rows.stop) % len(choice)].to(device)

@@ -1,0 +1,147 @@
+"""Prediction: what a network's output means, and how x0_hat follows from it.
+
+x0_hat is the only thing samplers know, so that every prediction works with every schedule and every sampler. The network sees
+`scale_input(x_t, ...)`; it is trained towards `target(...)`; `to_x0` turns its output into x0_hat.
+
+All tensors broadcast against each other, in any floating dtype: float64 in, float64 out. x_t = alpha * x0 + sigma * noise.
+The squared error of the output is d = `x0_weight(alpha, sigma)` times the squared error of x0_hat. Except for epsilon nothing
+divides by alpha, so that a start at alpha = 0 is exact.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lightdiff.core.schedule import NoiseSchedule
+
+
+class Prediction(ABC):
+    """Base of the predictions."""
+
+    def check(self, schedule: NoiseSchedule) -> None:
+        """ValueError where this prediction cannot recover x0 at some time of the schedule."""
+
+    def scale_input(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """What the network sees."""
+        return x_t
+
+    @abstractmethod
+    def to_x0(self, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """x0_hat from the network's output at x_t."""
+
+    @abstractmethod
+    def target(self, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """The output for which `to_x0` gives x0."""
+
+    @abstractmethod
+    def x0_weight(self, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """d in: squared error of the output = d * squared error of x0_hat."""
+
+
+@dataclass(frozen=True)
+class EpsilonPrediction(Prediction):
+    """The output is the noise (Ho et al. 2020, arXiv:2006.11239, eq. 12). Needs alpha > 0: d = alpha^2 / sigma^2."""
+
+    def check(self, schedule: NoiseSchedule) -> None:
+        if schedule.alpha(torch.ones(1, dtype=torch.float64)).item() == 0:
+            raise ValueError(
+                "prediction=epsilon: the noise alone does not tell x0 where alpha = 0, as at t = 1 of this schedule; "
+                "choices: v, x0, flow, edm, or zero_terminal_snr=false"
+            )
+
+    def to_x0(self, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return (x_t - sigma * output) / alpha
+
+    def target(self, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return noise
+
+    def x0_weight(self, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return (alpha / sigma) ** 2
+
+
+@dataclass(frozen=True)
+class X0Prediction(Prediction):
+    """The output is the image: d = 1."""
+
+    def to_x0(self, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return output
+
+    def target(self, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return x0
+
+    def x0_weight(self, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return torch.ones_like(alpha)
+
+
+@dataclass(frozen=True)
+class VPrediction(Prediction):
+    """The output is v = alpha * noise - sigma * x0 (Salimans & Ho 2022, arXiv:2202.00512, appendix D).
+
+    d = (alpha^2 + sigma^2)^2 / sigma^2.
+    """
+
+    def to_x0(self, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return (alpha * x_t - sigma * output) / (alpha**2 + sigma**2)
+
+    def target(self, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return alpha * noise - sigma * x0
+
+    def x0_weight(self, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return ((alpha**2 + sigma**2) / sigma) ** 2
+
+
+@dataclass(frozen=True)
+class FlowPrediction(Prediction):
+    """The output is the velocity noise - x0 (Lipman et al. 2022, arXiv:2210.02747): d = ((alpha + sigma) / sigma)^2."""
+
+    def to_x0(self, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return (x_t - sigma * output) / (alpha + sigma)
+
+    def target(self, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return noise - x0
+
+    def x0_weight(self, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return ((alpha + sigma) / sigma) ** 2
+
+
+@dataclass(frozen=True)
+class EDMPrediction(Prediction):
+    """x0_hat = c_skip * x_t + c_out * output(c_in * x_t), with inputs and targets of unit variance.
+
+    Karras et al. 2022, arXiv:2206.00364, table 1, for any alpha. With n = sqrt(alpha^2 sigma_data^2 + sigma^2):
+    c_skip = alpha sigma_data^2 / n^2, c_out = sigma sigma_data / n, c_in = 1 / n, d = 1 / c_out^2.
+
+    Args:
+        sigma_data: standard deviation of the images' values.
+
+    Raises:
+        ValueError: sigma_data not above 0.
+    """
+
+    sigma_data: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.sigma_data > 0:
+            raise ValueError(f"sigma_data={self.sigma_data}: a number above 0 is expected")
+
+    def _norm(self, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return ((alpha * self.sigma_data) ** 2 + sigma**2).sqrt()
+
+    def scale_input(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return x_t / self._norm(alpha, sigma)
+
+    def to_x0(self, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        norm = self._norm(alpha, sigma)
+        return (alpha * self.sigma_data**2 / norm**2) * x_t + (sigma * self.sigma_data / norm) * output
+
+    def target(self, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        # (x0 - c_skip * x_t) / c_out, simplified so that sigma = 0 is no 0/0
+        norm = self._norm(alpha, sigma)
+        return (sigma * x0 - alpha * self.sigma_data**2 * noise) / (self.sigma_data * norm)
+
+    def x0_weight(self, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return (self._norm(alpha, sigma) / (sigma * self.sigma_data)) ** 2

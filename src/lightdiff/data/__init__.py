@@ -1,0 +1,21 @@
+"""Images for training: `DiffSet` and the data sets it knows.
+
+source (files on disk) --load--> image store (uint8, in memory or read lazily) --batch order--> loader --> batches
+"""
+
+from lightdiff.data.diffset import DiffSet
+from lightdiff.data.errors import DataError
+from lightdiff.data.sources import CIFAR, MNIST, SOURCES, Digits, FashionMNIST, Folder, Source, Splits
+
+__all__ = [
+    "CIFAR",
+    "MNIST",
+    "SOURCES",
+    "DataError",
+    "DiffSet",
+    "Digits",
+    "FashionMNIST",
+    "Folder",
+    "Source",
+    "Splits",
+]

@@ -1,0 +1,195 @@
+"""DiffSet: images and labels for diffusion models, as a LightningDataModule that also works alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningDataModule
+from torch import Tensor
+
+from lightdiff.core.randomness import keyed_generator
+from lightdiff.data.image_store import ImageStore
+from lightdiff.data.loader import BatchLoader
+from lightdiff.data.order import FixedOrder, RankBatches, TrainOrder
+from lightdiff.data.resize import Fit, ResizeMode
+from lightdiff.data.sources import SOURCES, Source, Splits
+from lightdiff.utils.config import shorten, suggest
+
+
+class DiffSet(LightningDataModule):
+    """A data set in two splits, cut into batches {"image": uint8 (B, C, H, W), "label": int64 (B,)}.
+
+    Batches and flips are functions of (seed, number of the batch in the run) for the global batch, of which process r
+    of P takes rows r, r + P, r + 2 P, ...: a resumed run sees what it would have seen, and P processes see what one
+    does. Images stay uint8 until the model maps them to its value range.
+
+    Args:
+        name: of the data set; where `source` is None also what it is: mnist, fashion, cifar, digits, folder.
+        source: where the images come from, for settings that only this data set has.
+        data_dir: folder with the files (`folder`: the images themselves), where missing ones are downloaded to.
+        image_size: side of square images, or (height, width); None: the data set's usual one.
+        channels: 1 grayscale, 3 RGB; None: the data set's own.
+        num_classes: how many classes there must be; None: any number.
+        resize_mode: pad, resize, crop or none, see `Fit`; None: the data set's usual one.
+        horizontal_flip: mirror every second training image, at random, on the device.
+        batch_size: of the global batch, over all processes.
+        num_workers: processes that read the files of a folder too large for memory.
+        max_memory_gb: a folder whose decoded images take more is read file by file.
+        seed: key of the order of batches and of the flips.
+
+    Raises:
+        ValueError: an impossible value; in `setup` and the loaders, one that does not suit the data or the processes.
+        DataError: in `prepare_data` and `setup`, missing or unreadable files.
+    """
+
+    def __init__(
+        self,
+        name: str = "mnist",
+        *,
+        source: Source | None = None,
+        data_dir: str = "data",
+        image_size: int | Sequence[int] | None = None,
+        channels: int | None = None,
+        num_classes: int | None = None,
+        resize_mode: ResizeMode | None = None,
+        horizontal_flip: bool = False,
+        batch_size: int = 128,
+        num_workers: int = 0,
+        max_memory_gb: float = 4.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if source is None and name not in SOURCES:
+            raise ValueError(f"name={name}: no such data set; {suggest(name, SOURCES)}")
+        for argument, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
+            if value < least:
+                raise ValueError(f"{argument}={value}: a whole number from {least} up is expected")
+        if not max_memory_gb >= 0:
+            raise ValueError(f"max_memory_gb={max_memory_gb}: a number from 0 up is expected")
+        self.name = name
+        self.source = SOURCES[name]() if source is None else source
+        self.data_dir = data_dir
+        self.image_size = _checked_size(self.source.usual_image_size if image_size is None else image_size)
+        self.channels = self.source.usual_channels if channels is None else channels
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels={channels}: choices: 1 (grayscale), 3 (RGB)")
+        self.num_classes = num_classes
+        self.resize_mode = self.source.usual_resize_mode if resize_mode is None else resize_mode
+        self.horizontal_flip = horizontal_flip
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.max_memory_gb = max_memory_gb
+        self.seed = seed
+        self._fit = Fit(self.image_size, self.resize_mode)
+        self._splits: Splits | None = None
+
+    # -- images -------------------------------------------------------------------------------------------------------
+
+    def prepare_data(self) -> None:
+        """Download what is missing; Lightning calls this in one process."""
+        self.source.prepare(Path(self.data_dir).expanduser())
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load both splits (once), after `prepare_data` where that has not been called."""
+        if self._splits is not None:
+            return
+        splits = self.source.load(Path(self.data_dir).expanduser(), self.channels, self._fit)
+        if self.num_classes not in (None, len(splits.class_names)):
+            found = f"{len(splits.class_names)} ({shorten(', '.join(splits.class_names))})"
+            raise ValueError(f"num_classes={self.num_classes}: the data has {found}")
+        if splits.train.num_bytes + splits.val.num_bytes <= self.max_memory_gb * 2**30:
+            splits = Splits(splits.train.in_memory(), splits.val.in_memory(), splits.class_names)
+        self._splits = splits
+
+    @property
+    def splits(self) -> Splits:
+        """Both splits, unshuffled and unflipped."""
+        if self._splits is None:
+            raise RuntimeError("DiffSet: call setup() first")
+        return self._splits
+
+    @property
+    def train_set(self) -> ImageStore:
+        return self.splits.train
+
+    @property
+    def val_set(self) -> ImageStore:
+        return self.splits.val
+
+    @property
+    def num_train(self) -> int:
+        return len(self.train_set)
+
+    @property
+    def num_val(self) -> int:
+        return len(self.val_set)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the labels 0, 1, ..."""
+        return self.splits.class_names
+
+    # -- batches ------------------------------------------------------------------------------------------------------
+
+    @property
+    def batch_number(self) -> int:
+        """Number of training batches this run has worked through, over all epochs and resumes; 0 without a trainer."""
+        if self.trainer is None:
+            return 0
+        return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
+
+    def train_dataloader(self) -> BatchLoader:
+        """Batches of an epoch, from the trainer's position on; the rest that fills no batch comes in a later epoch."""
+        rank, world_size = self._process()
+        if self.batch_size % world_size:
+            lower = self.batch_size - self.batch_size % world_size
+            nearest = " or ".join(str(size) for size in (lower, lower + world_size) if size)
+            raise ValueError(
+                f"batch_size={self.batch_size}: not divisible by {world_size} processes; nearest: {nearest}"
+            )
+        overfit = getattr(self.trainer, "overfit_batches", 0)
+        if overfit:
+            raise ValueError(f"overfit_batches={overfit}: 0 is expected; train on a folder of few images instead")
+        order = TrainOrder(self.num_train, self.batch_size, self.seed)
+        batches = RankBatches(order, lambda: self.batch_number, rank, world_size)
+        return BatchLoader(self.train_set, batches, self.num_workers)
+
+    def val_dataloader(self) -> BatchLoader:
+        """Every validation image once. All processes have equally many batches, whose sizes may differ by one."""
+        rank, world_size = self._process()
+        order = FixedOrder(self.num_val, self.batch_size)
+        if order.smallest < world_size:
+            raise ValueError(
+                f"batch_size={self.batch_size}: {self.num_val} validation images give a batch of {order.smallest}, "
+                f"too few for {world_size} processes; use a batch_size of at least {2 * world_size} or fewer processes"
+            )
+        return BatchLoader(self.val_set, RankBatches(order, lambda: 0, rank, world_size), self.num_workers)
+
+    def _process(self) -> tuple[int, int]:
+        """Number of this process and how many there are."""
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Flip training images, on their device."""
+        if not self.horizontal_flip or self.trainer is None or not self.trainer.training:
+            return batch
+        rank, world_size = self._process()
+        generator = keyed_generator(batch["image"].device, "flip", self.seed, self.batch_number)
+        return {**batch, "image": flip(batch["image"], generator, rank, world_size)}
+
+
+def flip(images: Tensor, generator: torch.Generator, rank: int = 0, world_size: int = 1) -> Tensor:
+    """Mirror left to right each image (B, C, H, W) with probability 1/2, drawn for the whole global batch."""
+    chosen = torch.rand(len(images) * world_size, generator=generator, device=images.device) < 0.5
+    return torch.where(chosen[rank::world_size, None, None, None], images.flip(-1), images)
+
+
+def _checked_size(image_size: int | Sequence[int]) -> tuple[int, int]:
+    sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    if len(sides) != 2 or min(sides) < 1:
+        shown = image_size if isinstance(image_size, int) else list(image_size)
+        raise ValueError(f"image_size={shown}: one side or [height, width] is expected, each at least 1")
+    return sides[0], sides[1]

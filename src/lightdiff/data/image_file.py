@@ -1,0 +1,45 @@
+"""One image file to pixels. Files may come from strangers: size is checked before anything is decoded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torchvision.transforms.functional import pil_to_tensor
+
+from lightdiff.data.errors import DataError
+
+
+def read_image(path: Path, channels: int, max_pixels: int) -> Tensor:
+    """Pixels (channels, h, w) as uint8: grayscale for 1 channel, RGB for 3.
+
+    Turned upright as its EXIF entry says; transparent parts become black; 16 bits a pixel are scaled down to 8.
+
+    Raises:
+        DataError: the file is no readable image, or has more than `max_pixels` pixels.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise DataError(f"{path}: {width}x{height} pixels are more than max_pixels={max_pixels} allows")
+            return pil_to_tensor(_in_mode(ImageOps.exif_transpose(image), "L" if channels == 1 else "RGB"))
+    except DataError:
+        raise
+    except Exception as error:  # decoders raise anything, from OSError to struct.error and SyntaxError
+        raise DataError(
+            f"{path}: not a readable image ({' '.join(str(error).split()) or type(error).__name__})"
+        ) from error
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits, which Pillow's own conversion cuts off instead of scaling
+        pixels = pil_to_tensor(image)[0].to(torch.float64) / 257
+        image = Image.fromarray(pixels.round().clamp(0, 255).to(torch.uint8).numpy())
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image)
+    return image.convert(mode)

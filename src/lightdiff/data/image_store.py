@@ -1,0 +1,124 @@
+"""Where images lie between disk and batch: all in memory, or in files that are read when their batch comes.
+
+Both give the same batch for the same rows: {"image": uint8 (B, C, H, W), "label": int64 (B,)}.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lightdiff.data.errors import DataError
+from lightdiff.data.image_file import read_image
+from lightdiff.data.resize import Fit
+
+
+class ImageStore(Dataset[dict[str, Tensor]], ABC):
+    """Images of one shape (C, H, W) with their labels, taken a whole batch at a time."""
+
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @abstractmethod
+    def __getitem__(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        """The images `rows` as one batch."""
+
+    @property
+    @abstractmethod
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+
+    @abstractmethod
+    def in_memory(self) -> MemoryStore:
+        """The same images, in memory."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that all images take, decoded."""
+        channels, height, width = self.image_shape
+        return len(self) * channels * height * width
+
+
+class MemoryStore(ImageStore):
+    """One tensor; a batch is one index operation on it.
+
+    Args:
+        images: uint8 (N, C, H, W).
+        labels: int64 (N,).
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images = images.contiguous()
+        self.labels = labels
+
+    def __getitem__(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        index = torch.as_tensor(rows, dtype=torch.int64)
+        return {"image": self.images.index_select(0, index), "label": self.labels.index_select(0, index)}
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        _, channels, height, width = self.images.shape
+        return channels, height, width
+
+    def in_memory(self) -> MemoryStore:
+        return self
+
+
+class FileStore(ImageStore):
+    """Image files, decoded and brought to size when they are asked for.
+
+    Args:
+        root: their folder.
+        files: their names below `root`.
+        labels: int64 (N,).
+        channels: 1 reads grayscale, 3 reads RGB.
+        fit: brings each image to its size.
+        max_pixels: larger files are refused.
+    """
+
+    def __init__(
+        self, root: Path, files: Sequence[str], labels: Tensor, *, channels: int, fit: Fit, max_pixels: int
+    ) -> None:
+        self.root = root
+        self.files = list(files)
+        self.labels = labels
+        self.channels = channels
+        self.fit = fit
+        self.max_pixels = max_pixels
+
+    def __getitem__(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        index = torch.as_tensor(rows, dtype=torch.int64)
+        return {"image": torch.stack([self.read(row) for row in rows]), "label": self.labels.index_select(0, index)}
+
+    def read(self, row: int) -> Tensor:
+        """One image (C, H, W). Raises DataError, which names the file."""
+        path = self.root / self.files[row]
+        image = read_image(path, self.channels, self.max_pixels)
+        try:
+            return self.fit(image[None])[0]
+        except ValueError as error:
+            raise DataError(f"{path}: {error}") from error
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.channels, *self.fit.size
+
+    def in_memory(self) -> MemoryStore:
+        images = torch.empty((len(self), *self.image_shape), dtype=torch.uint8)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside the interpreter lock
+            try:
+                for row, image in enumerate(pool.map(self.read, range(len(self)))):
+                    images[row] = image
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        return MemoryStore(images, self.labels)

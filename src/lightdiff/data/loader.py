@@ -1,0 +1,51 @@
+"""Batches for Lightning or a plain `for` loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from lightdiff.data.image_store import FileStore, ImageStore
+from lightdiff.data.order import RankBatches
+
+
+class BatchLoader:
+    """Batches of a store in a given order.
+
+    Images in memory need no worker processes: indexing a batch takes microseconds. Files are read by `num_workers`
+    processes. As it is no DataLoader, Lightning puts no distributed sampler in the place of its own sharding.
+    """
+
+    def __init__(self, store: ImageStore, batches: RankBatches, num_workers: int = 0) -> None:
+        self.store = store
+        self.batches = batches
+        self._by_workers: DataLoader | None = None
+        if num_workers > 0 and isinstance(store, FileStore):
+            self._by_workers = DataLoader(
+                store,
+                batch_size=None,  # the order gives whole batches
+                sampler=batches,
+                num_workers=num_workers,
+                persistent_workers=True,
+                pin_memory=torch.cuda.is_available(),
+                generator=torch.Generator(),  # workers' seeds: not from the global generator
+            )
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        # the whole body runs at the first `next`: only then is the position in the run asked for
+        loaded: Iterable[dict[str, Tensor]] = self._by_workers or (self.store[rows] for rows in self.batches)
+        yield from loaded
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the position is the trainer's. It tells Lightning that resuming within an epoch is exact."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        pass

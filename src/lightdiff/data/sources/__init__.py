@@ -1,0 +1,19 @@
+"""The data sets, one small file each. `SOURCES` gives them short names for plain Python: `DiffSet("mnist")`."""
+
+from __future__ import annotations
+
+from lightdiff.data.sources.base import Source, Splits
+from lightdiff.data.sources.cifar import CIFAR
+from lightdiff.data.sources.digits import Digits
+from lightdiff.data.sources.folder import Folder
+from lightdiff.data.sources.mnist import MNIST, FashionMNIST
+
+SOURCES: dict[str, type[Source]] = {
+    "mnist": MNIST,
+    "fashion": FashionMNIST,
+    "cifar": CIFAR,
+    "digits": Digits,
+    "folder": Folder,
+}
+
+__all__ = ["CIFAR", "MNIST", "SOURCES", "Digits", "FashionMNIST", "Folder", "Source", "Splits"]

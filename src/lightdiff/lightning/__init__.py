@@ -1,0 +1,29 @@
+"""Training and sampling on top of PyTorch Lightning."""
+
+from lightdiff.lightning.checkpoint import (
+    AtomicCheckpointIO,
+    CheckpointError,
+    find_checkpoint,
+    load_model,
+    load_weights_into,
+    read_checkpoint,
+)
+from lightdiff.lightning.ema import EMA
+from lightdiff.lightning.generation import Generation
+from lightdiff.lightning.lr_schedules import Constant, Cosine, Linear
+from lightdiff.lightning.model import DiffusionModel
+
+__all__ = [
+    "EMA",
+    "AtomicCheckpointIO",
+    "CheckpointError",
+    "Constant",
+    "Cosine",
+    "DiffusionModel",
+    "Generation",
+    "Linear",
+    "find_checkpoint",
+    "load_model",
+    "load_weights_into",
+    "read_checkpoint",
+]

@@ -1,0 +1,141 @@
+"""Checkpoints: written so that a kill leaves the old file whole, read so that a stranger's file runs no code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import nn
+
+from lightdiff.lightning.model import DiffusionModel, Weights
+from lightdiff.utils.config import ConfigError, import_safe_target, instantiate
+
+
+class CheckpointError(ConfigError):
+    """A checkpoint that is missing, broken, or not one of lightdiff's."""
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target and renames: the target is always either the old or the new file, complete."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """The file itself, or the `checkpoints/last.ckpt` of a run folder; CheckpointError where there is none."""
+    path = Path(path)
+    if path.is_file():
+        return path
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such checkpoint or run folder")
+    last = path / "checkpoints" / "last.ckpt"
+    if last.is_file():
+        return last
+    found = sorted(path.glob("checkpoints/*.ckpt"))
+    there = f"; there: {', '.join(str(file) for file in found)}" if found else ""
+    raise CheckpointError(f"{path}: this folder has no checkpoints/last.ckpt{there}")
+
+
+def read_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str, Any]:
+    """The content of a checkpoint of lightdiff: tensors and plain data only, anything else is refused.
+
+    Raises:
+        CheckpointError: missing, truncated, garbled, holding code, or not written by lightdiff.
+    """
+    file = find_checkpoint(path)
+    try:
+        checkpoint = torch.load(file, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "no pickle"
+        raise CheckpointError(
+            f"{file}: not loaded, it is garbled or holds more than weights ({reason[:120]})"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise CheckpointError(f"{file}: a broken checkpoint ({type(error).__name__}: {reason})") from error
+    if not isinstance(checkpoint, dict) or "lightdiff" not in checkpoint or "state_dict" not in checkpoint:
+        raise CheckpointError(f"{file}: not a checkpoint of lightdiff")
+    return checkpoint
+
+
+def model_from_config(description: dict[str, Any], network: nn.Module | None = None) -> DiffusionModel:
+    """The untrained model that `DiffusionModel.describe` described; names are resolved from the allow-list only."""
+    parts = dict(description)
+    settings = {name: parts.pop(name) for name in ("ema_decay", "time_input", "value_range", "image_shape", "seed")}
+    own = parts.pop("network")
+    if network is None:
+        if own is None:
+            raise CheckpointError(
+                "network: this checkpoint's network is not one of lightdiff's; pass load_model(..., network=...)"
+            )
+        network = instantiate(own, key="network", importer=import_safe_target)
+    objects = {name: instantiate(part, key=name, importer=import_safe_target) for name, part in parts.items()}
+    return DiffusionModel(network, **objects, **settings)
+
+
+def load_model(
+    path: str | Path, *, weights: Weights = "ema", map_location: Any = "cpu", network: nn.Module | None = None
+) -> DiffusionModel:
+    """Load a trained model for sampling: no Hydra, no network, no code out of the file.
+
+    Args:
+        path: a checkpoint, or a run folder (its `checkpoints/last.ckpt`).
+        weights: "ema" (the average where the run has one, else the raw weights) or "raw".
+        map_location: device to load to.
+        network: only for a network class from outside lightdiff: an instance to load the weights into.
+
+    Returns:
+        The model in eval mode, without a second copy of the weights.
+
+    Raises:
+        CheckpointError: missing, broken, hostile, or not one of lightdiff's.
+    """
+    checkpoint = read_checkpoint(path, map_location=map_location)
+    try:
+        model = model_from_config(checkpoint["lightdiff"]["model"], network)
+        model.load_state_dict(checkpoint["state_dict"])
+        chosen = model.modules_of(weights)
+        for name, module in chosen.items():
+            getattr(model, name).load_state_dict(module.state_dict())
+    except CheckpointError:
+        raise
+    except (ConfigError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: {' '.join(str(error).split())[:300]}") from error
+    model.ema = None
+    return model.to(map_location if not callable(map_location) else "cpu").eval()
+
+
+def load_weights_into(model: DiffusionModel, path: str | Path, *, weights: Weights = "ema") -> None:
+    """Start `model` from the weights of a checkpoint, leaving everything else of it new (fine-tuning).
+
+    Raises:
+        CheckpointError: the weights do not fit; the message names the first that does not.
+    """
+    source = load_model(path, weights=weights)
+    for name, module in model.modules_of("raw").items():
+        other = getattr(source, name)
+        theirs = {} if other is None else other.state_dict()
+        ours = module.state_dict()
+        for entry in sorted(ours.keys() | theirs.keys()):
+            left, right = theirs.get(entry), ours.get(entry)
+            if left is None or right is None or left.shape != right.shape:
+                shapes = [None if tensor is None else list(tensor.shape) for tensor in (left, right)]
+                raise CheckpointError(
+                    f"init_from={path}: {name}.{entry} is {shapes[0]} there and {shapes[1]} in this model"
+                )
+        module.load_state_dict(theirs)

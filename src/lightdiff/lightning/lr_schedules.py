@@ -1,0 +1,62 @@
+"""Learning-rate schedules by optimizer step, as factors of the optimizer's own learning rate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The optimizer's learning rate, after `warmup_steps` optimizer steps of linear growth from 0."""
+
+    warmup_steps: int = 0
+
+    def __post_init__(self) -> None:
+        _check_warmup(self.warmup_steps)
+
+    def factor(self, step: int, total_steps: int) -> float:
+        """Factor in [0, 1] for the 0-based optimizer step."""
+        return _warmup(step, self.warmup_steps)
+
+    def __call__(self, optimizer: Optimizer, total_steps: int) -> LambdaLR:
+        return LambdaLR(optimizer, lambda step: self.factor(step, total_steps))
+
+
+@dataclass(frozen=True)
+class Cosine(Constant):
+    """Warm-up, then 1/2 (1 + cos(pi p)) with p the part of the remaining steps that is done, down to `final_factor`."""
+
+    final_factor: float = 0.0
+
+    def factor(self, step: int, total_steps: int) -> float:
+        decayed = 0.5 * (1 + math.cos(math.pi * _progress(step, self.warmup_steps, total_steps)))
+        return _warmup(step, self.warmup_steps) * (self.final_factor + (1 - self.final_factor) * decayed)
+
+
+@dataclass(frozen=True)
+class Linear(Constant):
+    """Warm-up, then a straight line down to `final_factor` at the last step."""
+
+    final_factor: float = 0.0
+
+    def factor(self, step: int, total_steps: int) -> float:
+        done = _progress(step, self.warmup_steps, total_steps)
+        return _warmup(step, self.warmup_steps) * (1 - (1 - self.final_factor) * done)
+
+
+def _check_warmup(warmup_steps: int) -> None:
+    if warmup_steps < 0:
+        raise ValueError(f"warmup_steps={warmup_steps}: 0 or more optimizer steps are expected")
+
+
+def _warmup(step: int, warmup_steps: int) -> float:
+    # the first step is already > 0: a learning rate of exactly 0 would waste it
+    return min(1.0, (step + 1) / (warmup_steps + 1))
+
+
+def _progress(step: int, warmup_steps: int, total_steps: int) -> float:
+    return min(1.0, max(0.0, (step - warmup_steps) / max(1, total_steps - warmup_steps)))

@@ -1,0 +1,271 @@
+"""DiffusionModel: a network, a noise schedule and an objective, as a LightningModule.
+
+    batch --normalise--> x0 --(t, noise keyed by seed and step)--> x_t --network--> loss          training_step
+    noise --sampler(denoiser)--> x0 --> images in [-1, 1]                                          sample
+
+Shapes: B images a batch, C channels, H x W pixels.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric
+
+from lightdiff.conditioning import Conditioner
+from lightdiff.core import Denoiser, DiffusionLoss, NoiseSchedule, Objective
+from lightdiff.core.randomness import keyed_generator, keyed_seed
+from lightdiff.lightning.ema import EMA
+from lightdiff.lightning.generation import Generation
+from lightdiff.samplers import Sampler, SamplerState
+from lightdiff.utils.config import NotDescribable, config_of
+
+Weights = Literal["ema", "raw"]
+
+
+class DiffusionModel(LightningModule):
+    """An image diffusion model that Lightning trains and that samples.
+
+    All randomness of training is a function of (seed, batch number) for the global batch, of which each process takes its own
+    rows: a resumed run continues exactly and two processes train like one.
+
+    Args:
+        network: `forward(x (B, C, H, W), time (B,) or None, cond or None) -> (B, C, H, W)`; see `lightdiff.networks`.
+        schedule: alpha(t) and sigma(t); see `lightdiff.core`.
+        objective: what is predicted and how its error is measured; epsilon prediction with the plain MSE where None.
+        conditioning: turns labels or captions into what the network is conditioned on; None: unconditional.
+        optimizer: parameters -> optimizer; Adam at 2e-4 where None.
+        lr_scheduler: (optimizer, total optimizer steps) -> scheduler by step; a constant rate where None.
+        ema_decay: decay of the average of the weights, None for no average.
+        time_input: what the network is told of t: timestep, t, log_sigma, none; None: what the schedule says.
+        value_range: range of x0 the network works in; images are mapped to it and `sample` maps back to [-1, 1].
+        image_shape: (C, H, W); the network's own where None.
+        seed: the key of all randomness in training.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        schedule: NoiseSchedule,
+        objective: Objective | None = None,
+        *,
+        conditioning: Conditioner | None = None,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None = None,
+        lr_scheduler: Callable[[Optimizer, int], LRScheduler] | None = None,
+        ema_decay: float | None = 0.999,
+        time_input: str | None = None,
+        value_range: Sequence[float] = (-1.0, 1.0),
+        image_shape: Sequence[int] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.objective = objective or Objective()
+        self.objective.check(schedule)
+        low, high = (float(bound) for bound in value_range)
+        if not low < high:
+            raise ValueError(f"value_range={list(value_range)}: two numbers, the lower one first, are expected")
+        shape = image_shape or getattr(network, "image_shape", None)
+        if shape is None:
+            raise ValueError("image_shape=null: (C, H, W) is needed for a network without an attribute image_shape")
+        self.network = network
+        self.schedule = schedule
+        self.conditioning = conditioning
+        self.value_range = (low, high)
+        self.image_shape: tuple[int, int, int] = tuple(int(size) for size in shape)  # type: ignore[assignment]
+        self.time_input = time_input
+        self.ema_decay = ema_decay
+        self.seed = seed
+        self.ema = EMA(self._averaged(), ema_decay) if ema_decay is not None else None
+        self.loss = DiffusionLoss(self.objective)
+        self.val_loss = MeanMetric().set_dtype(torch.float64)
+        self._make_optimizer = optimizer
+        self._make_lr_scheduler = lr_scheduler
+        self.denoiser_of("raw")  # refuses a time_input that does not exist
+
+    def _averaged(self) -> nn.ModuleDict:
+        """The modules that are trained, averaged and used in sampling."""
+        modules = {"network": self.network}
+        if self.conditioning is not None:
+            modules["conditioning"] = self.conditioning
+        return nn.ModuleDict(modules)
+
+    # -- weights ------------------------------------------------------------------------------------------------------
+
+    def modules_of(self, weights: Weights) -> nn.ModuleDict:
+        """Network and conditioner with the averaged ("ema", where there is an average yet) or the raw weights."""
+        if weights not in ("ema", "raw"):
+            raise ValueError(f"weights={weights}: choices: ema, raw")
+        if weights == "ema" and self.ema is not None and self.ema.num_updates > 0:
+            return self.ema.module  # type: ignore[return-value]
+        return self._averaged()
+
+    def denoiser_of(self, weights: Weights) -> Denoiser:
+        """Denoiser with the averaged or the raw weights."""
+        network = self.modules_of(weights)["network"]
+        return Denoiser(
+            network,
+            self.schedule,
+            self.objective.prediction,
+            time_input=self.time_input,
+            value_range=self.value_range,
+        )
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """Denoiser with the weights that samples are drawn with: the average where there is one."""
+        return self.denoiser_of("ema")
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: dict[str, Tensor] | None = None) -> Tensor:
+        """x0_hat (B, C, H, W) from x_t (B, C, H, W) at times t (B,)."""
+        return self.denoiser(x_t, t, cond)
+
+    # -- training -----------------------------------------------------------------------------------------------------
+
+    @property
+    def batch_number(self) -> int:
+        """How many batches this run has trained on, over all epochs and resumes: the key of this batch's randomness."""
+        return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
+
+    @property
+    def float_dtype(self) -> torch.dtype:
+        """Type of the weights, in which images are mixed with noise."""
+        return next(self.network.parameters()).dtype
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """uint8 images (B, C, H, W) to floating point in `value_range`."""
+        low, high = self.value_range
+        return images.to(self.float_dtype) * ((high - low) / 255) + low
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        # for networks with dropout; everything else draws from generators of its own
+        torch.manual_seed(keyed_seed("network", self.seed, self.batch_number, self.global_rank))
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Mean loss over the batch, and the single `losses` (B,) with their times `t` (B,) for the curves."""
+        generator = keyed_generator(self.device, "train", self.seed, self.batch_number)
+        losses, t = self._losses(batch, "raw", generator, len(batch["image"]) * self.trainer.world_size)
+        return {"loss": losses.mean(), "losses": losses.detach(), "t": t}
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Loss with the averaged weights, at the same times and noise in every epoch."""
+        rows = torch.tensor(len(batch["image"]), device=self.device)
+        rows = self.trainer.strategy.reduce(rows, reduce_op="sum")  # shards of the last batch may differ
+        generator = keyed_generator(self.device, "validate", self.seed, batch_idx)
+        losses, _ = self._losses(batch, "ema", generator, int(rows))
+        self.val_loss.update(losses)
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("val/loss", self.val_loss.compute().float(), prog_bar=True)
+        self.val_loss.reset()
+
+    def _losses(
+        self, batch: dict[str, Tensor], weights: Weights, generator: torch.Generator, global_rows: int
+    ) -> tuple[Tensor, Tensor]:
+        x0 = self.normalise(batch["image"])
+        rows = slice(self.global_rank, None, self.trainer.world_size)
+        everything = x0 if len(x0) == global_rows else x0.new_empty((global_rows, *x0.shape[1:]))
+        t, noise = self.loss.draw(everything, self.schedule, generator)
+        cond = None
+        if self.conditioning is not None:
+            conditioner: Conditioner = self.modules_of(weights)["conditioning"]  # type: ignore[assignment]
+            drop = torch.rand(global_rows, generator=generator, device=self.device) < conditioner.drop_prob
+            cond = conditioner(conditioner.inputs(batch), drop[rows])
+        return self.loss.at(self.denoiser_of(weights), x0, t[rows], noise[rows], cond), t[rows]
+
+    def configure_optimizers(self) -> Any:
+        parameters = [p for p in self._averaged().parameters() if p.requires_grad]
+        optimizer = self._make_optimizer(parameters) if self._make_optimizer else torch.optim.Adam(parameters, lr=2e-4)
+        if self._make_lr_scheduler is None:
+            return optimizer
+        scheduler = self._make_lr_scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        if self.ema is not None:
+            self.ema.update(self._averaged())
+
+    # -- sampling -----------------------------------------------------------------------------------------------------
+
+    def sample(
+        self,
+        num_samples: int,
+        *,
+        sampler: str | Sampler = "ddim",
+        num_steps: int | None = 50,
+        guidance_scale: float = 1.0,
+        labels: int | Sequence[int] | Tensor | None = None,
+        prompt: str | Sequence[str] | None = None,
+        seed: int | None = None,
+        batch_size: int | None = None,
+        progress: bool = False,
+        weights: Weights = "ema",
+    ) -> Tensor:
+        """Draw images.
+
+        Args:
+            num_samples: how many.
+            sampler: a `Sampler` or the name of one: ddpm, ddim, heun, dpmpp_2m, dpmpp_2m_sde.
+            num_steps: steps of the sampler; None: every timestep of a discrete schedule, 1000 otherwise.
+            guidance_scale: 1 plainly conditional, 0 unconditional, above 1 classifier-free guidance.
+            labels: class of each image, or one for all; None: image i shows class i modulo the number of classes.
+            prompt: caption of each image, or one for all (text-conditional models).
+            seed: the same seed gives the same images whatever the batch size; None: different ones at every call.
+            batch_size: images at a time.
+            progress: show a progress bar.
+            weights: "ema" (where there is an average) or "raw".
+
+        Returns:
+            Floating point images (num_samples, C, H, W) in [-1, 1].
+        """
+        generation = Generation.of(
+            self,
+            sampler=sampler,
+            num_steps=num_steps,
+            guidance_scale=guidance_scale,
+            labels=labels,
+            prompt=prompt,
+            seed=int.from_bytes(os.urandom(4), "little") if seed is None else seed,
+            weights=weights,
+        )
+        return generation.images(self, range(num_samples), batch_size=batch_size, progress=progress)
+
+    def trajectory(self, num_samples: int, **settings: Any) -> Iterator[SamplerState]:
+        """The states of a sampling run, from noise to images, for pictures of the process; arguments as for `sample`."""
+        settings.setdefault("seed", int.from_bytes(os.urandom(4), "little"))
+        return Generation.of(self, **settings).trajectory(self, range(num_samples))
+
+    def to_unit_range(self, x: Tensor) -> Tensor:
+        """From `value_range` to [-1, 1], clamped."""
+        low, high = self.value_range
+        return ((x - low) * (2 / (high - low)) - 1).clamp(-1, 1)
+
+    # -- checkpoints --------------------------------------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        """Plain data from which `load_model` rebuilds this model; a network from outside lightdiff is left to the caller."""
+        try:
+            network = config_of(self.network)
+        except NotDescribable:
+            network = None
+        return {
+            "network": network,
+            "schedule": config_of(self.schedule),
+            "objective": config_of(self.objective),
+            "conditioning": config_of(self.conditioning),
+            "ema_decay": self.ema_decay,
+            "time_input": self.time_input,
+            "value_range": list(self.value_range),
+            "image_shape": list(self.image_shape),
+            "seed": self.seed,
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["lightdiff"] = {"format": 1, "model": self.describe()}

@@ -1,0 +1,3 @@
+"""placeholder until the real networks are written (overwrite me)"""
+from lightdiff.networks.stub import UNet
+__all__ = ["UNet"]

@@ -1,0 +1,62 @@
+"""DDIM, and with it Euler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lightdiff.core import GaussianNoise, NoiseSchedule, per_image
+from lightdiff.samplers.base import Generator, OneStepSampler
+
+
+@dataclass(frozen=True)
+class DDIM(OneStepSampler):
+    """Deterministic at eta = 0, ancestral (DDPM's small variance) at eta = 1 (Song et al. 2021, arXiv:2010.02502, eq. 12, 16).
+
+        x_s = alpha_s x0_hat + sqrt(sigma_s^2 - c^2) noise_hat + c z,      noise_hat = (x_t - alpha_t x0_hat) / sigma_t
+        c = eta (sigma_s / sigma_t) sqrt(sigma_t^2 - (alpha_t / alpha_s)^2 sigma_s^2),      z ~ N(0, 1)
+
+    At eta = 0 it is Euler's method in sigma/alpha, and holds for s > t too.
+
+    Args:
+        eta: standard deviation of the added noise, in units of that of ancestral sampling.
+
+    Raises:
+        ValueError: eta not in [0, 1].
+    """
+
+    eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta={self.eta}: a number in [0, 1] is expected")
+
+    @property
+    def added_noise(self) -> str | None:
+        return f"eta={self.eta}" if self.eta > 0 else None
+
+    def step(
+        self,
+        schedule: NoiseSchedule,
+        x_t: Tensor,
+        x0_hat: Tensor,
+        t: Tensor,
+        s: Tensor,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        alpha_t, sigma_t, alpha_s, sigma_s = schedule.alpha(t), schedule.sigma(t), schedule.alpha(s), schedule.sigma(s)
+        if self.eta == 0:
+            return _combine(x_t, x0_hat, alpha_t, sigma_t, alpha_s, sigma_s)
+        b_squared = (sigma_t**2 - (alpha_t / alpha_s * sigma_s) ** 2).clamp(min=0)
+        c = self.eta * (sigma_s / sigma_t) * b_squared.sqrt()
+        rest = (sigma_s**2 - c**2).clamp(min=0).sqrt()
+        noise = GaussianNoise().like(x_t, generator)
+        return _combine(x_t, x0_hat, alpha_t, sigma_t, alpha_s, rest) + per_image(c, x_t) * noise
+
+
+def _combine(x_t: Tensor, x0_hat: Tensor, alpha_t: Tensor, sigma_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    """alpha * x0_hat + sigma * noise_hat."""
+    ratio = sigma / sigma_t
+    return per_image(ratio, x_t) * x_t + per_image(alpha - ratio * alpha_t, x_t) * x0_hat

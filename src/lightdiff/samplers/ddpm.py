@@ -1,0 +1,58 @@
+"""DDPM: ancestral sampling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from lightdiff.core import GaussianNoise, NoiseSchedule, per_image
+from lightdiff.samplers.base import Generator, OneStepSampler
+
+
+@dataclass(frozen=True)
+class DDPM(OneStepSampler):
+    """x_s is drawn from q(x_s | x_t, x0 = x0_hat) (Ho et al. 2020, arXiv:2006.11239, eq. 6 and 7, for any pair of times).
+
+    With a = alpha_t / alpha_s and b^2 = sigma_t^2 - a^2 sigma_s^2, the variance of x_t given x_s (beta, step by step):
+
+        mean = (a sigma_s^2 / sigma_t^2) x_t + (alpha_s b^2 / sigma_t^2) x0_hat
+        variance = b^2 sigma_s^2 / sigma_t^2 (small) or b^2 (large); none at sigma_s = 0
+
+    Args:
+        variance: small, exact where all images are one; or large, exact where images are white noise.
+
+    Raises:
+        ValueError: a variance that does not exist.
+    """
+
+    variance: Literal["small", "large"] = "small"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.variance not in ("small", "large"):
+            raise ValueError(f"variance={self.variance}: choices: small, large")
+
+    @property
+    def added_noise(self) -> str | None:
+        return "sampler=ddpm"
+
+    def step(
+        self,
+        schedule: NoiseSchedule,
+        x_t: Tensor,
+        x0_hat: Tensor,
+        t: Tensor,
+        s: Tensor,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        alpha_t, sigma_t, alpha_s, sigma_s = schedule.alpha(t), schedule.sigma(t), schedule.alpha(s), schedule.sigma(s)
+        a = alpha_t / alpha_s
+        b_squared = (sigma_t**2 - (a * sigma_s) ** 2).clamp(min=0)
+        mean = (
+            per_image(a * (sigma_s / sigma_t) ** 2, x_t) * x_t
+            + per_image(alpha_s * b_squared / sigma_t**2, x_t) * x0_hat
+        )
+        variance = b_squared * (sigma_s / sigma_t) ** 2 if self.variance == "small" else b_squared * (sigma_s > 0)
+        return mean + per_image(variance.sqrt(), x_t) * GaussianNoise().like(x_t, generator)

@@ -1,0 +1,114 @@
+"""From the composed configuration to objects: data, model, trainer."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import Checkpoint
+
+from lightdiff.core.randomness import keyed_seed
+from lightdiff.data import DiffSet
+from lightdiff.lightning import AtomicCheckpointIO, DiffusionModel
+from lightdiff.samplers import Sampler
+from lightdiff.utils.config import ConfigError, call, import_target, instantiate
+
+SETTINGS_OF_THE_MODEL = ("ema_decay", "time_input", "seed")
+
+
+def plain(cfg: Any) -> dict[str, Any]:
+    """Resolved plain data of a composed configuration; plain data stays as it is."""
+    data = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True) if OmegaConf.is_config(cfg) else cfg
+    assert isinstance(data, dict)
+    return data  # type: ignore[return-value]
+
+
+def build_model(cfg: Any) -> DiffusionModel:
+    """The untrained model: groups model, schedule, objective, conditioning, optimizer, lr_scheduler.
+
+    Its first weights are a function of `seed`.
+
+    Raises:
+        ConfigError: one line with the key, the value and the choices.
+    """
+    config = plain(cfg)
+    torch.manual_seed(keyed_seed("init", config["seed"]))
+    settings = {name: config[name] for name in SETTINGS_OF_THE_MODEL if name in config}
+    settings["value_range"] = config["dataset"]["value_range"]
+    parts = {name: _build_group(config, name) for name in ("schedule", "objective", "conditioning", "lr_scheduler")}
+    return call(
+        DiffusionModel,
+        settings,
+        key="",
+        network=_build_group(config, "model"),
+        optimizer=instantiate({**config["optimizer"], "_partial_": True}, key="optimizer"),
+        **parts,
+    )
+
+
+def _build_group(config: dict[str, Any], name: str) -> Any:
+    """The object of a group; None where its choice has no `_target_` (conditioning=none)."""
+    group = config.get(name)
+    if group is None or "_target_" not in group:
+        return None
+    return instantiate({key: value for key, value in group.items() if key not in _FACTS.get(name, ())}, key=name)
+
+
+_FACTS = {"dataset": ("value_range",), "sampler": ("num_steps",)}
+"""Keys of a group that describe it to others and are not arguments of its class."""
+
+
+def build_data(cfg: Any) -> DiffSet:
+    """The data set of group dataset, not yet read (`prepare_data` and `setup` do that)."""
+    return _build_group(plain(cfg), "dataset")
+
+
+def build_sampler(cfg: Any) -> tuple[Sampler, int | None]:
+    """The sampler of group sampler and its number of steps (None: every timestep)."""
+    config = plain(cfg)
+    num_steps = config["sampler"]["num_steps"]
+    if num_steps is not None and (not isinstance(num_steps, int) or isinstance(num_steps, bool) or num_steps < 1):
+        raise ConfigError(f"sampler.num_steps={num_steps}: 1 or more steps or null (every timestep) are expected")
+    return _build_group(config, "sampler"), num_steps
+
+
+def build_callbacks(config: dict[str, Any]) -> list[Callback]:
+    """The callbacks of group callbacks; those that ask for them get the sampler or the whole configuration."""
+    sampler, num_steps = build_sampler(config)
+    offers = {"sampler": sampler, "num_steps": num_steps, "config": config, "seed": config["seed"]}
+    callbacks = []
+    for name, entry in (config.get("callbacks") or {}).items():
+        if entry is None:
+            continue
+        asked = inspect.signature(import_target(entry["_target_"])).parameters
+        extra = {offer: value for offer, value in offers.items() if offer in asked and offer not in entry}
+        callbacks.append(instantiate(entry, key=f"callbacks.{name}", **extra))
+    return callbacks
+
+
+def build_trainer(config: dict[str, Any], folder: Path, *, purge_step: int | None = None) -> Trainer:
+    """The Lightning trainer of group trainer, writing everything below the run's folder.
+
+    Args:
+        config: plain data.
+        folder: the run's folder.
+        purge_step: the step a resumed run starts from; TensorBoard then drops what the killed run had drawn beyond it.
+    """
+    from lightdiff.tasks.loggers import build_loggers
+
+    callbacks = build_callbacks(config)
+    return call(
+        Trainer,
+        dict(config["trainer"]),
+        key="trainer",
+        default_root_dir=folder,
+        logger=build_loggers(config, folder, purge_step),
+        callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
+        use_distributed_sampler=False,  # DiffSet gives each process its rows itself
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+    )

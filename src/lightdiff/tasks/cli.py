@@ -1,0 +1,108 @@
+"""The commands: Hydra composes the configuration, errors become one line and an exit code.
+
+Exit codes: 0 done; 1 a run that failed; 2 bad configuration or arguments; 130 and 143 interrupted after saving.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from lightdiff.tasks.messages import bad_configuration
+from lightdiff.tasks.run_folder import claim_run_folder
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+
+
+def train_command(script: str) -> int:
+    """`train.py`: compose and train; `--job FOLDER`: train what that folder's config.yaml says; `resume=...`: go on."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["--job"]:
+        return _guarded(lambda: _run_job(arguments[1:]), script, "train")
+    if any(argument.startswith("resume=") for argument in arguments) and "resume=null" not in arguments:
+        return _guarded(lambda: _resume(arguments, script), script, "train")
+    return _hydra_command(script, "train", _train_task)
+
+
+_failures: list[Exception] = []
+"""Of the jobs of this command: one that fails does not stop the others of a sweep, and all are told at the end."""
+
+
+def sample_command(script: str) -> int:
+    """`sample.py`: draw images from a trained model."""
+    return _hydra_command(script, "sample", _sample_task)
+
+
+def _train_task(cfg: DictConfig) -> float | None:
+    try:
+        from lightdiff.tasks.launch import launch  # torch and Lightning: only when there is something to do
+
+        return launch(cfg, script=Path(sys.argv[0]).resolve())
+    except Exception as error:
+        _failures.append(error)
+        return None
+
+
+def _sample_task(cfg: DictConfig) -> None:
+    try:
+        from lightdiff.tasks.sample import sample
+
+        sample(cfg)
+    except Exception as error:
+        _failures.append(error)
+
+
+def _run_job(arguments: list[str]) -> None:
+    from lightdiff.tasks.train import run_job
+    from lightdiff.utils.config import ConfigError
+
+    if len(arguments) != 1:
+        raise ConfigError(
+            "--job: one run folder is expected, as in: python train.py --job lightning_logs/mnist/version_0"
+        )
+    run_job(Path(arguments[0]))
+
+
+def _resume(arguments: list[str], script: str) -> None:
+    from lightdiff.tasks.resume import resume
+
+    resume(arguments, Path(script).resolve())
+
+
+def _hydra_command(script: str, name: str, task: Callable[[DictConfig], Any]) -> int:
+    conf = Path(script).resolve().parent / "conf"
+    OmegaConf.register_new_resolver("claim_run_folder", claim_run_folder, use_cache=True, replace=True)
+    return _guarded(hydra.main(version_base="1.3", config_path=str(conf), config_name=name)(task), script, name)
+
+
+def _guarded(command: Callable[[], Any], script: str, name: str) -> int:
+    """Run it; an exception becomes one line on stderr and an exit code (with HYDRA_FULL_ERROR=1 the trace as well)."""
+    full = os.environ.get(FULL_ERROR, "") not in ("", "0")
+    os.environ[FULL_ERROR] = "1"  # Hydra hands exceptions on instead of printing them
+    _failures.clear()
+    try:
+        command()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        _failures.append(error)
+    codes = {_explain(error, full, Path(script).resolve().parent / "conf", name) for error in _failures}
+    return min(codes, default=0)
+
+
+def _explain(error: Exception, full: bool, conf: Path, name: str) -> int:
+    """Print what went wrong and return the exit code: 2 for a bad configuration, 1 for a failure."""
+    line = bad_configuration(error, conf=conf, name=name)
+    expected = line is not None or type(error).__module__.startswith("lightdiff.")  # it has a message of our own
+    if full or not expected:
+        traceback.print_exception(error)
+    print(f"error: {line or ' '.join(str(error).split())}", file=sys.stderr)
+    return 1 if line is None else 2

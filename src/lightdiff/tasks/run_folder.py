@@ -1,0 +1,75 @@
+"""One run, one folder: lightning_logs/<dataset>/version_N."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lightdiff.utils.config import ConfigError
+
+CONFIG = "config.yaml"
+
+
+def claim_run_folder(log_dir: str, dataset: str) -> str:
+    """Make and return the next free `<log_dir>/<dataset>/version_N`, as an absolute path.
+
+    Making a folder succeeds for one process only, so that runs started in the same second get one each.
+    """
+    parent = Path(log_dir).absolute() / dataset
+    parent.mkdir(parents=True, exist_ok=True)
+    numbers = [int(path.name[8:]) for path in parent.glob("version_*") if path.name[8:].isdigit()]
+    number = max(numbers, default=-1) + 1
+    while True:
+        folder = parent / f"version_{number}"
+        try:
+            folder.mkdir()
+            return str(folder)
+        except FileExistsError:
+            number += 1
+
+
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    """Write `config.yaml`; an older one is kept as config.yaml.1, .2, ..."""
+    path = folder / CONFIG
+    if path.exists():
+        number = 1
+        while (kept := folder / f"{CONFIG}.{number}").exists():
+            number += 1
+        path.rename(kept)
+    temporary = folder / f".{CONFIG}.tmp"
+    temporary.write_text(yaml.safe_dump(config, sort_keys=False))
+    temporary.replace(path)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The resolved configuration of a run; ConfigError where the folder has none."""
+    path = folder / CONFIG
+    if not path.is_file():
+        raise ConfigError(f"{folder}: not a run folder (it has no {CONFIG})")
+    config = yaml.safe_load(path.read_text())
+    if not isinstance(config, dict):
+        raise ConfigError(f"{path}: not a configuration")
+    return config
+
+
+def discard_if_untrained(folder: Path) -> None:
+    """Remove the folder of a run that was refused before its first step, so that no empty version is left."""
+    written = {".hydra", CONFIG, "train.log"}
+    if not folder.is_dir() or {path.name for path in folder.iterdir()} - written:
+        return
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir():
+            path.rmdir()
+        else:
+            path.unlink()
+    folder.rmdir()
+
+
+def shown(path: Path) -> str:
+    """The path as a user would type it: relative to the working directory where it lies below it."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

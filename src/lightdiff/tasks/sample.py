@@ -1,0 +1,122 @@
+"""Draw images from a trained model into files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from lightdiff.lightning import DiffusionModel, Generation, find_checkpoint, load_model
+from lightdiff.lightning.generation import DEFAULT_BATCH_SIZE
+from lightdiff.tasks.build import build_sampler, plain
+from lightdiff.tasks.run_folder import shown
+from lightdiff.utils.config import ConfigError
+from lightdiff.utils.images import encode_gif, enlarge, hold_last, make_grid, save_mp4, save_png, to_uint8
+
+FILES = ("grid", "png", "npz", "gif", "mp4")
+
+
+def sample(cfg: DictConfig) -> Path:
+    """Write what `save` asks for into a folder, and return it.
+
+    Raises:
+        ConfigError: a setting that does not exist or does not fit the model.
+    """
+    config = plain(cfg)
+    _check(config)
+    checkpoint = find_checkpoint(config["ckpt_path"])
+    sampler, num_steps = build_sampler(config)
+    device = _device(config["device"])
+    model = load_model(checkpoint, weights=config["weights"], map_location=device)
+    try:
+        generation = Generation.of(
+            model,
+            sampler=sampler,
+            num_steps=num_steps,
+            guidance_scale=config["guidance_scale"],
+            labels=config["labels"],
+            prompt=config["prompt"],
+            seed=config["seed"],
+            weights=config["weights"],
+        )
+    except (ValueError, TypeError) as error:
+        raise ConfigError(str(error)) from error
+    out = Path(config["out"]) if config["out"] else _default_out(checkpoint, config, generation)
+    images, frames = _draw(model, generation, config)
+    _write(out, images, frames, config)
+    print(f"{len(images)} images: {shown(out.absolute())}")
+    return out
+
+
+def _check(config: dict[str, Any]) -> None:
+    for name in ("num_samples", "batch_size", "columns", "frame_every", "fps"):
+        value = config[name]
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < 1):
+            raise ConfigError(f"{name}={value}: 1 or more is expected")
+    for name, choices in (("weights", ("ema", "raw")), ("show", ("x_t", "x0_hat"))):
+        if config[name] not in choices:
+            raise ConfigError(f"{name}={config[name]}: choices: {', '.join(choices)}")
+    unknown = [name for name in config["save"] if name not in FILES]
+    if unknown:
+        raise ConfigError(f"save={unknown[0]}: no such kind of file; choices: {', '.join(FILES)}")
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device(kind)
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device={name}: not there; choices: auto, cpu, cuda, cuda:N, mps") from error
+
+
+def _default_out(checkpoint: Path, config: dict[str, Any], generation: Generation) -> Path:
+    folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+    parts = [type(generation.sampler).__name__.lower(), str(generation.num_steps), f"seed{config['seed']}"]
+    if config["guidance_scale"] != 1:
+        parts.append(f"guidance{config['guidance_scale']:g}")
+    return folder / "samples" / "_".join(parts)
+
+
+def _draw(model: DiffusionModel, generation: Generation, config: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """uint8 images (N, C, H, W) and the frames (F, K, C, H, W) of the first batch's process."""
+    size = config["batch_size"] or DEFAULT_BATCH_SIZE
+    rows = range(config["num_samples"])
+    batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+    images: list[Tensor] = []
+    frames: list[Tensor] = []
+    wanted = {"gif", "mp4"} & set(config["save"])
+    total = len(batches) * generation.num_steps
+    with tqdm(total=total, desc="sampling", unit="step", disable=not config["progress"]) as bar:
+        for batch in batches:
+            for i, state in enumerate(generation.trajectory(model, batch)):
+                bar.update(int(i > 0))
+                if wanted and batch.start == 0 and i % config["frame_every"] == 0 and i < generation.num_steps:
+                    frames.append(to_uint8(model.to_unit_range(getattr(state, config["show"]))).cpu())
+            images.append(to_uint8(model.to_unit_range(state.x_t)).cpu())
+    frames.append(images[0])
+    return torch.cat(images), torch.stack(frames)
+
+
+def _write(out: Path, images: Tensor, frames: Tensor, config: dict[str, Any]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    save, columns = config["save"], config["columns"]
+    if "grid" in save:
+        save_png(out / "grid.png", enlarge(make_grid(images, columns)))
+    if "png" in save:
+        for i, image in enumerate(images):
+            save_png(out / "images" / f"{i:05d}.png", image)
+    if "npz" in save:
+        np.savez(out / "samples.npz", images=images.movedim(1, -1).numpy())  # (N, H, W, C) uint8, as FID tools read it
+    if {"gif", "mp4"} & set(save):
+        shown_frames = enlarge(hold_last(list(make_grid(frames, columns)), config["hold_frames"]))
+        if "gif" in save:
+            (out / "process.gif").write_bytes(encode_gif(shown_frames, fps=config["fps"]))
+        if "mp4" in save:
+            save_mp4(out / "process.mp4", shown_frames, fps=config["fps"])

@@ -1,0 +1,1 @@
+"""Helpers without diffusion in them: configuration, files, images, processes."""

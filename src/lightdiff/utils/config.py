@@ -1,0 +1,220 @@
+"""Plain data to objects and back.
+
+`instantiate` turns {"_target_": "lightdiff.networks.UNet", "widths": [32, 64]} into that object and names the configuration
+key in every error. `config_of` is its inverse: every configurable class keeps each constructor argument under an attribute of
+the same name, so that a checkpoint can describe the model it holds in plain data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import typeguard
+
+SAFE_PACKAGES = ("core", "networks", "samplers", "conditioning")
+"""Packages of lightdiff whose classes a checkpoint may name: building one computes, and does nothing else."""
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used. The message is one line: the key, the value, the choices."""
+
+
+class NotDescribable(TypeError):
+    """An object that plain data cannot describe, because it is not one of lightdiff's configurable classes."""
+
+
+def import_target(target: str) -> Callable[..., Any]:
+    """Import the class or function behind a dotted name. Only for configuration the user wrote, never for a file's."""
+    module_name, _, name = target.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"_target_={target}: cannot be imported ({error})") from error
+
+
+def import_safe_target(target: str) -> Callable[..., Any]:
+    """Import a name that comes from a checkpoint: a public name of `SAFE_PACKAGES` that is defined there, or ConfigError."""
+    parts = target.split(".") if isinstance(target, str) else []
+    if len(parts) == 3 and parts[0] == "lightdiff" and parts[1] in SAFE_PACKAGES:
+        package = importlib.import_module(f"lightdiff.{parts[1]}")
+        if parts[2] in package.__all__:
+            found = getattr(package, parts[2])
+            if getattr(found, "__module__", "").startswith(f"lightdiff.{parts[1]}."):
+                return found
+    choices = ", ".join(f"lightdiff.{package}.*" for package in SAFE_PACKAGES)
+    raise ConfigError(f"_target_={target}: a checkpoint may only name the public classes of {choices}")
+
+
+def instantiate(
+    config: Any, /, *, key: str = "", importer: Callable[[str], Callable[..., Any]] = import_target, **extra: Any
+) -> Any:
+    """Build the object that `config` describes.
+
+    Mappings with `_target_` become calls, with `_partial_: true` functools.partial; lists and other mappings are walked through.
+
+    Args:
+        config: plain data (dict, list, str, number, bool, None).
+        key: where it stands in the configuration, for messages.
+        importer: turns a `_target_` into a callable; `import_safe_target` for data out of a file.
+        extra: further arguments of the outermost call, given as objects.
+
+    Raises:
+        ConfigError: an unknown or missing argument, a value of the wrong type, or one the constructor refuses.
+    """
+    if isinstance(config, list):
+        return [instantiate(item, key=f"{key}[{i}]", importer=importer) for i, item in enumerate(config)]
+    if not isinstance(config, Mapping):
+        return config
+    if "_target_" not in config:
+        return {name: instantiate(item, key=_join(key, name), importer=importer) for name, item in config.items()}
+
+    try:
+        target = importer(config["_target_"])
+    except ConfigError as error:
+        raise ConfigError(_join(key, str(error))) from error
+    arguments = {
+        name: instantiate(item, key=_join(key, name), importer=importer)
+        for name, item in config.items()
+        if name not in ("_target_", "_partial_")
+    }
+    partial = bool(config.get("_partial_", False))
+    return call(target, arguments, key=key, partial=partial, **extra)
+
+
+def call(
+    target: Callable[..., Any], arguments: dict[str, Any], *, key: str, partial: bool = False, **extra: Any
+) -> Any:
+    """`target(**arguments, **extra)` with names and types of `arguments` checked first; errors name `key`."""
+    arguments = _checked_arguments(target, arguments, key, partial or bool(extra))
+    try:
+        return functools.partial(target, **arguments, **extra) if partial else target(**arguments, **extra)
+    except ConfigError as error:
+        raise ConfigError(_join(key, str(error))) from error
+    except (ValueError, TypeError) as error:
+        message = " ".join(str(error).split())
+        starts_with_argument = message.replace("=", " ").split(" ")[0].strip(":") in arguments
+        raise ConfigError(f"{key}.{message}" if starts_with_argument else f"{key}: {message}") from error
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name
+
+
+def suggest(name: str, choices: Iterable[str]) -> str:
+    """`; did you mean X?` where a choice is close, then all choices."""
+    known = sorted(str(choice) for choice in choices)
+    close = difflib.get_close_matches(str(name), known, n=1)
+    return (f"did you mean {close[0]}? " if close else "") + "choices: " + ", ".join(known)
+
+
+def _checked_arguments(
+    target: Callable[..., Any], arguments: dict[str, Any], key: str, incomplete: bool
+) -> dict[str, Any]:
+    signature = inspect.signature(target)
+    known = {
+        name: parameter
+        for name, parameter in signature.parameters.items()
+        if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+    }
+    open_ended = any(parameter.kind == parameter.VAR_KEYWORD for parameter in signature.parameters.values())
+    for name in arguments:
+        if name not in known and not open_ended:
+            raise ConfigError(f"{_join(key, name)}: no such key; {suggest(name, known)}")
+    if not incomplete:
+        for name, parameter in known.items():
+            if parameter.default is parameter.empty and name not in arguments:
+                raise ConfigError(f"{_join(key, name)}: a value is needed")
+    hints = type_hints(target)
+    return {
+        name: _checked_value(value, hints[name], _join(key, name)) if name in hints else value
+        for name, value in arguments.items()
+    }
+
+
+def type_hints(target: Callable[..., Any]) -> dict[str, Any]:
+    """Annotations of a callable's arguments, as far as they can be evaluated."""
+    function = target.__init__ if inspect.isclass(target) else target
+    try:
+        return typing.get_type_hints(function)
+    except (NameError, TypeError):
+        return {}
+
+
+def _checked_value(value: Any, hint: Any, key: str) -> Any:
+    candidates = [value, tuple(value)] if isinstance(value, list) else [value]
+    for candidate in candidates:
+        try:
+            if isinstance(candidate, bool) and not _admits_bool(hint):
+                break
+            typeguard.check_type(candidate, hint, collection_check_strategy=typeguard.CollectionCheckStrategy.ALL_ITEMS)
+            return candidate
+        except typeguard.TypeCheckError:
+            continue
+    raise ConfigError(f"{key}={shorten(value)}: {describe(hint)} is expected")
+
+
+def _admits_bool(hint: Any) -> bool:
+    """A YAML `true` is not a number, though Python's bool is an int."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return any(_admits_bool(member) for member in typing.get_args(hint))
+    if typing.get_origin(hint) is typing.Literal:
+        return any(isinstance(member, bool) for member in typing.get_args(hint))
+    return hint not in (int, float, str, type(None))
+
+
+def describe(hint: Any) -> str:
+    """A type hint in words a user of YAML understands."""
+    origin, members = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(describe(member) for member in members)
+    if origin is typing.Literal:
+        return "one of " + ", ".join(str(member) for member in members)
+    if hint is type(None):
+        return "null"
+    if origin is not None and members:
+        return f"a list of {describe(members[0])}"
+    return getattr(hint, "__name__", str(hint)).replace("typing.", "")
+
+
+def shorten(value: Any, length: int = 60) -> str:
+    """The value as one short line."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def config_of(thing: Any) -> Any:
+    """Plain data from which `instantiate` rebuilds an equal object (weights aside).
+
+    Raises:
+        NotDescribable: the object, or one it was built from, is not a public class of `SAFE_PACKAGES`.
+    """
+    if thing is None or isinstance(thing, bool | int | float | str):
+        return thing
+    if hasattr(thing, "tolist"):  # a tensor; this module does not import torch, so that --help answers at once
+        return thing.tolist()
+    if isinstance(thing, Mapping):
+        return {name: config_of(item) for name, item in thing.items()}
+    if isinstance(thing, list | tuple):
+        return [config_of(item) for item in thing]
+    kind = type(thing)
+    parts = kind.__module__.split(".")
+    target = f"lightdiff.{parts[1]}.{kind.__name__}" if parts[0] == "lightdiff" and len(parts) > 1 else kind.__name__
+    try:
+        public = import_safe_target(target) is kind
+    except ConfigError:
+        public = False
+    if not public:
+        raise NotDescribable(f"{kind.__module__}.{kind.__qualname__} is not a configurable class of lightdiff")
+    if dataclasses.is_dataclass(thing):
+        names = [field.name for field in dataclasses.fields(thing) if field.init]
+    else:
+        names = list(inspect.signature(kind).parameters)
+    return {"_target_": target, **{name: config_of(getattr(thing, name)) for name in names}}

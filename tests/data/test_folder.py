@@ -1,0 +1,146 @@
+"""Directories of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightdiff.data import DataError, DiffSet, Folder
+from lightdiff.data.image_store import FileStore, MemoryStore
+
+
+def folder(path: Path, **arguments) -> DiffSet:
+    data = DiffSet("folder", data_dir=str(path), **{"image_size": 16, "batch_size": 6, **arguments})
+    data.setup()
+    return data
+
+
+def batches(loader) -> list[dict[str, torch.Tensor]]:
+    return list(loader)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize(("channels", "size", "mode"), [(3, 16, "crop"), (1, [12, 20], "resize")])
+def test_read_lazily_gives_the_same_batches_as_in_memory(photos: Path, num_workers, channels, size, mode) -> None:
+    settings = {"channels": channels, "image_size": size, "resize_mode": mode}
+    memory = folder(photos, **settings)
+    lazy = folder(photos, **settings, max_memory_gb=0, num_workers=num_workers)
+    assert isinstance(memory.train_set, MemoryStore) and isinstance(lazy.train_set, FileStore)
+    for split in ("train_dataloader", "val_dataloader"):
+        kept, read = getattr(memory, split)(), getattr(lazy, split)()
+        for _ in range(2):  # the workers outlive a pass
+            for one, other in zip(batches(kept), batches(read), strict=True):
+                assert one["image"].dtype == torch.uint8
+                assert torch.equal(one["image"], other["image"]) and torch.equal(one["label"], other["label"])
+
+
+def test_what_does_not_fit_into_the_memory_allowed_is_read_lazily(photos: Path) -> None:
+    needed = 24 * 3 * 16 * 16
+    assert isinstance(folder(photos, max_memory_gb=needed / 2**30).train_set, MemoryStore)
+    assert isinstance(folder(photos, max_memory_gb=(needed - 1) / 2**30).train_set, FileStore)
+
+
+def test_sub_folders_are_classes_also_where_images_lie_deeper(photos: Path) -> None:
+    data = folder(photos, max_memory_gb=0, source=Folder(val_fraction=0.25))
+    assert data.class_names == ("bird", "cat", "dog")
+    assert (data.num_train, data.num_val) == (18, 6)
+    for store in (data.train_set, data.val_set):
+        expected = [data.class_names.index(file.split("/")[0]) for file in store.files]
+        assert store.labels.tolist() == expected
+    assert sorted(data.train_set.files + data.val_set.files) == sorted(
+        str(path.relative_to(photos)) for path in photos.rglob("*.*")
+    )
+
+
+def test_images_without_sub_folders_are_one_class(tmp_path: Path, write_image, random_pixels) -> None:
+    for number in range(4):
+        write_image(tmp_path / f"{number}.png", random_pixels(8, 8, 3))
+    data = folder(tmp_path, batch_size=2)
+    assert data.class_names == ("image",)
+    assert data.train_set.labels.tolist() == [0, 0, 0]
+
+
+def test_an_image_beside_the_sub_folders_makes_all_one_class(photos: Path, write_image, random_pixels) -> None:
+    write_image(photos / "stray.png", random_pixels(8, 8, 3))
+    data = folder(photos)
+    assert data.class_names == ("image",)
+    assert data.num_train + data.num_val == 25
+    assert not data.train_set.labels.any()
+
+
+@pytest.mark.parametrize("val_name", ["val", "test"])
+def test_train_and_val_folders_are_the_splits(tmp_path: Path, write_image, random_pixels, val_name: str) -> None:
+    for number in range(5):
+        write_image(tmp_path / "train" / ("a", "b")[number % 2] / f"{number}.png", random_pixels(8, 8))
+    for number in range(2):
+        write_image(tmp_path / val_name / "b" / f"{number}.png", random_pixels(8, 8))
+    data = folder(tmp_path, batch_size=2)
+    assert data.class_names == ("a", "b")
+    assert (data.num_train, data.num_val) == (5, 2)
+    assert data.train_set.labels.tolist() == [0, 0, 0, 1, 1]
+    assert data.val_set.labels.tolist() == [1, 1]
+
+
+def test_links_out_of_the_folder_hidden_files_and_other_files_are_left_out(
+    tmp_path: Path, photos: Path, write_image, random_pixels
+) -> None:
+    outside = write_image(tmp_path / "outside" / "secret.png", random_pixels(8, 8, 3))
+    (photos / "bird" / "link.png").symlink_to(outside)
+    (photos / "linked_folder").symlink_to(outside.parent)
+    (photos / "bird" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    write_image(photos / "bird" / ".hidden.png", random_pixels(8, 8, 3))
+    write_image(photos / ".thumbnails" / "00.png", random_pixels(8, 8, 3))
+    (photos / "bird" / "notes.txt").write_text("no image")
+    data = folder(photos, max_memory_gb=0)
+    assert data.num_train + data.num_val == 24
+    assert data.class_names == ("bird", "cat", "dog")
+
+
+def test_a_link_within_the_folder_is_followed(photos: Path) -> None:
+    (photos / "cat" / "again.png").symlink_to(photos / "bird" / "00.png")
+    data = folder(photos)
+    assert data.num_train + data.num_val == 25
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_corrupted_image_is_named_in_one_line(photos: Path, num_workers: int) -> None:
+    (photos / "cat" / "01.jpg").write_bytes(b"no image")
+    message = r"^\S*cat/01\.jpg: not a readable image[^\n]*$"
+    with pytest.raises(DataError, match=message):
+        folder(photos)
+    lazy = folder(photos, max_memory_gb=0, num_workers=num_workers, batch_size=2)
+    with pytest.raises(DataError, match=message):
+        for loader in (lazy.train_dataloader(), lazy.val_dataloader()):
+            batches(loader)
+
+
+def test_an_image_above_the_pixel_limit_is_refused(photos: Path) -> None:
+    with pytest.raises(DataError, match=r"\.(png|jpg): \d+x\d+ pixels are more than max_pixels=700"):
+        folder(photos, source=Folder(max_pixels=700))
+
+
+def test_an_image_that_the_mode_cannot_fit_is_named(photos: Path) -> None:
+    with pytest.raises(DataError, match=r"\.(png|jpg): resize_mode=none: an image of"):
+        folder(photos, resize_mode="none")
+
+
+def test_no_such_folder_and_no_images(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"data_dir=.*nowhere: no such folder"):
+        folder(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"data_dir=.*: 0 images"):
+        folder(tmp_path)
+
+
+def test_number_of_classes_is_checked(photos: Path) -> None:
+    assert folder(photos, num_classes=3).num_classes == 3
+    with pytest.raises(ValueError, match=r"num_classes=10: the data has 3 \(bird, cat, dog\)"):
+        folder(photos, num_classes=10)
+
+
+@pytest.mark.parametrize("arguments", [{"val_fraction": 0.0}, {"val_fraction": 1.0}, {"max_pixels": 0}])
+def test_impossible_settings_are_refused(arguments) -> None:
+    (name,) = arguments
+    with pytest.raises(ValueError, match=f"^{name}="):
+        Folder(**arguments)

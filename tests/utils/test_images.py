@@ -1,0 +1,75 @@
+"""Rounding, layout and files of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+
+from lightdiff.utils.images import encode_gif, enlarge, hold_last, make_grid, save_mp4, save_png, to_uint8
+
+
+def test_every_gray_level_survives_the_way_to_unit_range_and_back() -> None:
+    levels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(to_uint8(levels.float() / 127.5 - 1), levels)
+
+
+def test_rounding_is_to_the_nearest_level_and_values_outside_are_clamped() -> None:
+    values = torch.tensor([-5.0, -1.0, 0.6 / 127.5 - 1, 0.4 / 127.5 - 1, 1.0, 1.01])
+    assert to_uint8(values).tolist() == [0, 0, 1, 0, 255, 255]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_grid_puts_image_i_in_row_and_column(channels: int) -> None:
+    images = torch.randint(0, 256, (7, channels, 4, 5), dtype=torch.uint8)
+    grid = make_grid(images, columns=3, padding=1)
+    assert grid.shape == (channels, 3 * 5 + 1, 3 * 6 + 1)
+    for i, image in enumerate(images):
+        top, left = 1 + i // 3 * 5, 1 + i % 3 * 6
+        assert torch.equal(grid[:, top : top + 4, left : left + 5], image)
+    assert grid[:, -5:, 7:].sum() == 0  # places without an image are black
+
+
+def test_grids_of_frames_are_grids_of_each_frame() -> None:
+    frames = torch.randint(0, 256, (4, 6, 3, 8, 8), dtype=torch.uint8)
+    assert torch.equal(make_grid(frames, 3), torch.stack([make_grid(frame, 3) for frame in frames]))
+
+
+def test_enlarge_repeats_pixels_by_an_even_factor() -> None:
+    image = torch.randint(0, 256, (1, 30, 20), dtype=torch.uint8)
+    large = enlarge(image, 100)
+    assert large.shape == (1, 120, 80)
+    assert torch.equal(large[:, ::4, ::4], image)
+    assert enlarge(large, 100) is large
+
+
+def test_png_keeps_pixels_and_gray_stays_gray(tmp_path: Path) -> None:
+    gray, color = (
+        torch.randint(0, 256, (1, 9, 7), dtype=torch.uint8),
+        torch.randint(0, 256, (3, 9, 7), dtype=torch.uint8),
+    )
+    save_png(tmp_path / "new" / "gray.png", gray)
+    save_png(tmp_path / "color.png", color)
+    assert np.array_equal(iio.imread(tmp_path / "new" / "gray.png"), gray[0].numpy())
+    assert np.array_equal(iio.imread(tmp_path / "color.png"), color.movedim(0, -1).numpy())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_gif_has_every_frame_its_duration_and_no_color_in_gray(channels: int) -> None:
+    frames = torch.stack([torch.full((channels, 16, 16), 25 * i, dtype=torch.uint8) for i in range(5)])
+    gif = encode_gif(hold_last(list(frames), 3), fps=5)
+    read = iio.imread(gif, extension=".gif", index=None)
+    durations = [iio.immeta(gif, extension=".gif", index=i)["duration"] for i in range(len(read))]
+    assert sum(durations) == pytest.approx(8 * 200)  # equal frames may be stored as one that lasts longer
+    assert [int(frame.mean()) for frame in read[:5]] == pytest.approx([0, 25, 50, 75, 100], abs=2)
+    assert np.ptp(read.reshape(*read.shape[:3], -1).astype(int), axis=-1).max() == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 63, 41), (3, 64, 64)])
+def test_mp4_has_every_frame(tmp_path: Path, shape: tuple[int, int, int]) -> None:
+    frames = torch.randint(0, 256, (6, *shape), dtype=torch.uint8)
+    save_mp4(tmp_path / "film.mp4", frames, fps=5)
+    assert len(iio.imread(tmp_path / "film.mp4", plugin="FFMPEG")) == 6
