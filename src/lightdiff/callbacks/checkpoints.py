@@ -87,7 +87,7 @@ class Checkpoints(Checkpoint):
 
     def _save(self, trainer: Trainer) -> None:
         self._saved_step = trainer.global_step
-        trainer.save_checkpoint(self.path)
+        trainer.save_checkpoint(self.path, weights_only=False)
 
     def _improved(self, trainer: Trainer) -> bool:
         if self.monitor is None or self.monitor not in trainer.callback_metrics:

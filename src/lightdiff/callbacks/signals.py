@@ -74,7 +74,7 @@ class SaveOnSignal(Callback):
         if not asked:
             return
         if save or not self._checkpoint.is_file():
-            trainer.save_checkpoint(self._checkpoint)
+            trainer.save_checkpoint(self._checkpoint, weights_only=False)
         if trainer.is_global_zero:
             print(f"saved step {trainer.global_step} to {self._checkpoint}", file=sys.stderr, flush=True)
         raise SystemExit(128 + asked)

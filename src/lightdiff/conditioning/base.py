@@ -16,9 +16,10 @@ class Conditioner(nn.Module, ABC):
     """Trained together with the network, averaged and saved with it.
 
     `drop_prob` is the share of training images, chosen one by one, whose condition is replaced by the null condition:
-    classifier-free guidance needs that trained unconditional branch.
+    classifier-free guidance needs that trained unconditional branch. `cond_keys` names the entries of a condition.
     """
 
+    cond_keys: tuple[str, ...]
     drop_prob: float
 
     @abstractmethod

@@ -19,6 +19,8 @@ class LabelConditioner(Conditioner):
         drop_prob: share of training images whose label is dropped (Ho and Salimans 2022).
     """
 
+    cond_keys = ("vector",)
+
     def __init__(self, num_classes: int, cond_dim: int = 128, drop_prob: float = 0.1) -> None:
         super().__init__()
         if num_classes < 1:

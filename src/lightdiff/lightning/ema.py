@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 class EMA(nn.Module):
-    """Average of the parameters and buffers of a module; always in eval mode, never trained.
+    """Average of the parameters and buffers of a module; never trained.
 
     The decay warms up as min(decay, (1 + n) / (10 + n)) with n the updates so far, so that the random weights of the start
     are forgotten quickly and short runs have a useful average.
@@ -32,11 +32,6 @@ class EMA(nn.Module):
         self.decay = decay
         self.num_updates = 0
         self.module = copy.deepcopy(module).requires_grad_(False)
-        self.eval()
-
-    def train(self, mode: bool = True) -> EMA:
-        """Stays in eval mode: Lightning switches whole models to training."""
-        return super().train(False)
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:

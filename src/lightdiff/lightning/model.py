@@ -74,6 +74,12 @@ class DiffusionModel(LightningModule):
         shape = image_shape or getattr(network, "image_shape", None)
         if shape is None:
             raise ValueError("image_shape=null: (C, H, W) is needed for a network without an attribute image_shape")
+        taken = getattr(network, "cond_keys", None)
+        if conditioning is not None and taken is not None and not set(conditioning.cond_keys) <= set(taken):
+            raise ValueError(
+                f"conditioning={type(conditioning).__name__}: it gives {', '.join(conditioning.cond_keys)}, "
+                f"but {type(network).__name__} takes {', '.join(taken) or 'no condition (as it is configured)'}"
+            )
         self.network = network
         self.schedule = schedule
         self.conditioning = conditioning

@@ -1,3 +1,5 @@
-"""placeholder until the real networks are written (overwrite me)"""
-from lightdiff.networks.stub import UNet
-__all__ = ["UNet"]
+"""Networks: forward(x (B, C, H, W), time (B,) or None, cond or None) -> (B, C, H, W)."""
+
+from lightdiff.networks.unet import DoubleConv, Down, SelfAttention, UNet, Up
+
+__all__ = ["DoubleConv", "Down", "SelfAttention", "UNet", "Up"]

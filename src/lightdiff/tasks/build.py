@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.callbacks import Checkpoint, ProgressBar
 
 from lightdiff.core.randomness import keyed_seed
 from lightdiff.data import DiffSet
@@ -101,6 +101,8 @@ def build_trainer(config: dict[str, Any], folder: Path, *, purge_step: int | Non
     from lightdiff.tasks.loggers import build_loggers
 
     callbacks = build_callbacks(config)
+    if not config["trainer"].get("enable_progress_bar", True):  # Lightning refuses a bar beside this key
+        callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
     return call(
         Trainer,
         dict(config["trainer"]),

@@ -1,0 +1,61 @@
+"""Refusals when a network is built: one line that names the argument, the value and what fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+
+def two_sizes(image_size: int | Sequence[int]) -> tuple[int, int]:
+    """(height, width) of a side or a pair; ValueError for anything else."""
+    sizes = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    if len(sizes) != 2 or min(sizes) < 1:
+        raise ValueError(f"image_size={image_size}: a side or [height, width] of 1 or more is expected")
+    return sizes
+
+
+def check_divisible(image_size: int | Sequence[int], divisor: int) -> None:
+    """Refuse sizes that are no multiple of `divisor`, naming the nearest that are."""
+    sizes = two_sizes(image_size)
+    if not any(size % divisor for size in sizes):
+        return
+
+    def shown(values: Sequence[int]) -> str:
+        return str(values[0]) if isinstance(image_size, int) else str(list(values))
+
+    below = [size // divisor * divisor for size in sizes]
+    above = [-(-size // divisor) * divisor for size in sizes]
+    nearest = [shown(above)] if min(below) < 1 else [shown(below), shown(above)]
+    raise ValueError(
+        f"image_size={image_size}: this network needs multiples of {divisor}; nearest sizes: {' and '.join(nearest)}"
+    )
+
+
+def check_positive(**arguments: int | None) -> None:
+    """Refuse numbers below 1; None passes."""
+    for name, value in arguments.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{name}={value}: 1 or more is expected")
+
+
+def check_widths(widths: Sequence[int], at_least: int = 1) -> None:
+    """Refuse too few levels and widths below 1."""
+    if len(widths) < at_least or min(widths) < 1:
+        raise ValueError(f"widths={list(widths)}: {at_least} or more widths of 1 or more channels are expected")
+
+
+def check_levels(attention_levels: Sequence[int], num_levels: int) -> None:
+    """Refuse levels that do not exist."""
+    wrong = [level for level in attention_levels if not 0 <= level < num_levels]
+    if wrong:
+        raise ValueError(f"attention_levels={list(attention_levels)}: levels in 0..{num_levels - 1} are expected")
+
+
+def check_cond(network: nn.Module, cond: dict[str, Tensor] | None) -> None:
+    """Refuse a condition other than the network's `cond_keys`."""
+    given, taken = set(cond or ()), set(network.cond_keys)  # type: ignore[arg-type]
+    if given != taken and (given - taken or "vector" in taken - given):
+        raise ValueError(
+            f"cond={sorted(given)}: {type(network).__name__} takes {sorted(taken) or 'no condition as it is configured'}"
+        )

@@ -1,0 +1,55 @@
+"""A run that is killed and resumed ends bit for bit like one that was not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from runs import differences, killed, last, scalars, tiny, train
+
+SAVED_STATE = ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch")
+
+VARIANTS = {
+    "plain": [],
+    "steps": ["callbacks.checkpoints.every_n_steps=2"],
+    "accumulation": ["callbacks.checkpoints.every_n_steps=1", "trainer.accumulate_grad_batches=3"],
+    "flips": ["callbacks.checkpoints.every_n_steps=3", "dataset.horizontal_flip=true", "lr_scheduler=cosine"],
+    "labels": ["callbacks.checkpoints.every_n_steps=2", "conditioning=label", "callbacks.samples.every_n_epochs=100"],
+}
+
+
+@pytest.mark.parametrize("batch", [3, 7, 10])
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_killed_and_resumed_equals_uninterrupted(variant: str, batch: int, tmp_path: Path) -> None:
+    config = tiny(*VARIANTS[variant])
+    whole = train(config, tmp_path / "whole" / "version_0")
+    killed(config, tmp_path / "killed" / "version_0", batch=batch)
+    resumed = train(config, tmp_path / "killed" / "version_0")
+    for name in SAVED_STATE:
+        assert differences(whole[name], resumed[name], name) == []
+
+
+def test_curves_have_every_point_once(tmp_path: Path) -> None:
+    config = tiny("callbacks.checkpoints.every_n_steps=2")
+    train(config, tmp_path / "whole" / "version_0")
+    folder = tmp_path / "killed" / "version_0"
+    killed(config, folder, batch=6)
+    killed(config, folder, batch=11)
+    train(config, folder)
+    whole, resumed = scalars(tmp_path / "whole" / "version_0"), scalars(folder)
+    assert whole.keys() == resumed.keys()
+    for tag in whole.keys() - {"train/images_per_second"}:
+        assert whole[tag] == resumed[tag], tag
+
+
+def test_extended_run_equals_one_that_was_long_from_the_start(tmp_path: Path) -> None:
+    long = train(tiny("trainer.max_epochs=3"), tmp_path / "long" / "version_0")
+    folder = tmp_path / "short" / "version_0"
+    train(tiny(), folder)
+    extended_config = tiny("trainer.max_epochs=3")
+    from lightdiff.tasks.run_folder import write_config
+
+    write_config(folder, extended_config)
+    train(extended_config, folder)
+    for name in ("state_dict", "optimizer_states", "global_step"):
+        assert differences(long[name], last(folder)[name], name) == []
