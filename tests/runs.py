@@ -82,7 +82,9 @@ class KillAt(Callback):
 def killed(config: dict[str, Any], folder: Path, *, batch: int) -> None:
     """Start (or go on with) the run and kill it after `batch` batches; its config.yaml stays that of an ordinary run."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_config(folder, {**config, "callbacks": {"kill": {"_target_": "runs.KillAt", "batch": batch}, **config["callbacks"]}})
+    write_config(
+        folder, {**config, "callbacks": {"kill": {"_target_": "runs.KillAt", "batch": batch}, **config["callbacks"]}}
+    )
     try:
         run_job(folder)
     except Killed:
@@ -97,7 +99,9 @@ def differences(left: Any, right: Any, path: str = "") -> list[str]:
         return [] if left.dtype == right.dtype and torch.equal(left, right) else [path]
     if isinstance(left, dict) and isinstance(right, dict):
         missing = [f"{path}.{key}" for key in left.keys() ^ right.keys()]
-        return missing + [d for key in left.keys() & right.keys() for d in differences(left[key], right[key], f"{path}.{key}")]
+        return missing + [
+            d for key in left.keys() & right.keys() for d in differences(left[key], right[key], f"{path}.{key}")
+        ]
     if isinstance(left, list | tuple) and isinstance(right, list | tuple) and len(left) == len(right):
         return [d for i, pair in enumerate(zip(left, right, strict=True)) for d in differences(*pair, f"{path}[{i}]")]
     return [] if left == right else [path]

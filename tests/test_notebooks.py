@@ -29,6 +29,10 @@ def test_reload_and_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_train_in_plain_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = execute(
-        "02_train_in_plain_python.ipynb", tmp_path, monkeypatch, LIGHTDIFF_EPOCHS="1", LIGHTDIFF_OUT=str(tmp_path / "out")
+        "02_train_in_plain_python.ipynb",
+        tmp_path,
+        monkeypatch,
+        LIGHTDIFF_EPOCHS="1",
+        LIGHTDIFF_OUT=str(tmp_path / "out"),
     )
     assert "image/gif" in shown

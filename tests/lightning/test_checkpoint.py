@@ -45,7 +45,7 @@ def test_truncated_ones_are_named(run: Path, tmp_path: Path, share: float) -> No
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", os.urandom(1000), b"PK\x03\x04" + bytes(100)])
+@pytest.mark.parametrize("content", [b"", b"broken", b"not a checkpoint", os.urandom(1000), b"PK\x03\x04" + bytes(100)])
 def test_garbage_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "garbage.ckpt"
     path.write_bytes(content)

@@ -116,7 +116,9 @@ class Stateful(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Conv2d(4, 1, 1))
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Conv2d(4, 1, 1)
+        )
 
     def forward(self, x: torch.Tensor, time: torch.Tensor | None, cond: object = None) -> torch.Tensor:
         return self.layers(x)
@@ -153,7 +155,9 @@ def test_value_range_belongs_to_the_model() -> None:
     model = build(value_range=(0.0, 1.0))
     pixels = torch.tensor([0, 51, 255], dtype=torch.uint8)
     torch.testing.assert_close(model.normalise(pixels), torch.tensor([0.0, 0.2, 1.0]))
-    torch.testing.assert_close(model.to_unit_range(torch.tensor([0.0, 0.5, 1.0, 2.0])), torch.tensor([-1.0, 0.0, 1.0, 1.0]))
+    torch.testing.assert_close(
+        model.to_unit_range(torch.tensor([0.0, 0.5, 1.0, 2.0])), torch.tensor([-1.0, 0.0, 1.0, 1.0])
+    )
     low, middle, high = build().normalise(torch.tensor([0, 255, 127], dtype=torch.uint8)).tolist()
     assert (low, middle) == (-1.0, 1.0)
     assert abs(high) < 0.01
@@ -185,4 +189,6 @@ def test_labels_that_do_not_exist_are_refused(labels: object) -> None:
 
 def test_a_condition_the_network_does_not_take_is_refused() -> None:
     with pytest.raises(ValueError, match="conditioning=LabelConditioner: it gives vector, but UNet takes"):
-        DiffusionModel(UNet(**SMALL), FlowSchedule(), Objective(prediction=VPrediction()), conditioning=LabelConditioner(10))
+        DiffusionModel(
+            UNet(**SMALL), FlowSchedule(), Objective(prediction=VPrediction()), conditioning=LabelConditioner(10)
+        )

@@ -24,10 +24,9 @@ def train_in_two_processes(config: dict, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "config.yaml").exists():
         write_config(folder, config)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "tests")}
     job = [sys.executable, str(ROOT / "train.py"), "--job", str(folder)]
-    done = subprocess.run(
-        job, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240
-    )
+    done = subprocess.run(job, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
 
 
@@ -59,7 +58,7 @@ def test_two_processes_resume_exactly(tmp_path: Path) -> None:
     whole, stopped = tmp_path / "whole" / "version_0", tmp_path / "stopped" / "version_0"
     train_in_two_processes(config, whole)
     with_kill = {**config, "callbacks": {"kill": {"_target_": "runs.KillAt", "batch": 5}, **config["callbacks"]}}
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match="Killed"):
         train_in_two_processes(with_kill, stopped)
     (stopped / "config.yaml").unlink()
     train_in_two_processes(config, stopped)

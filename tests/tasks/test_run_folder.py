@@ -45,6 +45,6 @@ def test_only_a_folder_without_training_is_discarded(tmp_path: Path) -> None:
         write_config(folder, {})
         discard = folder == trained and (folder / "checkpoints").mkdir()
         assert not discard
-        discard_if_untrained(folder)
+        discard_if_untrained(folder, refused=True)
     assert not refused.exists()
     assert (trained / "config.yaml").exists()

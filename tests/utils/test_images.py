@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import imageio.v3 as iio
+import imageio_ffmpeg
 import numpy as np
 import pytest
 import torch
@@ -72,4 +73,4 @@ def test_gif_has_every_frame_its_duration_and_no_color_in_gray(channels: int) ->
 def test_mp4_has_every_frame(tmp_path: Path, shape: tuple[int, int, int]) -> None:
     frames = torch.randint(0, 256, (6, *shape), dtype=torch.uint8)
     save_mp4(tmp_path / "film.mp4", frames, fps=5)
-    assert len(iio.imread(tmp_path / "film.mp4", plugin="FFMPEG")) == 6
+    assert imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "film.mp4"))[0] == 6

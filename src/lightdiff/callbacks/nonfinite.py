@@ -8,6 +8,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lightdiff.callbacks.common import last_checkpoint, point_is_due, sum_over_ranks
+from lightdiff.utils.files import shown
 
 
 class NonFiniteError(RuntimeError):
@@ -51,7 +52,9 @@ class StopOnNonFinite(Callback):
         if int(sum_over_ranks(trainer, self._bad)) == 0:
             return
         good = (
-            f"last good checkpoint: {self._checkpoint}" if self._checkpoint.is_file() else "no checkpoint was saved yet"
+            f"last good checkpoint: {shown(self._checkpoint)}"
+            if self._checkpoint.is_file()
+            else "no checkpoint was saved yet"
         )
         raise NonFiniteError(
             f"the loss became NaN or infinite between steps {first} and {max(first, trainer.global_step)}; {good}; "

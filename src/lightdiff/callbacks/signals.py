@@ -11,6 +11,7 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lightdiff.callbacks.common import at_optimizer_step, is_last_batch, last_checkpoint
+from lightdiff.utils.files import shown
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ASK_EVERY = 8
@@ -76,7 +77,9 @@ class SaveOnSignal(Callback):
         if save or not self._checkpoint.is_file():
             trainer.save_checkpoint(self._checkpoint, weights_only=False)
         if trainer.is_global_zero:
-            print(f"saved step {trainer.global_step} to {self._checkpoint}", file=sys.stderr, flush=True)
+            run = self._checkpoint.parent.parent
+            how = f"; go on with: python train.py resume={shown(run)}" if (run / "config.yaml").is_file() else ""
+            print(f"saved step {trainer.global_step} to {shown(self._checkpoint)}{how}", file=sys.stderr, flush=True)
         raise SystemExit(128 + asked)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -65,7 +65,7 @@ def read_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str,
         raise CheckpointError(
             f"{file}: not loaded, it is garbled or holds more than weights ({reason[:120]})"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # a garbled pickle may fail in any way
         reason = " ".join(str(error).split())[:120]
         raise CheckpointError(f"{file}: a broken checkpoint ({type(error).__name__}: {reason})") from error
     if not isinstance(checkpoint, dict) or "lightdiff" not in checkpoint or "state_dict" not in checkpoint:
@@ -126,12 +126,15 @@ def load_weights_into(model: DiffusionModel, path: str | Path, *, weights: Weigh
     Raises:
         CheckpointError: the weights do not fit; the message names the first that does not.
     """
-    source = load_model(path, weights=weights)
+    try:
+        source = load_model(path, weights=weights)
+    except CheckpointError as error:
+        raise CheckpointError(f"init_from={error}") from error
     for name, module in model.modules_of("raw").items():
         other = getattr(source, name)
         theirs = {} if other is None else other.state_dict()
         ours = module.state_dict()
-        for entry in sorted(ours.keys() | theirs.keys()):
+        for entry in dict.fromkeys([*ours, *theirs]):
             left, right = theirs.get(entry), ours.get(entry)
             if left is None or right is None or left.shape != right.shape:
                 shapes = [None if tensor is None else list(tensor.shape) for tensor in (left, right)]

@@ -10,12 +10,13 @@ import torch
 from omegaconf import OmegaConf
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import Checkpoint, ProgressBar
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from lightdiff.core.randomness import keyed_seed
 from lightdiff.data import DiffSet
 from lightdiff.lightning import AtomicCheckpointIO, DiffusionModel
 from lightdiff.samplers import Sampler
-from lightdiff.utils.config import ConfigError, call, import_target, instantiate
+from lightdiff.utils.config import ConfigError, call, import_target, instantiate, naming
 
 SETTINGS_OF_THE_MODEL = ("ema_decay", "time_input", "seed")
 
@@ -45,9 +46,17 @@ def build_model(cfg: Any) -> DiffusionModel:
         settings,
         key="",
         network=_build_group(config, "model"),
-        optimizer=instantiate({**config["optimizer"], "_partial_": True}, key="optimizer"),
+        optimizer=_build_optimizer(config["optimizer"]),
         **parts,
     )
+
+
+def _build_optimizer(config: dict[str, Any]) -> Any:
+    """parameters -> optimizer; tried on one parameter, so that impossible settings are refused here."""
+    make = instantiate({**config, "_partial_": True}, key="optimizer")
+    with naming("optimizer", config):
+        make([torch.nn.Parameter(torch.zeros(1))])
+    return make
 
 
 def _build_group(config: dict[str, Any], name: str) -> Any:
@@ -103,14 +112,17 @@ def build_trainer(config: dict[str, Any], folder: Path, *, purge_step: int | Non
     callbacks = build_callbacks(config)
     if not config["trainer"].get("enable_progress_bar", True):  # Lightning refuses a bar beside this key
         callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
-    return call(
-        Trainer,
-        dict(config["trainer"]),
-        key="trainer",
-        default_root_dir=folder,
-        logger=build_loggers(config, folder, purge_step),
-        callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
-        use_distributed_sampler=False,  # DiffSet gives each process its rows itself
-        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
-    )
+    try:
+        return call(
+            Trainer,
+            dict(config["trainer"]),
+            key="trainer",
+            default_root_dir=folder,
+            logger=build_loggers(config, folder, purge_step),
+            callbacks=callbacks,
+            plugins=[AtomicCheckpointIO()],
+            use_distributed_sampler=False,  # DiffSet gives each process its rows itself
+            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+        )
+    except MisconfigurationException as error:
+        raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from lightdiff.tasks.messages import bad_configuration
@@ -31,8 +33,14 @@ def train_command(script: str) -> int:
     return _hydra_command(script, "train", _train_task)
 
 
-_failures: list[Exception] = []
+_failures: list[tuple[str, Exception]] = []
 """Of the jobs of this command: one that fails does not stop the others of a sweep, and all are told at the end."""
+
+
+def _failed(error: Exception) -> None:
+    """Keep the error, with the overrides of its job where it is one of a sweep."""
+    now = HydraConfig.get()
+    _failures.append((f"job {now.job.override_dirname}: " if now.mode == RunMode.MULTIRUN else "", error))
 
 
 def sample_command(script: str) -> int:
@@ -46,7 +54,7 @@ def _train_task(cfg: DictConfig) -> float | None:
 
         return launch(cfg, script=Path(sys.argv[0]).resolve())
     except Exception as error:
-        _failures.append(error)
+        _failed(error)
         return None
 
 
@@ -56,7 +64,7 @@ def _sample_task(cfg: DictConfig) -> None:
 
         sample(cfg)
     except Exception as error:
-        _failures.append(error)
+        _failed(error)
 
 
 def _run_job(arguments: list[str]) -> None:
@@ -78,6 +86,9 @@ def _resume(arguments: list[str], script: str) -> None:
 
 def _hydra_command(script: str, name: str, task: Callable[[DictConfig], Any]) -> int:
     conf = Path(script).resolve().parent / "conf"
+    for flag in {"-m", "--multirun"} & set(sys.argv):  # Hydra understands it in front of the overrides only
+        sys.argv.remove(flag)
+        sys.argv.insert(1, flag)
     OmegaConf.register_new_resolver("claim_run_folder", claim_run_folder, use_cache=True, replace=True)
     return _guarded(hydra.main(version_base="1.3", config_path=str(conf), config_name=name)(task), script, name)
 
@@ -93,16 +104,17 @@ def _guarded(command: Callable[[], Any], script: str, name: str) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except Exception as error:
-        _failures.append(error)
-    codes = {_explain(error, full, Path(script).resolve().parent / "conf", name) for error in _failures}
+        _failures.append(("", error))
+    conf = Path(script).resolve().parent / "conf"
+    codes = [_explain(job, error, full, conf, name) for job, error in _failures]
     return min(codes, default=0)
 
 
-def _explain(error: Exception, full: bool, conf: Path, name: str) -> int:
+def _explain(job: str, error: Exception, full: bool, conf: Path, name: str) -> int:
     """Print what went wrong and return the exit code: 2 for a bad configuration, 1 for a failure."""
     line = bad_configuration(error, conf=conf, name=name)
     expected = line is not None or type(error).__module__.startswith("lightdiff.")  # it has a message of our own
     if full or not expected:
         traceback.print_exception(error)
-    print(f"error: {line or ' '.join(str(error).split())}", file=sys.stderr)
+    print(f"error: {job}{line or ' '.join(str(error).split())}", file=sys.stderr)
     return 1 if line is None else 2

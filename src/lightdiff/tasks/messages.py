@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -29,12 +29,11 @@ def bad_configuration(error: BaseException, *, conf: Path, name: str) -> str | N
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
     text = " ".join(str(error).split())
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: not understood; write key=value, with quotes around values that hold = , or brackets"
     unknown = re.search(r"Could not (?:override|append to config|delete from config)[^']*'([^']+)'", text)
     if unknown is not None:
         return _unknown_key(unknown.group(1), conf, name)
-    parse = re.search(r"Error parsing override '([^']+)'", text)
-    if parse is not None:
-        return f"{parse.group(1)}: not understood; write key=value, with quotes around values that hold = , or brackets"
     return text[:300]
 
 

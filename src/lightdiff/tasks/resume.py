@@ -12,8 +12,9 @@ from hydra.errors import HydraException
 
 from lightdiff.lightning import find_checkpoint, read_checkpoint
 from lightdiff.tasks.launch import start_job
-from lightdiff.tasks.run_folder import CONFIG, read_config, shown, write_config
+from lightdiff.tasks.run_folder import CONFIG, read_config, write_config
 from lightdiff.utils.config import ConfigError, suggest
+from lightdiff.utils.files import shown
 
 
 def resume(arguments: list[str], script: Path) -> None:
@@ -38,7 +39,8 @@ def resume(arguments: list[str], script: Path) -> None:
     finished = _finished(folder, config, checkpoint)
     if finished:
         print(
-            f"{shown(folder)}: this run is finished ({finished}); train on with: python train.py resume={shown(folder)} trainer.max_epochs=..."
+            f"{shown(folder)}: this run is finished ({finished}); "
+            f"train on with: python train.py resume={shown(folder)} trainer.max_epochs=..."
         )
         return
     last = folder / "checkpoints" / "last.ckpt"

@@ -54,10 +54,15 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def discard_if_untrained(folder: Path) -> None:
-    """Remove the folder of a run that was refused before its first step, so that no empty version is left."""
-    written = {".hydra", CONFIG, "train.log"}
-    if not folder.is_dir() or {path.name for path in folder.iterdir()} - written:
+def discard_if_untrained(folder: Path, *, refused: bool) -> None:
+    """Remove the folder of a run that never trained, so that no empty version is left.
+
+    Args:
+        folder: the run's folder.
+        refused: the configuration was refused before the first batch: event files are empty then and go as well.
+    """
+    written = [".hydra", CONFIG, "train.log", *(["events.out.tfevents.*"] if refused else [])]
+    if not folder.is_dir() or any(not any(map(path.match, written)) for path in folder.iterdir()):
         return
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_dir():
@@ -65,11 +70,3 @@ def discard_if_untrained(folder: Path) -> None:
         else:
             path.unlink()
     folder.rmdir()
-
-
-def shown(path: Path) -> str:
-    """The path as a user would type it: relative to the working directory where it lies below it."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -14,8 +14,8 @@ from tqdm.auto import tqdm
 from lightdiff.lightning import DiffusionModel, Generation, find_checkpoint, load_model
 from lightdiff.lightning.generation import DEFAULT_BATCH_SIZE
 from lightdiff.tasks.build import build_sampler, plain
-from lightdiff.tasks.run_folder import shown
 from lightdiff.utils.config import ConfigError
+from lightdiff.utils.files import shown
 from lightdiff.utils.images import encode_gif, enlarge, hold_last, make_grid, save_mp4, save_png, to_uint8
 
 FILES = ("grid", "png", "npz", "gif", "mp4")
@@ -58,6 +58,8 @@ def _check(config: dict[str, Any]) -> None:
         value = config[name]
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < 1):
             raise ConfigError(f"{name}={value}: 1 or more is expected")
+    if not isinstance(config["seed"], int):
+        raise ConfigError(f"seed={config['seed']}: a whole number is expected")
     for name, choices in (("weights", ("ema", "raw")), ("show", ("x_t", "x0_hat"))):
         if config[name] not in choices:
             raise ConfigError(f"{name}={config[name]}: choices: {', '.join(choices)}")

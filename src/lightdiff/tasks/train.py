@@ -9,15 +9,19 @@ from __future__ import annotations
 import json
 import logging
 import os
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import seed_everything
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from lightdiff.lightning import load_weights_into, read_checkpoint
-from lightdiff.tasks.build import build_data, build_model, build_trainer
-from lightdiff.tasks.run_folder import discard_if_untrained, read_config, shown
-from lightdiff.utils.config import ConfigError
+from lightdiff.lightning import Generation, load_weights_into, read_checkpoint
+from lightdiff.tasks.build import build_data, build_model, build_sampler, build_trainer
+from lightdiff.tasks.run_folder import discard_if_untrained, read_config
+from lightdiff.utils.config import ConfigError, naming
+from lightdiff.utils.files import shown
 
 RESULT = "result.json"
 
@@ -26,19 +30,22 @@ def run_job(folder: Path) -> dict[str, Any]:
     """Train what the folder's config.yaml says, going on from its last.ckpt; returns the content of result.json.
 
     Raises:
-        ConfigError: something was refused before the first step; a folder without any training is removed again.
+        ConfigError: something was refused before the first batch.
+
+    A folder without any training is removed again when that fails.
     """
     folder = folder.absolute()
     config = read_config(folder)
     rank_zero = int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("RANK", 0)) == 0
-    if rank_zero:
-        print(f"run folder: {shown(folder)}", flush=True)
     log_file = _log_to(folder / "train.log") if rank_zero else None
     try:
-        _fit(config, folder)
-    except ConfigError:
+        fit = _prepare(config, folder)
         if rank_zero:
-            discard_if_untrained(folder)
+            print(f"run folder: {shown(folder)}", flush=True)
+        fit()
+    except Exception as error:
+        if rank_zero:
+            discard_if_untrained(folder, refused=isinstance(error, ConfigError))
         raise
     finally:
         if log_file is not None:
@@ -50,29 +57,48 @@ def run_job(folder: Path) -> dict[str, Any]:
     return result
 
 
-def _fit(config: dict[str, Any], folder: Path) -> None:
-    checkpoint = folder / "checkpoints" / "last.ckpt"
-    purge_step = None
-    if checkpoint.is_file():
-        purge_step = int(read_checkpoint(checkpoint)["global_step"]) + 1
-    seed_everything(config["seed"], verbose=False)
+def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
+    """Build and check everything; returns the training itself."""
+    last = folder / "checkpoints" / "last.ckpt"
+    checkpoint = last if last.is_file() else None
+    purge_step = int(read_checkpoint(last)["global_step"]) + 1 if checkpoint else None
     data = build_data(config)
     model = build_model(config)
-    if config.get("init_from") and purge_step is None:
+    sampler, num_steps = build_sampler(config)
+    with naming("sampler", config["sampler"]):
+        Generation.of(model, sampler=sampler, num_steps=num_steps)
+    if config.get("init_from") and checkpoint is None:
         load_weights_into(model, config["init_from"], weights=config["init_weights"])
+    seed_everything(config["seed"], verbose=False)
     trainer = build_trainer(config, folder, purge_step=purge_step)
-    data.prepare_data()
-    (folder / RESULT).unlink(missing_ok=True)
-    trainer.fit(model, datamodule=data, ckpt_path=checkpoint if purge_step is not None else None, weights_only=True)
+    with naming("dataset", config["dataset"]):
+        data.prepare_data()
+        data.setup()
+        data.train_dataloader()
+
+    def fit() -> None:
+        (folder / RESULT).unlink(missing_ok=True)
+        try:
+            trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        except (ValueError, MisconfigurationException) as error:
+            if model.batch_number > 0:
+                raise
+            raise ConfigError(" ".join(str(error).split())) from error  # refused before the first batch
+
+    return fit
 
 
 def _log_to(path: Path) -> logging.Handler:
     """Messages of this project and of Lightning, and warnings, also into the run's train.log."""
+    warnings.filterwarnings("ignore", message=".*LeafSpec")  # Lightning under recent torch; nothing a user could change
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.captureWarnings(True)
     logging.getLogger().addHandler(handler)
     logging.getLogger("lightdiff").setLevel(logging.INFO)
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
+        lambda record: "Tip:" not in record.getMessage()
+    )
     return handler
 
 

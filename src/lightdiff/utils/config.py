@@ -7,14 +7,16 @@ the same name, so that a checkpoint can describe the model it holds in plain dat
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import functools
 import importlib
 import inspect
+import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import typeguard
@@ -94,14 +96,26 @@ def call(
 ) -> Any:
     """`target(**arguments, **extra)` with names and types of `arguments` checked first; errors name `key`."""
     arguments = _checked_arguments(target, arguments, key, partial or bool(extra))
-    try:
+    with naming(key, arguments):
         return functools.partial(target, **arguments, **extra) if partial else target(**arguments, **extra)
+
+
+@contextlib.contextmanager
+def naming(key: str, arguments: Iterable[str]) -> Iterator[None]:
+    """A value refused within becomes a ConfigError in one line that names `key`.
+
+    Args:
+        key: where the settings stand in the configuration; "" for the top level.
+        arguments: names below the key; a message that begins with one of them names that one.
+    """
+    try:
+        yield
     except ConfigError as error:
         raise ConfigError(_join(key, str(error))) from error
     except (ValueError, TypeError) as error:
         message = " ".join(str(error).split())
-        starts_with_argument = message.replace("=", " ").split(" ")[0].strip(":") in arguments
-        raise ConfigError(f"{key}.{message}" if starts_with_argument else f"{key}: {message}") from error
+        about_one = re.split(r"[=: ]", message, maxsplit=1)[0] in arguments
+        raise ConfigError(_join(key, message) if about_one or not key else f"{key}: {message}") from error
 
 
 def _join(key: str, name: str) -> str:
