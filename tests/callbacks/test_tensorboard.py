@@ -51,6 +51,12 @@ def test_curves_by_epoch(run: Path) -> None:
     assert len(curves["val/loss"]) == len(curves["train/loss_epoch"]) == 2
 
 
+def test_no_point_twice(run: Path) -> None:
+    for tag, points in scalars(run).items():
+        steps = [step for step, _ in points]
+        assert steps == sorted(set(steps)), tag
+
+
 def test_sample_grids_and_a_moving_gif(events: EventAccumulator) -> None:
     assert {"samples/grid", "samples/denoising"} <= set(events.Tags()["images"])
     gif = events.Images("samples/denoising")[-1].encoded_image_string

@@ -83,7 +83,9 @@ class Curves(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         loss_sums, counts = sum_over_ranks(trainer, self.sums[EPOCH]).cpu().unbind(-1)
         self.sums[EPOCH].zero_()
-        pl_module.log("train/loss_epoch", (loss_sums.sum() / counts.sum()).float())
+        mean = (loss_sums.sum() / counts.sum()).float()
+        pl_module.log("train/loss_epoch", mean, logger=False)  # Lightning's way would repeat its point of `epoch`
+        log_metrics(trainer, {"train/loss_epoch": mean.item()}, trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
         for logger in tensorboards(self._trainer):  # what precedes a checkpoint must be on disk with it
