@@ -1,0 +1,87 @@
+"""Classifier-free guidance: what 0, 1 and other scales mean, when it acts, and that it costs one forward pass."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from oracles import SCHEDULES
+from torch import Tensor
+
+from lightdiff.core import ClassifierFreeGuidance
+
+
+class Linear:
+    """x0_hat = x_t + condition; counts its calls."""
+
+    schedule = SCHEDULES["linear"]
+    value_range = (0.0, 1.0)
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def __call__(self, x_t: Tensor, t: Tensor, cond: dict[str, Tensor] | None = None) -> Tensor:
+        self.calls.append(len(x_t))
+        assert cond is not None
+        return x_t * (1 + cond["vector"][:, :1, None, None]) + cond["vector"][:, 1:, None, None]
+
+
+X = torch.randn(4, 1, 3, 3, generator=torch.Generator().manual_seed(0))
+T = torch.tensor([0.1, 0.4, 0.6, 0.9])
+COND = {"vector": torch.randn(4, 2, generator=torch.Generator().manual_seed(1))}
+NULL = {"vector": torch.tensor([[0.5, -0.25]])}
+NULLS = {"vector": NULL["vector"].expand(4, -1)}
+
+
+def test_scale_1_is_the_conditional_model_and_0_the_unconditional_one() -> None:
+    denoiser = Linear()
+    assert torch.equal(ClassifierFreeGuidance(denoiser, 1.0, NULL)(X, T, COND), denoiser(X, T, COND))
+    assert torch.equal(ClassifierFreeGuidance(denoiser, 0.0, NULL)(X, T, COND), denoiser(X, T, NULLS))
+    assert denoiser.calls == [4, 4, 4, 4]  # neither pays for the other half
+
+
+@pytest.mark.parametrize("scale", [-1.0, 0.5, 2.0, 7.5])
+def test_other_scales_are_on_the_line_through_both_in_one_pass(scale: float) -> None:
+    denoiser = Linear()
+    guided = ClassifierFreeGuidance(denoiser, scale, NULL)(X, T, COND)
+    assert denoiser.calls == [8]
+    expected = (1 - scale) * denoiser(X, T, NULLS) + scale * denoiser(X, T, COND)
+    torch.testing.assert_close(guided, expected)
+
+
+def test_interval() -> None:
+    denoiser = Linear()
+    guided = ClassifierFreeGuidance(denoiser, 3.0, NULL, interval=(0.3, 0.7))(X, T, COND)
+    everywhere = ClassifierFreeGuidance(denoiser, 3.0, NULL)(X, T, COND)
+    plain = denoiser(X, T, COND)
+    assert torch.equal(guided[[0, 3]], plain[[0, 3]])
+    torch.testing.assert_close(guided[[1, 2]], everywhere[[1, 2]])
+
+
+def test_rescale_restores_the_standard_deviation_of_the_conditional_guess() -> None:
+    denoiser = Linear()
+    plain, guided = denoiser(X, T, COND), ClassifierFreeGuidance(denoiser, 4.0, NULL)(X, T, COND)
+    full = ClassifierFreeGuidance(denoiser, 4.0, NULL, rescale=1.0)(X, T, COND)
+    half = ClassifierFreeGuidance(denoiser, 4.0, NULL, rescale=0.5)(X, T, COND)
+    torch.testing.assert_close(full.flatten(1).std(1), plain.flatten(1).std(1))
+    torch.testing.assert_close(half, (full + guided) / 2)
+
+
+def test_it_is_called_and_looks_like_a_denoiser() -> None:
+    guided = ClassifierFreeGuidance(Linear(), 2.0, NULL)
+    assert guided.schedule is Linear.schedule
+    assert guided.value_range == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rescale": 1.5}, r"rescale=1\.5"),
+        ({"interval": (0.7, 0.3)}, r"interval=\[0\.7, 0\.3\]"),
+        ({"interval": (0.3,)}, "interval="),
+    ],
+)
+def test_refusals(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ClassifierFreeGuidance(Linear(), 2.0, NULL, **settings)
+    with pytest.raises(ValueError, match=r"cond=\[\]: the keys of null_cond"):
+        ClassifierFreeGuidance(Linear(), 2.0, NULL)(X, T, None)

@@ -1,0 +1,149 @@
+"""Predictions: there and back, all agree on x0_hat, losses of one space equal those of another."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from oracles import SCHEDULES, noise, times
+
+from lightdiff.core import (
+    EDMPrediction,
+    EDMWeighting,
+    EpsilonPrediction,
+    FlowPrediction,
+    MinSNRWeighting,
+    Prediction,
+    SNRWeighting,
+    UnitWeighting,
+    VPrediction,
+    X0Prediction,
+)
+
+PREDICTIONS: dict[str, Prediction] = {
+    "epsilon": EpsilonPrediction(),
+    "x0": X0Prediction(),
+    "v": VPrediction(),
+    "flow": FlowPrediction(),
+    "edm": EDMPrediction(0.5),
+}
+T_INNER = torch.linspace(0.001, 1, 500, dtype=torch.float64)
+
+
+def setting(name: str, t: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """x0, noise, x_t (B, 1, 2, 3) and alpha, sigma (B, 1, 1, 1)."""
+    schedule = SCHEDULES[name]
+    x0, eps = noise(len(t), seed=1), noise(len(t), seed=2)
+    alpha, sigma = schedule.alpha(t)[:, None, None, None], schedule.sigma(t)[:, None, None, None]
+    return x0, eps, alpha * x0 + sigma * eps, alpha, sigma
+
+
+@pytest.mark.parametrize("schedule", list(SCHEDULES))
+@pytest.mark.parametrize("name", list(PREDICTIONS))
+def test_target_leads_back_to_x0(name: str, schedule: str) -> None:
+    t = torch.cat([times(0.0), T_INNER])
+    x0, eps, x_t, alpha, sigma = setting(schedule, t)
+    prediction = PREDICTIONS[name]
+    x0_hat = prediction.to_x0(prediction.target(x0, eps, alpha, sigma), x_t, alpha, sigma)
+    error = (x0_hat - x0).abs()
+    if name == "epsilon":
+        possible = alpha.flatten() > 0
+        assert (error * alpha)[possible].max() < 1e-12 * max(1.0, sigma.max().item())
+    else:
+        assert error.max() < 1e-12 * max(1.0, sigma.max().item())
+
+
+@pytest.mark.parametrize("schedule", list(SCHEDULES))
+def test_all_agree_on_x0_hat(schedule: str) -> None:
+    """Outputs that mean the same guess of x0 give the same x0_hat: each is derived here from that guess and x_t alone."""
+    t = T_INNER[T_INNER < 0.99]
+    _, _, x_t, alpha, sigma = setting(schedule, t)
+    guess = noise(len(t), seed=3)
+    eps_hat = (x_t - alpha * guess) / sigma
+    n = (alpha**2 * 0.25 + sigma**2).sqrt()
+    outputs = {
+        "epsilon": eps_hat,
+        "x0": guess,
+        "v": alpha * eps_hat - sigma * guess,
+        "flow": eps_hat - guess,
+        "edm": (guess - alpha * 0.25 / n**2 * x_t) / (sigma * 0.5 / n),
+    }
+    for name, output in outputs.items():
+        x0_hat = PREDICTIONS[name].to_x0(output, x_t, alpha, sigma)
+        torch.testing.assert_close(x0_hat, guess, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "flow", "edm"])
+@pytest.mark.parametrize("name", list(PREDICTIONS))
+def test_x0_weight_turns_the_error_of_x0_into_that_of_the_output(name: str, schedule: str) -> None:
+    t = torch.linspace(0.01, 0.98, 50, dtype=torch.float64)
+    x0, eps, x_t, alpha, sigma = setting(schedule, t)
+    prediction = PREDICTIONS[name]
+    target = prediction.target(x0, eps, alpha, sigma)
+    output = target + 0.1 * noise(len(t), seed=4)
+    output_error = (output - target).square().flatten(1).mean(1)
+    x0_error = (prediction.to_x0(output, x_t, alpha, sigma) - x0).square().flatten(1).mean(1)
+    weight = prediction.x0_weight(alpha, sigma).flatten()
+    torch.testing.assert_close(output_error, weight * x0_error, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(
+    "weighting", [SNRWeighting(), MinSNRWeighting(5.0), EDMWeighting(0.5)], ids=lambda w: type(w).__name__
+)
+def test_a_weighting_means_the_same_loss_in_every_space(weighting: object) -> None:
+    t = torch.linspace(0.01, 0.98, 50, dtype=torch.float64)
+    x0, eps, x_t, alpha, sigma = setting("cosine", t)
+    guess = x0 + 0.1 * noise(len(t), seed=5)
+    losses = []
+    for prediction in PREDICTIONS.values():
+        guessed_noise = (x_t - alpha * guess) / sigma
+        output = prediction.target(guess, guessed_noise, alpha, sigma)
+        error = (output - prediction.target(x0, eps, alpha, sigma)).square().flatten(1).mean(1)
+        losses.append(weighting(alpha.flatten(), sigma.flatten(), prediction) * error)  # type: ignore[operator]
+    for loss in losses[1:]:
+        torch.testing.assert_close(loss, losses[0], rtol=1e-6, atol=0)
+
+
+def test_weights_have_their_papers_values() -> None:
+    """The published forms for alpha^2 + sigma^2 = 1; min-SNR for v is min(SNR, gamma) / (SNR + 1), not its inverse."""
+    snr = torch.logspace(-3, 3, 50, dtype=torch.float64)
+    alpha, sigma = (snr / (1 + snr)).sqrt(), (1 / (1 + snr)).sqrt()
+    least = torch.minimum(snr, torch.tensor(5.0, dtype=torch.float64))
+    expected = {"epsilon": least / snr, "x0": least, "v": least / (snr + 1)}
+    for name, value in expected.items():
+        torch.testing.assert_close(MinSNRWeighting(5.0)(alpha, sigma, PREDICTIONS[name]), value)
+    torch.testing.assert_close(SNRWeighting()(alpha, sigma, PREDICTIONS["epsilon"]), torch.ones_like(snr))
+    s = sigma / alpha  # EDM: lambda(s) = (s^2 + sd^2) / (s sd)^2 makes the loss of its raw output unweighted
+    torch.testing.assert_close(EDMWeighting(0.5)(alpha, sigma, X0Prediction()), (s**2 + 0.25) / (s * 0.5) ** 2)
+    one = torch.ones_like(s)
+    torch.testing.assert_close(EDMWeighting(0.5)(one, s, EDMPrediction(0.5)), one)
+
+
+@pytest.mark.parametrize(
+    "weighting", [UnitWeighting(), SNRWeighting(), MinSNRWeighting(), EDMWeighting()], ids=lambda w: type(w).__name__
+)
+@pytest.mark.parametrize("name", list(PREDICTIONS))
+def test_weights_are_finite_at_both_ends(name: str, weighting: object) -> None:
+    for alpha, sigma in ((1.0, 0.0), (0.0, 1.0)):
+        weight = weighting(times(alpha), times(sigma), PREDICTIONS[name])  # type: ignore[operator]
+        assert weight.isfinite().all()
+        assert (weight >= 0).all()
+
+
+def test_edm_scales_inputs_and_targets_to_unit_variance() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x0 = 0.5 * torch.randn(200_000, generator=generator, dtype=torch.float64)
+    eps = torch.randn(200_000, generator=generator, dtype=torch.float64)
+    prediction = EDMPrediction(0.5)
+    for schedule, t in (("edm", 0.01), ("edm", 1.0), ("cosine", 0.3), ("flow", 0.8)):
+        alpha, sigma = SCHEDULES[schedule].alpha(times(t)), SCHEDULES[schedule].sigma(times(t))
+        assert prediction.scale_input(alpha * x0 + sigma * eps, alpha, sigma).std().item() == pytest.approx(1, abs=0.01)
+        assert prediction.target(x0, eps, alpha, sigma).std().item() == pytest.approx(1, abs=0.01)
+    target_at_0 = prediction.target(x0, eps, times(1.0), times(0.0))
+    torch.testing.assert_close(target_at_0, -eps)  # no 0/0 at sigma = 0
+
+
+def test_epsilon_is_refused_where_alpha_is_0() -> None:
+    for name in ("linear_zero_snr", "flow"):
+        with pytest.raises(ValueError, match=r"prediction=epsilon: .*choices: v, x0, flow, edm"):
+            EpsilonPrediction().check(SCHEDULES[name])
+    EpsilonPrediction().check(SCHEDULES["cosine"])
