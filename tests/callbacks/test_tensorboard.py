@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image, ImageSequence
-from runs import scalars, tiny, train
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from runs import scalars, tiny, train
 
 STEPS_OF_POINTS = [3, 6, 9, 12]
 

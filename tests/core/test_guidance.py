@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from oracles import SCHEDULES
 from torch import Tensor
 
 from lightdiff.core import ClassifierFreeGuidance
+from oracles import SCHEDULES
 
 
 class Linear:

@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from oracles import SCHEDULES
 from torch import Tensor, nn
 
 from lightdiff.core import (
@@ -29,6 +28,7 @@ from lightdiff.core import (
     X0Prediction,
     keyed_generator,
 )
+from oracles import SCHEDULES
 
 COUNT = 100_000
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from oracles import SCHEDULES, noise, times
 
 from lightdiff.core import (
     EDMPrediction,
@@ -18,6 +17,7 @@ from lightdiff.core import (
     VPrediction,
     X0Prediction,
 )
+from oracles import SCHEDULES, noise, times
 
 PREDICTIONS: dict[str, Prediction] = {
     "epsilon": EpsilonPrediction(),

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler
-from oracles import DISCRETE, SCHEDULES, times
 
 from lightdiff.core import (
     DiscreteSchedule,
@@ -19,6 +18,7 @@ from lightdiff.core import (
     scaled_linear_betas,
     sigmoid_betas,
 )
+from oracles import DISCRETE, SCHEDULES, times
 
 T_ALL = torch.linspace(0, 1, 1001, dtype=torch.float64)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import tiny, train
 
 from lightdiff import load_model
 from lightdiff.lightning import AtomicCheckpointIO
 from lightdiff.lightning.checkpoint import CheckpointError
+from runs import tiny, train
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from runs import differences, killed, last, scalars, tiny, train
 
 SAVED_STATE = ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch")

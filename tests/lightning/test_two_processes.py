@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import ROOT, differences, last, scalars, tiny, train
 
 from lightdiff.tasks.run_folder import write_config
+from runs import ROOT, differences, last, scalars, tiny, train
 
 FLOAT64 = ("trainer.precision=64-true", "dataset.horizontal_flip=true", "callbacks.checkpoints.every_n_steps=2")
 

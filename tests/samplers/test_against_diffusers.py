@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, HeunDiscreteScheduler
-from oracles import noise
 from torch import Tensor
 
 from lightdiff.core import (
@@ -24,6 +23,7 @@ from lightdiff.core import (
     VPrediction,
 )
 from lightdiff.samplers import DDIM, DDPM, DPMSolverMultistep, Heun
+from oracles import noise
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # diffusers with recent numpy
 T = 1000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from oracles import SCHEDULES, gaussian_data, noise, times
 from torch import Tensor
 
 from lightdiff.core import (
@@ -20,6 +19,7 @@ from lightdiff.core import (
     keyed_generator,
 )
 from lightdiff.samplers import DDIM, DDPM, SAMPLERS, DPMSolverMultistep, Heun, SamplerState
+from oracles import SCHEDULES, gaussian_data, noise, times
 
 GRIDS = [TrailingGrid(), LeadingGrid(), UniformGrid(), QuadraticGrid(), KarrasGrid(), LogSNRGrid()]
 

@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 import torch
-from oracles import SCHEDULES, gaussian_data, noise, rms, scales, slope
 
 from lightdiff.core import LogSNRGrid
 from lightdiff.samplers import DDIM, DPMSolverMultistep, Heun, Sampler
+from oracles import SCHEDULES, gaussian_data, noise, rms, scales, slope
 
 STEPS = [64, 128, 256, 512]
 INNER = LogSNRGrid(log_snr_min=-4.0, log_snr_max=4.0, final_zero=False)

@@ -6,11 +6,11 @@ import itertools
 
 import pytest
 import torch
-from oracles import SCHEDULES, gaussian_data, rms, scales, slope, times
 from torch import Tensor
 
 from lightdiff.core import LogSNRGrid, NoiseSchedule, keyed_generator
 from lightdiff.samplers import DDIM, DDPM, DPMSolverMultistep, Heun, OneStepSampler
+from oracles import SCHEDULES, gaussian_data, rms, scales, slope, times
 
 INNER = LogSNRGrid(log_snr_min=-4.0, log_snr_max=4.0, final_zero=False)
 STOCHASTIC: dict[str, OneStepSampler] = {

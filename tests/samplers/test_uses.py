@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from oracles import SCHEDULES, gaussian_data, noise, rms, slope
 
 from lightdiff.core import keyed_generator
 from lightdiff.samplers import DDIM, DDPM, DPMSolverMultistep, encode, image_to_image, inpaint, interpolate, slerp
+from oracles import SCHEDULES, gaussian_data, noise, rms, slope
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "flow", "edm", "linear_zero_snr"])

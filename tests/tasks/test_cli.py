@@ -18,6 +18,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+
 from runs import ROOT, scalars
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

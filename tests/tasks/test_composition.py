@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import ROOT, composed
 
 from lightdiff.tasks.build import build_data, build_model, build_sampler
+from runs import ROOT, composed
 
 CONF = ROOT / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))

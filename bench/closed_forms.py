@@ -1,0 +1,58 @@
+"""What is known in closed form of Gaussian data, for benchmarks and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lightdiff.core import NoiseSchedule
+
+
+def times(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def scales(schedule: NoiseSchedule, t: float) -> tuple[float, float]:
+    return schedule.alpha(times(t)).item(), schedule.sigma(times(t)).item()
+
+
+@dataclass
+class GaussianData:
+    """Images whose pixels are independent, N(mean, std^2): the best denoiser and the exact probability flow are known.
+
+    x_t ~ N(alpha mean, n^2) with n^2 = alpha^2 std^2 + sigma^2; along the flow (x_t - alpha mean) / n stays constant.
+    """
+
+    schedule: NoiseSchedule
+    mean: Tensor
+    std: Tensor
+
+    def __call__(self, x_t: Tensor, t: Tensor, cond: object = None) -> Tensor:
+        alpha, sigma = (
+            scale.double()[:, None, None, None] for scale in (self.schedule.alpha(t), self.schedule.sigma(t))
+        )
+        gain = alpha * self.std**2 / ((alpha * self.std) ** 2 + sigma**2)
+        return self.mean + gain * (x_t - alpha * self.mean)
+
+    def spread(self, t: float) -> Tensor:
+        alpha, sigma = scales(self.schedule, t)
+        return ((alpha * self.std) ** 2 + sigma**2).sqrt()
+
+    def flow(self, x_t: Tensor, t: float, s: float) -> Tensor:
+        """The exact solution of the probability flow equation from x_t at t to s."""
+        (alpha_t, _), (alpha_s, _) = scales(self.schedule, t), scales(self.schedule, s)
+        return alpha_s * self.mean + self.spread(s) / self.spread(t) * (x_t - alpha_t * self.mean)
+
+
+def rms(x: Tensor) -> float:
+    return x.square().mean().sqrt().item()
+
+
+def slope(steps: Sequence[int], errors: Sequence[float]) -> float:
+    """Order of convergence: minus the least-squares slope of log error over log steps."""
+    x, y = torch.tensor(steps, dtype=torch.float64).log(), torch.tensor(errors, dtype=torch.float64).log()
+    x = x - x.mean()
+    return -((x * y).sum() / (x * x).sum()).item()
