@@ -37,3 +37,10 @@ def test_train_in_plain_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         LIGHTDIFF_OUT=str(tmp_path / "out"),
     )
     assert "image/gif" in shown
+
+
+def test_compare_samplers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "version_0"
+    train(tiny("trainer.max_epochs=1", "conditioning=label", "schedule=flow", "objective=flow"), run)
+    shown = execute("03_compare_samplers.ipynb", tmp_path, monkeypatch, LIGHTDIFF_RUN=str(run))
+    assert shown.count("image/png") >= 9

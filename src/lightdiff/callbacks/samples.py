@@ -105,8 +105,9 @@ class SampleImages(Callback):
         if not rows:  # more processes than images
             return torch.empty((0, 1, *model.image_shape), dtype=torch.uint8)
         frames = []
-        for i, state in enumerate(self._generation(model).trajectory(model, rows)):
-            if i % self.frame_every == 0:
+        generation = self._generation(model)
+        for i, state in enumerate(generation.trajectory(model, rows)):
+            if i % self.frame_every == 0 and i < generation.num_steps:
                 frames.append(getattr(state, self.show))
         frames.append(state.x_t)
         return to_uint8(model.to_unit_range(torch.stack(frames, dim=1))).cpu()
