@@ -11,7 +11,7 @@ train: .venv/.installed
 	$(BIN)/python train.py experiment=digits $(ARGS)
 
 test: setup lint
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope $(ARGS)
 
 setup: .venv/.installed-dev
 
