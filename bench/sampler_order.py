@@ -46,7 +46,6 @@ SCHEDULES: dict[str, NoiseSchedule] = {
 DETERMINISTIC: dict[str, type[Sampler]] = {"ddim": DDIM, "heun": Heun, "dpmpp_2m": DPMSolverMultistep}
 STOCHASTIC: dict[str, Sampler] = {
     "ddpm": DDPM(),
-    "ddim, eta 1": DDIM(eta=1.0),
     "dpmpp_2m_sde": DPMSolverMultistep(sde=True),
 }
 INNER = LogSNRGrid(log_snr_min=-4.0, log_snr_max=4.0, final_zero=False)
@@ -128,6 +127,8 @@ def draw(rows: list[tuple[str, str, float | None, list[float]]], path: Path) -> 
             if of == schedule:
                 panel.loglog(FEW, errors, marker="o", label=sampler)
         panel.set_title(schedule)
+        panel.set_xticks(FEW, labels=[str(n) for n in FEW])
+        panel.minorticks_off()
     panels.flat[-1].axis("off")
     handles, labels = panels.flat[0].get_legend_handles_labels()
     panels.flat[-1].legend(handles, labels, loc="center")

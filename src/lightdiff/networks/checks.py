@@ -55,7 +55,7 @@ def check_levels(attention_levels: Sequence[int], num_levels: int) -> None:
 def check_cond(network: nn.Module, cond: dict[str, Tensor] | None) -> None:
     """Refuse a condition other than the network's `cond_keys`."""
     given, taken = set(cond or ()), set(network.cond_keys)  # type: ignore[arg-type]
-    if given != taken and (given - taken or "vector" in taken - given):
+    if given - taken or (taken - given) - {"mask"}:
         raise ValueError(
             f"cond={sorted(given)}: {type(network).__name__} takes {sorted(taken) or 'no condition as it is configured'}"
         )

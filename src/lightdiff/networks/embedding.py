@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def sinusoidal_encoding(time: Tensor, width: int, max_period: float = 10_000.0) -> Tensor:
@@ -25,3 +25,29 @@ def sinusoidal_encoding(time: Tensor, width: int, max_period: float = 10_000.0) 
     angles = time.to(dtype)[:, None] * torch.exp(-math.log(max_period) * exponents)
     encoding = torch.cat([angles.sin(), angles.cos()], dim=1)
     return torch.nn.functional.pad(encoding, (0, width - 2 * half))
+
+
+class Embedding(nn.Module):
+    """Time and condition as one vector: a two-layer perceptron of the sinusoidal encoding, plus a projection of the condition.
+
+    Args:
+        encoding_dim: width of the sinusoidal encoding.
+        embed_dim: width of the result.
+        cond_dim: width of `cond["vector"]`; None: no condition.
+    """
+
+    def __init__(self, encoding_dim: int, embed_dim: int, cond_dim: int | None = None) -> None:
+        super().__init__()
+        self.encoding_dim = encoding_dim
+        self.embed_dim = embed_dim
+        self.time = nn.Sequential(nn.Linear(encoding_dim, embed_dim), nn.SiLU(), nn.Linear(embed_dim, embed_dim))
+        self.condition = nn.Linear(cond_dim, embed_dim) if cond_dim is not None else None
+
+    def forward(self, x: Tensor, time: Tensor | None, vector: Tensor | None) -> Tensor:
+        """(B, embed_dim) for a batch x (B, ...), time (B,) or None and vector (B, cond_dim) or None; both None: zeros."""
+        embedding = x.new_zeros(len(x), self.embed_dim)
+        if time is not None:
+            embedding = embedding + self.time(sinusoidal_encoding(time, self.encoding_dim).to(x.dtype))
+        if self.condition is not None and vector is not None:
+            embedding = embedding + self.condition(vector)
+        return embedding

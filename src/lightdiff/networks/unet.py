@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lightdiff.networks.attention import attend
 from lightdiff.networks.checks import check_cond, check_divisible, check_levels, check_positive, check_widths, two_sizes
 from lightdiff.networks.embedding import sinusoidal_encoding
 
@@ -127,12 +128,8 @@ class SelfAttention(nn.Module):
         """(B, C, H, W) to (B, C, H, W)."""
         height, width = x.shape[-2:]
         tokens = x.flatten(2).transpose(1, 2)  # (B, HW, C)
-        q, k, v = (
-            part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            for part in self.qkv(self.norm(tokens)).chunk(3, dim=-1)
-        )
-        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        tokens = tokens + self.out(attended)
+        q, k, v = self.qkv(self.norm(tokens)).chunk(3, dim=-1)
+        tokens = tokens + self.out(attend(q, k, v, self.num_heads))
         tokens = tokens + self.mlp(tokens)
         return tokens.transpose(1, 2).unflatten(-1, (height, width))
 

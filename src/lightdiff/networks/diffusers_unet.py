@@ -1,0 +1,155 @@
+"""UNets of the package diffusers (extra `diffusers`) behind this project's network contract."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+from torch import Tensor, nn
+
+from lightdiff.networks.attention import zeroed
+from lightdiff.networks.checks import (
+    check_cond,
+    check_divisible,
+    check_levels,
+    check_positive,
+    check_widths,
+    two_sizes,
+)
+
+
+def _diffusers() -> ModuleType:
+    try:
+        import diffusers
+    except ImportError as error:
+        raise ValueError("this network needs the package diffusers: pip install 'lightdiff[diffusers]'") from error
+    return diffusers
+
+
+class _DiffusersUNet(nn.Module):
+    """What both adapters share: checks, arguments in diffusers' words, the condition's vector beside the time."""
+
+    def __init__(
+        self,
+        channels: int,
+        image_size: int | Sequence[int],
+        widths: Sequence[int],
+        blocks_per_level: int,
+        attention_levels: Sequence[int],
+        cond_dim: int | None,
+    ) -> None:
+        super().__init__()
+        check_positive(channels=channels, blocks_per_level=blocks_per_level, cond_dim=cond_dim)
+        check_widths(widths)
+        if any(width % 8 for width in widths):
+            raise ValueError(f"widths={list(widths)}: multiples of 8 are expected (diffusers has heads of 8 channels)")
+        check_levels(attention_levels, len(widths))
+        self.channels, self.image_size, self.blocks_per_level = channels, image_size, blocks_per_level
+        self.widths, self.attention_levels = tuple(widths), tuple(attention_levels)
+        self.cond_dim = cond_dim
+        self.image_shape = (channels, *two_sizes(image_size))
+        self.condition = zeroed(nn.Linear(cond_dim, 4 * widths[0])) if cond_dim is not None else None
+
+    def _settings(self, attention: str) -> dict[str, Any]:
+        """Constructor arguments of diffusers' classes; `attention` is how its blocks with attention are called."""
+        kinds = [attention if level in self.attention_levels else "" for level in range(len(self.widths))]
+        return {
+            "sample_size": self.image_shape[1:],
+            "in_channels": self.channels,
+            "out_channels": self.channels,
+            "layers_per_block": self.blocks_per_level,
+            "block_out_channels": self.widths,
+            "norm_num_groups": math.gcd(32, *self.widths),
+            "down_block_types": tuple(f"{kind}DownBlock2D" for kind in kinds),
+            "up_block_types": tuple(f"{kind}UpBlock2D" for kind in reversed(kinds)),
+            "class_embed_type": "identity" if self.cond_dim is not None else None,
+        }
+
+    def _vector(self, cond: dict[str, Tensor]) -> Tensor | None:
+        return None if self.condition is None else self.condition(cond["vector"])
+
+
+class DiffusersUNet2D(_DiffusersUNet):
+    """diffusers' UNet2DModel. The defaults are those of the tutorial diffusing_digits.
+
+    Args:
+        channels: of the images.
+        image_size: side, or (height, width); divisible by 2^(levels - 1).
+        widths: channels of each level, multiples of 8.
+        blocks_per_level: residual blocks of each level.
+        attention_levels: levels (0: the finest) with attention, down and up.
+        cond_dim: width of `cond["vector"]` (B, cond_dim); None: unconditional.
+
+    Raises:
+        ValueError: the package is missing; a size it cannot take, with the nearest ones it can; impossible widths or levels.
+    """
+
+    def __init__(
+        self,
+        channels: int = 1,
+        image_size: int | Sequence[int] = 32,
+        widths: Sequence[int] = (128, 128, 256, 512),
+        blocks_per_level: int = 2,
+        attention_levels: Sequence[int] = (2,),
+        cond_dim: int | None = None,
+    ) -> None:
+        super().__init__(channels, image_size, widths, blocks_per_level, attention_levels, cond_dim)
+        check_divisible(image_size, 2 ** (len(widths) - 1))
+        self.cond_keys = ("vector",) if cond_dim is not None else ()
+        self.unet = _diffusers().UNet2DModel(**self._settings("Attn"))
+
+    def forward(self, x: Tensor, time: Tensor | None = None, cond: dict[str, Tensor] | None = None) -> Tensor:
+        """x (B, C, H, W), time (B,) or None (taken as 0), cond {"vector": (B, cond_dim)} or None, to (B, C, H, W)."""
+        check_cond(self, cond)
+        time = x.new_zeros(len(x)) if time is None else time
+        return self.unet(x, time, class_labels=self._vector(cond or {})).sample
+
+
+class DiffusersUNet2DCondition(_DiffusersUNet):
+    """diffusers' UNet2DConditionModel, with cross-attention to tokens. The defaults are those of the tutorial text_to_digit.
+
+    Args:
+        channels: of the images.
+        image_size: side, or (height, width).
+        widths: channels of each level, multiples of 8.
+        blocks_per_level: residual blocks of each level.
+        attention_levels: levels (0: the finest) with self- and cross-attention, down and up.
+        token_dim: width of `cond["tokens"]` (B, L, token_dim), with `mask` (B, L).
+        cond_dim: width of `cond["vector"]` (B, cond_dim); None: it takes none.
+
+    Raises:
+        ValueError: the package is missing; impossible widths or levels.
+    """
+
+    def __init__(
+        self,
+        channels: int = 1,
+        image_size: int | Sequence[int] = 28,
+        widths: Sequence[int] = (32, 64, 64, 32),
+        blocks_per_level: int = 2,
+        attention_levels: Sequence[int] = (1, 2),
+        token_dim: int = 512,
+        cond_dim: int | None = None,
+    ) -> None:
+        super().__init__(channels, image_size, widths, blocks_per_level, attention_levels, cond_dim)
+        check_positive(token_dim=token_dim)
+        self.token_dim = token_dim
+        self.cond_keys = ("tokens", "mask", *(("vector",) if cond_dim is not None else ()))
+        self.unet = _diffusers().UNet2DConditionModel(
+            **self._settings("CrossAttn"), mid_block_type="UNetMidBlock2DCrossAttn", cross_attention_dim=token_dim
+        )
+
+    def forward(self, x: Tensor, time: Tensor | None = None, cond: dict[str, Tensor] | None = None) -> Tensor:
+        """x (B, C, H, W), time (B,) or None (taken as 0), cond with `tokens` and perhaps `mask`, to (B, C, H, W)."""
+        check_cond(self, cond)
+        cond = cond or {}
+        time = x.new_zeros(len(x)) if time is None else time
+        return self.unet(
+            x,
+            time,
+            encoder_hidden_states=cond["tokens"],
+            encoder_attention_mask=cond.get("mask"),
+            class_labels=self._vector(cond),
+        ).sample

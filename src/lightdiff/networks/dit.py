@@ -1,0 +1,116 @@
+"""DiT: a transformer over patches, conditioned by adaptive layer norm (Peebles and Xie 2022, arXiv:2212.09748)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lightdiff.networks.attention import CrossAttention, attend, zeroed
+from lightdiff.networks.checks import check_cond, check_divisible, check_positive, two_sizes
+from lightdiff.networks.embedding import Embedding, sinusoidal_encoding
+
+
+class DiTBlock(nn.Module):
+    """Self-attention, attention to tokens where there are any, perceptron; shift, scale and gate of the first and the last come
+    from the embedding through a layer that starts at 0, so that the block begins as the identity (adaLN-Zero).
+
+    Args:
+        width: of a patch's vector.
+        num_heads: of the attentions; divides width.
+        token_dim: width of a caption's tokens; None: no cross-attention.
+    """
+
+    def __init__(self, width: int, num_heads: int, token_dim: int | None) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.modulation = zeroed(nn.Linear(width, 6 * width))
+        self.norm1 = nn.LayerNorm(width, elementwise_affine=False)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.cross = CrossAttention(width, token_dim, num_heads) if token_dim is not None else None
+        self.norm2 = nn.LayerNorm(width, elementwise_affine=False)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor, embedding: Tensor, cond: dict[str, Tensor]) -> Tensor:
+        """x (B, N, width), embedding (B, width), to (B, N, width)."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(F.silu(embedding))[:, None].chunk(6, dim=-1)
+        q, k, v = self.qkv(self.norm1(x) * (1 + scale1) + shift1).chunk(3, dim=-1)
+        x = x + gate1 * self.out(attend(q, k, v, self.num_heads))
+        if self.cross is not None and "tokens" in cond:
+            x = x + self.cross(x, cond["tokens"], cond.get("mask"))
+        return x + gate2 * self.mlp(self.norm2(x) * (1 + scale2) + shift2)
+
+
+class DiT(nn.Module):
+    """Patches as tokens with fixed sine-cosine positions, `depth` blocks, and a last layer that starts at 0.
+
+    Args:
+        channels: of the images.
+        image_size: side, or (height, width); divisible by patch_size.
+        patch_size: side of a patch.
+        width: of a patch's vector; divisible by 4 and by num_heads.
+        depth: number of blocks.
+        num_heads: of the attentions.
+        cond_dim: width of `cond["vector"]` (B, cond_dim); None: it takes none.
+        token_dim: width of `cond["tokens"]` (B, L, token_dim), with `mask` (B, L), for cross-attention; None: it takes none.
+
+    Raises:
+        ValueError: a size the network cannot take, with the nearest ones it can; an impossible width or number of heads.
+    """
+
+    positions: Tensor
+
+    def __init__(
+        self,
+        channels: int = 3,
+        image_size: int | Sequence[int] = 32,
+        patch_size: int = 2,
+        width: int = 384,
+        depth: int = 12,
+        num_heads: int = 6,
+        cond_dim: int | None = None,
+        token_dim: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_positive(channels=channels, patch_size=patch_size, width=width, depth=depth, num_heads=num_heads)
+        check_positive(cond_dim=cond_dim, token_dim=token_dim)
+        check_divisible(image_size, patch_size)
+        if width % 4:
+            raise ValueError(f"width={width}: a multiple of 4 is expected")
+        if width % num_heads:
+            raise ValueError(f"num_heads={num_heads}: it must divide width={width}")
+        self.channels, self.image_size, self.patch_size = channels, image_size, patch_size
+        self.width, self.depth, self.num_heads = width, depth, num_heads
+        self.cond_dim, self.token_dim = cond_dim, token_dim
+        self.image_shape = (channels, *two_sizes(image_size))
+        self.cond_keys = (("vector",) if cond_dim is not None else ()) + (
+            ("tokens", "mask") if token_dim is not None else ()
+        )
+        height, wide = (size // patch_size for size in two_sizes(image_size))
+        rows, columns = (sinusoidal_encoding(torch.arange(n, dtype=torch.float32), width // 2) for n in (height, wide))
+        grid = torch.cat([rows[:, None].expand(-1, wide, -1), columns[None].expand(height, -1, -1)], dim=-1)
+        self.register_buffer("positions", grid.flatten(0, 1), persistent=False)  # (N, width)
+
+        self.embedding = Embedding(256, width, cond_dim)
+        self.inc = nn.Conv2d(channels, width, patch_size, stride=patch_size)
+        self.blocks = nn.ModuleList([DiTBlock(width, num_heads, token_dim) for _ in range(depth)])
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.modulation = zeroed(nn.Linear(width, 2 * width))
+        self.outc = zeroed(nn.Linear(width, channels * patch_size**2))
+
+    def forward(self, x: Tensor, time: Tensor | None = None, cond: dict[str, Tensor] | None = None) -> Tensor:
+        """x (B, C, H, W), time (B,) or None, cond with the network's `cond_keys` or None, to (B, C, H, W)."""
+        check_cond(self, cond)
+        cond = cond or {}
+        embedding = self.embedding(x, time, cond.get("vector"))
+        patches = self.inc(x)
+        height, width = patches.shape[-2:]
+        x = patches.flatten(2).transpose(1, 2) + self.positions.to(patches.dtype)
+        for block in self.blocks:
+            x = block(x, embedding, cond)
+        shift, scale = self.modulation(F.silu(embedding))[:, None].chunk(2, dim=-1)
+        x = self.outc(self.norm(x) * (1 + scale) + shift).transpose(1, 2).unflatten(-1, (height, width))
+        return F.pixel_shuffle(x, self.patch_size)

@@ -1,0 +1,200 @@
+"""ResUNet: residual blocks with scale-shift embedding, in the manner of DDPM++ and ADM.
+
+Song et al. 2021 (arXiv:2011.13456, appendix H), Dhariwal and Nichol 2021 (arXiv:2105.05233, section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lightdiff.networks.attention import CrossAttention, attend, zeroed
+from lightdiff.networks.checks import (
+    check_cond,
+    check_divisible,
+    check_levels,
+    check_positive,
+    check_widths,
+    two_sizes,
+)
+from lightdiff.networks.embedding import Embedding
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """GroupNorm with at most 32 groups of at least 4 channels, as many as divide them."""
+    groups = next(n for n in range(min(32, max(1, channels // 4)), 0, -1) if channels % n == 0)
+    return nn.GroupNorm(groups, channels)
+
+
+class ResBlock(nn.Module):
+    """x + conv(norm(conv(norm(x))) * (1 + scale) + shift), scale and shift from the embedding; the last convolution starts at 0.
+
+    Args:
+        in_channels: of the input.
+        out_channels: of the output; where they differ the input goes through a 1x1 convolution.
+        embed_dim: width of the embedding.
+        dropout: share of values dropped before the last convolution.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, embed_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.norm1 = group_norm(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.embed = nn.Linear(embed_dim, 2 * out_channels)
+        self.norm2 = group_norm(out_channels)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1))
+        self.skip = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """(B, in, H, W) and (B, embed_dim) to (B, out, H, W)."""
+        h = self.conv1(F.silu(self.norm1(x)))
+        scale, shift = self.embed(F.silu(embedding))[:, :, None, None].chunk(2, dim=1)
+        h = F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
+        return self.skip(x) + self.conv2(self.dropout(h))
+
+
+class AttentionBlock(nn.Module):
+    """x + attention between all pixels, then + attention to the caption's tokens where there are any; both start at 0."""
+
+    def __init__(self, channels: int, num_heads: int, token_dim: int | None) -> None:
+        super().__init__()
+        if channels % num_heads:
+            raise ValueError(f"num_heads={num_heads}: it must divide the width {channels} of a level with attention")
+        self.num_heads = num_heads
+        self.norm = group_norm(channels)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.out = zeroed(nn.Linear(channels, channels))
+        self.cross = CrossAttention(channels, token_dim, num_heads) if token_dim is not None else None
+
+    def forward(self, x: Tensor, cond: dict[str, Tensor]) -> Tensor:
+        """(B, C, H, W) to (B, C, H, W)."""
+        height, width = x.shape[-2:]
+        pixels = x.flatten(2).transpose(1, 2)
+        q, k, v = self.qkv(self.norm(x).flatten(2).transpose(1, 2)).chunk(3, dim=-1)
+        pixels = pixels + self.out(attend(q, k, v, self.num_heads))
+        if self.cross is not None and "tokens" in cond:
+            pixels = pixels + self.cross(pixels, cond["tokens"], cond.get("mask"))
+        return pixels.transpose(1, 2).unflatten(-1, (height, width))
+
+
+class Stage(nn.Module):
+    """A residual block, and attention where its level has it."""
+
+    def __init__(self, block: ResBlock, attention: AttentionBlock | None) -> None:
+        super().__init__()
+        self.block, self.attention = block, attention
+
+    def forward(self, x: Tensor, embedding: Tensor, cond: dict[str, Tensor]) -> Tensor:
+        x = self.block(x, embedding)
+        return x if self.attention is None else self.attention(x, cond)
+
+
+class ResUNet(nn.Module):
+    """Residual UNet: time (and condition) scale and shift every block, attention at chosen levels, outputs start at 0.
+
+    Args:
+        channels: of the images.
+        image_size: side, or (height, width); divisible by patch_size * 2^(levels - 1).
+        widths: channels of each level, from the finest down.
+        blocks_per_level: residual blocks of each level on the way down; one more on the way up.
+        attention_levels: levels (0: the finest) with attention; the middle has it always.
+        num_heads: heads of each attention.
+        patch_size: side of the patches that are folded into channels first, so that the finest level is that much smaller.
+        dropout: share of values dropped in each block.
+        cond_dim: width of `cond["vector"]` (B, cond_dim); None: it takes none.
+        token_dim: width of `cond["tokens"]` (B, L, token_dim), with `mask` (B, L), for cross-attention; None: it takes none.
+
+    Raises:
+        ValueError: a size the network cannot take, with the nearest ones it can; impossible widths, levels, heads.
+    """
+
+    def __init__(
+        self,
+        channels: int = 3,
+        image_size: int | Sequence[int] = 32,
+        widths: Sequence[int] = (128, 256, 256),
+        blocks_per_level: int = 2,
+        attention_levels: Sequence[int] = (1, 2),
+        num_heads: int = 4,
+        patch_size: int = 1,
+        dropout: float = 0.0,
+        cond_dim: int | None = None,
+        token_dim: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_positive(channels=channels, blocks_per_level=blocks_per_level, num_heads=num_heads, patch_size=patch_size)
+        check_positive(cond_dim=cond_dim, token_dim=token_dim)
+        check_widths(widths)
+        check_levels(attention_levels, len(widths))
+        check_divisible(image_size, patch_size * 2 ** (len(widths) - 1))
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout={dropout}: a number in [0, 1) is expected")
+        self.channels, self.image_size, self.blocks_per_level = channels, image_size, blocks_per_level
+        self.num_heads, self.patch_size, self.dropout = num_heads, patch_size, dropout
+        self.cond_dim, self.token_dim = cond_dim, token_dim
+        self.widths, self.attention_levels = tuple(widths), tuple(attention_levels)
+        self.image_shape = (channels, *two_sizes(image_size))
+        self.cond_keys = (("vector",) if cond_dim is not None else ()) + (
+            ("tokens", "mask") if token_dim is not None else ()
+        )
+        embed_dim = 4 * widths[0]
+
+        def stage(in_channels: int, level: int) -> Stage:
+            width = widths[level]
+            attention = AttentionBlock(width, num_heads, token_dim) if level in attention_levels else None
+            return Stage(ResBlock(in_channels, width, embed_dim, dropout), attention)
+
+        self.embedding = Embedding(widths[0], embed_dim, cond_dim)
+        self.inc = nn.Conv2d(channels * patch_size**2, widths[0], 3, padding=1)
+        skips, width = [widths[0]], widths[0]
+        self.down_stages, self.downs = nn.ModuleList(), nn.ModuleList()
+        for level in range(len(widths)):
+            stages = nn.ModuleList()
+            for _ in range(blocks_per_level):
+                stages.append(stage(width, level))
+                width = widths[level]
+                skips.append(width)
+            self.down_stages.append(stages)
+            if level < len(widths) - 1:
+                self.downs.append(nn.Conv2d(width, width, 3, stride=2, padding=1))
+                skips.append(width)
+        self.middle1 = Stage(ResBlock(width, width, embed_dim, dropout), AttentionBlock(width, num_heads, token_dim))
+        self.middle2 = ResBlock(width, width, embed_dim, dropout)
+        self.up_stages, self.ups = nn.ModuleList(), nn.ModuleList()
+        for level in reversed(range(len(widths))):
+            stages = nn.ModuleList()
+            for _ in range(blocks_per_level + 1):
+                stages.append(stage(width + skips.pop(), level))
+                width = widths[level]
+            self.up_stages.append(stages)
+            if level > 0:
+                self.ups.append(nn.Conv2d(width, width, 3, padding=1))
+        self.norm = group_norm(width)
+        self.outc = zeroed(nn.Conv2d(width, channels * patch_size**2, 3, padding=1))
+
+    def forward(self, x: Tensor, time: Tensor | None = None, cond: dict[str, Tensor] | None = None) -> Tensor:
+        """x (B, C, H, W), time (B,) or None, cond with the network's `cond_keys` or None, to (B, C, H, W)."""
+        check_cond(self, cond)
+        cond = cond or {}
+        embedding = self.embedding(x, time, cond.get("vector"))
+        x = self.inc(F.pixel_unshuffle(x, self.patch_size))
+        skips = [x]
+        for level, stages in enumerate(self.down_stages):
+            for stage in cast(nn.ModuleList, stages):
+                x = stage(x, embedding, cond)
+                skips.append(x)
+            if level < len(self.downs):
+                x = self.downs[level](x)
+                skips.append(x)
+        x = self.middle2(self.middle1(x, embedding, cond), embedding)
+        for i, stages in enumerate(self.up_stages):
+            for stage in cast(nn.ModuleList, stages):
+                x = stage(torch.cat([x, skips.pop()], dim=1), embedding, cond)
+            if i < len(self.ups):
+                x = self.ups[i](F.interpolate(x, scale_factor=2))
+        return F.pixel_shuffle(self.outc(F.silu(self.norm(x))), self.patch_size)
