@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from lightdiff.lightning import DiffusionModel, Generation, find_checkpoint, load_model
 from lightdiff.lightning.generation import DEFAULT_BATCH_SIZE
