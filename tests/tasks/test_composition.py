@@ -15,6 +15,10 @@ CONF = ROOT / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
 ROOTS = {"train", "sample", "eval"}
 MISSING = {"dataset=folder": "dataset.data_dir=images", "dataset=huggingface": "dataset.source.path=images"}
+NEEDS = {
+    "conditioning=text": ["model=resunet", "model.widths=[8]", "model.attention_levels=[0]"],
+    "model=diffusers_text_unet": ["conditioning=text"],
+}
 
 
 def choice(path: Path) -> str:
@@ -58,6 +62,7 @@ def test_every_member_builds(path: Path) -> None:
     overrides = [choice(path)]
     if path.parent.name != "model":
         overrides.append("model=unet_small")
+    overrides += NEEDS.get(choice(path), [])
     if path.parent.name == "schedule":
         overrides.append("objective=v")  # fits every schedule; epsilon does not
     model = build_model(composed(*overrides))

@@ -1,6 +1,7 @@
-"""What images are conditioned on: class labels, and later text."""
+"""What images are conditioned on: class labels or text."""
 
 from lightdiff.conditioning.base import Conditioner
 from lightdiff.conditioning.label import LabelConditioner
+from lightdiff.conditioning.text import TextConditioner
 
-__all__ = ["Conditioner", "LabelConditioner"]
+__all__ = ["Conditioner", "LabelConditioner", "TextConditioner"]

@@ -23,8 +23,9 @@ class Conditioner(nn.Module, ABC):
     drop_prob: float
 
     @abstractmethod
-    def inputs(self, batch: dict[str, Tensor]) -> Tensor:
-        """What `forward` takes, (B, ...), out of a batch of the data set."""
+    def inputs(self, batch: dict[str, Tensor], chance: Tensor) -> Tensor:
+        """What `forward` takes, (B, ...), out of a batch of the data set; `chance` (B,), uniform in [0, 1), decides what is
+        left to chance, such as the template of a caption."""
 
     @abstractmethod
     def choose(self, *, labels: int | Sequence[int] | Tensor | None, prompt: str | Sequence[str] | None) -> Tensor:
@@ -41,3 +42,17 @@ class Conditioner(nn.Module, ABC):
     def inputs_of_rows(self, choice: Tensor, rows: range, device: torch.device) -> Tensor:
         """The entries of `choice` (K, ...) for images `rows`."""
         return choice[torch.arange(rows.start, rows.stop) % len(choice)].to(device)
+
+
+def chosen_labels(labels: int | Sequence[int] | Tensor | None, num_classes: int) -> Tensor:
+    """Labels (K,) int64 for a user's wish; None: each class once.
+
+    Raises:
+        ValueError: something else than labels in 0..num_classes - 1.
+    """
+    if labels is None:
+        return torch.arange(num_classes)
+    chosen = torch.as_tensor(labels).reshape(-1)
+    if chosen.is_floating_point() or len(chosen) == 0 or chosen.min() < 0 or chosen.max() >= num_classes:
+        raise ValueError(f"labels={labels}: whole numbers in 0..{num_classes - 1} are expected")
+    return chosen.to(torch.int64)

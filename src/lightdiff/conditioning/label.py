@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
-from lightdiff.conditioning.base import Conditioner
+from lightdiff.conditioning.base import Conditioner, chosen_labels
 
 
 class LabelConditioner(Conditioner):
@@ -34,7 +33,7 @@ class LabelConditioner(Conditioner):
         self.drop_prob = drop_prob
         self.table = nn.Embedding(num_classes + 1, cond_dim)
 
-    def inputs(self, batch: dict[str, Tensor]) -> Tensor:
+    def inputs(self, batch: dict[str, Tensor], chance: Tensor) -> Tensor:
         return batch["label"]
 
     def choose(self, *, labels: int | Sequence[int] | Tensor | None, prompt: str | Sequence[str] | None) -> Tensor:
@@ -42,12 +41,7 @@ class LabelConditioner(Conditioner):
             raise ValueError(
                 f"prompt={prompt}: this model knows class labels, not text; choices: labels=0..{self.num_classes - 1}"
             )
-        if labels is None:
-            return torch.arange(self.num_classes)
-        chosen = torch.as_tensor(labels).reshape(-1)
-        if chosen.is_floating_point() or len(chosen) == 0 or chosen.min() < 0 or chosen.max() >= self.num_classes:
-            raise ValueError(f"labels={labels}: whole numbers in 0..{self.num_classes - 1} are expected")
-        return chosen.to(torch.int64)
+        return chosen_labels(labels, self.num_classes)
 
     def forward(self, inputs: Tensor, drop: Tensor | None = None) -> dict[str, Tensor]:
         labels = inputs if drop is None else inputs.masked_fill(drop, self.num_classes)

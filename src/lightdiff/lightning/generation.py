@@ -62,7 +62,7 @@ class Generation:
         if isinstance(sampler, str):
             if sampler not in SAMPLERS:
                 raise ValueError(f"sampler={sampler}: choices: {', '.join(SAMPLERS)}")
-            sampler = SAMPLERS[sampler]()
+            sampler = SAMPLERS[sampler](clip_denoised=True)  # as in conf/sampler
         if num_steps is None:
             num_steps = getattr(model.schedule, "num_train_timesteps", 1000)
         sampler.check(model.schedule, num_steps=num_steps, noise=model.objective.noise)

@@ -181,8 +181,8 @@ class DiffusionModel(LightningModule):
         cond = None
         if self.conditioning is not None:
             conditioner: Conditioner = self.modules_of(weights)["conditioning"]  # type: ignore[assignment]
-            drop = torch.rand(global_rows, generator=generator, device=self.device) < conditioner.drop_prob
-            cond = conditioner(conditioner.inputs(batch), drop[rows])
+            drop, chance = torch.rand(2, global_rows, generator=generator, device=self.device)
+            cond = conditioner(conditioner.inputs(batch, chance[rows]), drop[rows] < conditioner.drop_prob)
         return self.loss.at(self.denoiser_of(weights), x0, t[rows], noise[rows], cond), t[rows]
 
     def configure_optimizers(self) -> Any:
@@ -218,7 +218,7 @@ class DiffusionModel(LightningModule):
 
         Args:
             num_samples: how many.
-            sampler: a `Sampler` or the name of one: ddpm, ddim, heun, dpmpp_2m, dpmpp_2m_sde.
+            sampler: a `Sampler` or the name of one: ddpm, ddim, heun, dpmpp_2m, dpmpp_2m_sde, which then clips x0_hat.
             num_steps: steps of the sampler; None: every timestep of a discrete schedule, 1000 otherwise.
             guidance_scale: 1 plainly conditional, 0 unconditional, above 1 classifier-free guidance.
             labels: class of each image, or one for all; None: image i shows class i modulo the number of classes.

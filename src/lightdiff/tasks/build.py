@@ -64,11 +64,15 @@ def _build_group(config: dict[str, Any], name: str) -> Any:
     group = config.get(name)
     if group is None or "_target_" not in group:
         return None
-    return instantiate({key: value for key, value in group.items() if key not in _FACTS.get(name, ())}, key=name)
+    absent = [key for key in ("cond_dim", "token_dim") if name == "conditioning" and group.get(key) is None]
+    return instantiate(
+        {key: value for key, value in group.items() if key not in (*_FACTS.get(name, ()), *absent)}, key=name
+    )
 
 
-_FACTS = {"dataset": ("value_range",), "sampler": ("num_steps",)}
-"""Keys of a group that describe it to others and are not arguments of its class."""
+_FACTS = {"dataset": ("value_range", "class_names", "templates"), "sampler": ("num_steps",)}
+"""Keys of a group that describe it to others and are not arguments of its class. Likewise the kinds of condition (`cond_dim`,
+`token_dim`) that a conditioner does not give, which networks read as null."""
 
 
 def build_data(cfg: Any) -> DiffSet:

@@ -1,0 +1,59 @@
+"""Every recipe in conf/experiment runs two steps, samples and reloads, with only steps, batch size and data made small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lightdiff import load_model
+from runs import ROOT, composed, last, train
+
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
+SMALL = (
+    "dataset.batch_size=4",
+    "trainer=cpu",
+    "trainer.max_epochs=1",
+    "trainer.limit_train_batches=2",
+    "trainer.limit_val_batches=1",
+    "trainer.log_every_n_steps=1",
+    "trainer.enable_progress_bar=false",
+    "trainer.enable_model_summary=false",
+    "sampler.num_steps=2",
+    "callbacks.samples.rows=1",
+    "callbacks.samples.columns=2",
+)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MNIST's files with 24 images of noise in each."""
+    folder = tmp_path_factory.mktemp("data")
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for name in ("train", "t10k"):
+        pixels = random.integers(0, 256, (24, 28, 28), dtype=np.uint8)
+        head = np.array([0x803, 24, 28, 28], dtype=">i4").tobytes()
+        (raw / f"{name}-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
+        labels = np.arange(24, dtype=np.uint8) % 10
+        (raw / f"{name}-labels-idx1-ubyte").write_bytes(np.array([0x801, 24], dtype=">i4").tobytes() + labels.tobytes())
+    return folder
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_runs_two_steps_samples_and_reloads(name: str, images: Path, tmp_path: Path) -> None:
+    config = composed(f"experiment={name}", *SMALL)
+    if "data_dir" in config["dataset"]:
+        config["dataset"]["data_dir"] = str(images)
+    folder = tmp_path / "version_0"
+    train(config, folder)
+    assert last(folder)["global_step"] == 2
+    assert len(list((folder / "samples").glob("*.gif"))) == 1
+    model = load_model(folder)
+    samples = model.sample(2, num_steps=2, seed=0)
+    assert samples.shape == (2, *model.image_shape)
+    assert samples.isfinite().all()
+    assert torch.equal(samples, load_model(folder).sample(2, num_steps=2, seed=0))
