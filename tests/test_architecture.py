@@ -33,6 +33,7 @@ ONLY_IN = {
     "diffusers": "networks/diffusers_unet.py",
     "transformers": "conditioning/clip.py",
     "sklearn": "data/sources/digits.py",
+    "scipy": "data/sources/cars.py",
     "datasets": "data/sources/huggingface.py",
 }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lightdiff import load_model
 from runs import ROOT, composed, last, train
@@ -40,13 +41,21 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (raw / f"{name}-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
         labels = np.arange(24, dtype=np.uint8) % 10
         (raw / f"{name}-labels-idx1-ubyte").write_bytes(np.array([0x801, 24], dtype=">i4").tobytes() + labels.tobytes())
+    for i in range(20):
+        (folder / "photos").mkdir(exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (72, 96, 3), dtype=np.uint8)).save(folder / "photos" / f"{i}.jpg")
     return folder
+
+
+DATA = {"cars": ["dataset=folder", "dataset.horizontal_flip=true"]}
+"""Recipes whose data are any folder of photos here."""
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_runs_two_steps_samples_and_reloads(name: str, images: Path, tmp_path: Path) -> None:
-    config = composed(f"experiment={name}", *SMALL)
-    if "data_dir" in config["dataset"]:
+    where = [f"dataset.data_dir={images / 'photos'}"] if name in DATA else []
+    config = composed(f"experiment={name}", *DATA.get(name, []), *where, *SMALL)
+    if config["dataset"].get("data_dir") == "data":
         config["dataset"]["data_dir"] = str(images)
     folder = tmp_path / "version_0"
     train(config, folder)

@@ -22,6 +22,9 @@ def test_every_named_data_set_has_a_file() -> None:
 def test_a_file_builds_its_data_set(file: Path, tmp_path: Path) -> None:
     settings = yaml.safe_load(file.read_text())
     assert settings.pop("value_range") == [-1, 1]  # the model's
+    names, templates = settings.pop("class_names"), settings.pop("templates")  # the captions'
+    assert names is None or len(names) == settings["num_classes"]
+    assert all("{}" in template for template in templates or [])
     assert settings.pop("seed") == "${seed}"
     if settings.get("data_dir") == "???":
         settings["data_dir"] = str(tmp_path)

@@ -260,3 +260,13 @@ def test_job_flag_runs_a_folder(workplace: Path, tmp_path: Path) -> None:
     done = call(tmp_path, "train.py", "--job", "nowhere")
     assert done.returncode == 2
     assert "not a run folder" in done.stderr
+
+
+def test_sweep_over_jobs_of_two_processes_makes_one_folder_each(tmp_path: Path) -> None:
+    done = call(tmp_path, "train.py", "-m", *TINY, "trainer.devices=2", "seed=1,2", "callbacks=no_samples")
+    assert done.returncode == 0, done.stderr
+    runs = sorted((tmp_path / "lightning_logs" / "digits").iterdir())
+    assert [run.name for run in runs] == ["version_0", "version_1"]
+    assert sorted(yaml.safe_load((run / "config.yaml").read_text())["seed"] for run in runs) == [1, 2]
+    for run in runs:
+        assert [step for step, _ in scalars(run)["train/loss"]] == [1, 2, 3, 4]

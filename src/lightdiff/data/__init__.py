@@ -5,7 +5,7 @@ source (files on disk) --load--> image store (uint8, in memory or read lazily) -
 
 from lightdiff.data.diffset import DiffSet
 from lightdiff.data.errors import DataError
-from lightdiff.data.sources import CIFAR, MNIST, SOURCES, Digits, FashionMNIST, Folder, Source, Splits
+from lightdiff.data.sources import CIFAR, MNIST, SOURCES, Digits, FashionMNIST, Folder, Source, Splits, StanfordCars
 
 __all__ = [
     "CIFAR",
@@ -18,4 +18,5 @@ __all__ = [
     "Folder",
     "Source",
     "Splits",
+    "StanfordCars",
 ]

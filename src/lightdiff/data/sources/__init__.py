@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lightdiff.data.sources.base import Source, Splits
+from lightdiff.data.sources.cars import StanfordCars
 from lightdiff.data.sources.cifar import CIFAR
 from lightdiff.data.sources.digits import Digits
 from lightdiff.data.sources.folder import Folder
@@ -14,6 +15,7 @@ SOURCES: dict[str, type[Source]] = {
     "cifar": CIFAR,
     "digits": Digits,
     "folder": Folder,
+    "cars": StanfordCars,
 }
 
-__all__ = ["CIFAR", "MNIST", "SOURCES", "Digits", "FashionMNIST", "Folder", "Source", "Splits"]
+__all__ = ["CIFAR", "MNIST", "SOURCES", "Digits", "FashionMNIST", "Folder", "Source", "Splits", "StanfordCars"]

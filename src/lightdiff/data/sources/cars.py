@@ -1,0 +1,78 @@
+"""Stanford Cars from a local folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from lightdiff.data.errors import DataError
+from lightdiff.data.image_store import FileStore
+from lightdiff.data.order import keyed_split
+from lightdiff.data.resize import Fit, ResizeMode
+from lightdiff.data.sources.base import Source, Splits, check_val_fraction
+
+NAMES = "devkit/cars_meta.mat"
+PARTS = {"devkit/cars_train_annos.mat": "cars_train", "cars_test_annos_withlabels.mat": "cars_test"}
+"""Annotation files and the folders of the images they describe, as torchvision's StanfordCars has them."""
+
+
+@dataclass(frozen=True)
+class StanfordCars(Source):
+    """16,185 photos of cars of 196 models, the published training and test set together (Krause et al. 2013).
+
+    They lie in `data_dir`/stanford_cars as torchvision's StanfordCars reads them. Nothing can be downloaded: the original
+    address no longer exists.
+
+    Args:
+        val_fraction: share of the images to validate on, the same ones for every seed.
+        max_pixels: images with more pixels are refused.
+    """
+
+    val_fraction: float = 0.1
+    max_pixels: int = 50_000_000
+
+    usual_channels: ClassVar[int] = 3
+    usual_image_size: ClassVar[tuple[int, int]] = (64, 64)
+    usual_resize_mode: ClassVar[ResizeMode] = "crop"
+
+    def __post_init__(self) -> None:
+        check_val_fraction(self.val_fraction)
+
+    def load(self, data_dir: Path, channels: int, fit: Fit) -> Splits:
+        root = data_dir / "stanford_cars"
+        missing = [name for name in (NAMES, *PARTS, *PARTS.values()) if not (root / name).exists()]
+        if missing:
+            raise DataError(
+                f"cars: {root} has no {', '.join(missing)}; the data set cannot be downloaded any more: get it elsewhere and "
+                f"put {NAMES}, {', '.join(PARTS)} and the folders {', '.join(PARTS.values())} there; "
+                "dataset=folder reads any photos, and dataset=digits needs no files"
+            )
+        class_names = tuple(str(name) for name in _matlab(root / NAMES)["class_names"])
+        files, labels = [], []
+        for file, folder in PARTS.items():
+            for entry in _matlab(root / file)["annotations"].reshape(-1):
+                files.append(f"{folder}/{Path(str(entry['fname'])).name}")
+                labels.append(int(entry["class"]) - 1)
+        if not files or not 0 <= min(labels) <= max(labels) < len(class_names):
+            raise DataError(f"{root}: annotations and class names do not fit together")
+
+        def store(rows: list[int]) -> FileStore:
+            chosen = torch.tensor([labels[row] for row in rows], dtype=torch.int64)
+            names = [files[row] for row in rows]
+            return FileStore(root, names, chosen, channels=channels, fit=fit, max_pixels=self.max_pixels)
+
+        train, val = keyed_split(len(files), self.val_fraction)
+        return Splits(store(train), store(val), class_names)
+
+
+def _matlab(path: Path) -> dict:
+    """Content of a .mat file: arrays, no code. Raises DataError, which names the file."""
+    import scipy.io
+
+    try:
+        return scipy.io.loadmat(path, squeeze_me=True)
+    except Exception as error:  # a garbled file may fail in any way
+        raise DataError(f"{path}: not a readable .mat file ({' '.join(str(error).split())})") from error
