@@ -72,7 +72,7 @@ def test_x0_hat_can_be_shown_and_pictures_can_be_rare(tmp_path: Path) -> None:
             "callbacks.samples.every_n_epochs=5",
         ]
         train(tiny(*settings), folder)
-        assert len(list((folder / "samples").glob("*.png"))) == 1  # at the end
+        assert len(list((folder / "samples").glob("step_*.png"))) == 1  # at the end
         shown[show] = pictures(folder)
     assert np.array_equal(shown["x_t"][0], shown["x0_hat"][0])
     assert not np.array_equal(shown["x_t"][1][0], shown["x0_hat"][1][0])

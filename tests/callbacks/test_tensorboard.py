@@ -59,7 +59,7 @@ def test_no_point_twice(run: Path) -> None:
 
 
 def test_sample_grids_and_a_moving_gif(events: EventAccumulator) -> None:
-    assert {"samples/grid", "samples/denoising"} <= set(events.Tags()["images"])
+    assert {"samples/grid", "samples/denoising", "data/data", "data/forward"} == set(events.Tags()["images"])
     gif = events.Images("samples/denoising")[-1].encoded_image_string
     assert gif[:4] == b"GIF8"
     with Image.open(io.BytesIO(gif)) as image:
@@ -107,7 +107,12 @@ def test_result_file(run: Path) -> None:
 
 def test_sample_files(run: Path) -> None:
     names = sorted(path.name for path in (run / "samples").iterdir())
-    assert names == [f"step_{step:07d}.{kind}" for step in (7, 14) for kind in ("gif", "png")]
+    steps = [f"step_{step:07d}.{kind}" for step in (7, 14) for kind in ("gif", "png")]
+    assert names == ["data.png", "forward.png", *steps]
+    with Image.open(run / "samples" / "forward.png") as strip:
+        pixels = np.asarray(strip).astype(float)
+    first, last = pixels[:, : pixels.shape[1] // 10], pixels[:, -pixels.shape[1] // 10 :]
+    assert np.abs(np.diff(last)).mean() > 2 * np.abs(np.diff(first)).mean()  # from image to noise
     grid = iio.imread(run / "samples" / "step_0000014.png")
     assert grid.ndim == 2  # grayscale stays grayscale
     assert grid.std() > 10

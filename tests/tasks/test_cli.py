@@ -224,7 +224,13 @@ def test_sample_writes_the_same_images_for_any_batch_size(workplace: Path, tmp_p
         out = tmp_path / str(batch_size)
         done = call(
             *(workplace, "sample.py", "ckpt_path=lightning_logs/digits/version_0", "num_samples=10"),
-            *(f"batch_size={batch_size}", "sampler.num_steps=4", "save=[grid,png,npz,gif,mp4]", f"out={out}", "seed=5"),
+            *(
+                f"batch_size={batch_size}",
+                "sampler.num_steps=4",
+                "save=[grid,png,npz,gif,mp4,strip,steps]",
+                f"out={out}",
+            ),
+            *("seed=5", "stages=3"),
         )
         assert done.returncode == 0, done.stderr
         assert str(out) in done.stdout or out.name in done.stdout
@@ -235,6 +241,9 @@ def test_sample_writes_the_same_images_for_any_batch_size(workplace: Path, tmp_p
         assert [path.name for path in files] == [f"{i:05d}.png" for i in range(10)]
         assert np.array_equal(np.asarray(Image.open(files[7])), images[batch_size][7, :, :, 0])
         assert (out / "process.mp4").stat().st_size > 500
+        assert len(list((out / "steps").iterdir())) == 5  # four noisy ones and the result
+        with Image.open(out / "strip.png") as strip:  # a row of 3 stages for each image of the first batch
+            assert strip.width / strip.height == pytest.approx(3 / batch_size, rel=0.2)
         with Image.open(io.BytesIO((out / "process.gif").read_bytes())) as gif:
             assert gif.n_frames >= 4
     assert np.abs(images[3].astype(int) - images[10]).max() <= 1  # rounding

@@ -2,6 +2,7 @@
 
 from lightdiff.callbacks.checkpoints import Checkpoints
 from lightdiff.callbacks.curves import Curves
+from lightdiff.callbacks.data import ShowData
 from lightdiff.callbacks.nonfinite import NonFiniteError, StopOnNonFinite
 from lightdiff.callbacks.progress import ProgressBar
 from lightdiff.callbacks.record import RunRecord
@@ -16,5 +17,6 @@ __all__ = [
     "RunRecord",
     "SampleImages",
     "SaveOnSignal",
+    "ShowData",
     "StopOnNonFinite",
 ]

@@ -39,7 +39,7 @@ class DiTBlock(nn.Module):
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(F.silu(embedding))[:, None].chunk(6, dim=-1)
         q, k, v = self.qkv(self.norm1(x) * (1 + scale1) + shift1).chunk(3, dim=-1)
         x = x + gate1 * self.out(attend(q, k, v, self.num_heads))
-        if self.cross is not None and "tokens" in cond:
+        if self.cross is not None:
             x = x + self.cross(x, cond["tokens"], cond.get("mask"))
         return x + gate2 * self.mlp(self.norm2(x) * (1 + scale2) + shift2)
 

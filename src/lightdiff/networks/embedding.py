@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 
 def sinusoidal_encoding(time: Tensor, width: int, max_period: float = 10_000.0) -> Tensor:
-    """Sines, then cosines, of `time` at width / 2 frequencies from 1 down to 1 / max_period (Vaswani et al. 2017).
+    """Sines, then cosines, of `time` at the frequencies max_period^(-k / n), k = 0..n-1, n = width / 2 (Vaswani et al. 2017).
 
     Args:
         time: (B,), in timesteps (0 to about 1000).
         width: even number of channels; an odd one gets a zero at the end.
-        max_period: longest wavelength over 2 pi.
+        max_period: what the longest wavelength over 2 pi comes near to.
 
     Returns:
         (B, width) in at least float32: half precision cannot tell large neighbouring timesteps apart.

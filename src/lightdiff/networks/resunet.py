@@ -77,7 +77,7 @@ class AttentionBlock(nn.Module):
         pixels = x.flatten(2).transpose(1, 2)
         q, k, v = self.qkv(self.norm(x).flatten(2).transpose(1, 2)).chunk(3, dim=-1)
         pixels = pixels + self.out(attend(q, k, v, self.num_heads))
-        if self.cross is not None and "tokens" in cond:
+        if self.cross is not None:
             pixels = pixels + self.cross(pixels, cond["tokens"], cond.get("mask"))
         return pixels.transpose(1, 2).unflatten(-1, (height, width))
 

@@ -18,7 +18,9 @@ from lightdiff.utils.config import ConfigError
 from lightdiff.utils.files import shown
 from lightdiff.utils.images import encode_gif, enlarge, hold_last, make_grid, save_mp4, save_png, to_uint8
 
-FILES = ("grid", "png", "npz", "gif", "mp4")
+FILES = ("grid", "png", "npz", "gif", "mp4", "strip", "steps")
+MOVING = {"gif", "mp4", "strip", "steps"}
+"""Files that show the process and not only its result."""
 
 
 def sample(cfg: DictConfig) -> Path:
@@ -54,7 +56,7 @@ def sample(cfg: DictConfig) -> Path:
 
 
 def _check(config: dict[str, Any]) -> None:
-    for name in ("num_samples", "batch_size", "columns", "frame_every", "fps"):
+    for name in ("num_samples", "batch_size", "columns", "stages", "frame_every", "fps"):
         value = config[name]
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < 1):
             raise ConfigError(f"{name}={value}: 1 or more is expected")
@@ -93,7 +95,7 @@ def _draw(model: DiffusionModel, generation: Generation, config: dict[str, Any])
     batches = [rows[start : start + size] for start in range(0, len(rows), size)]
     images: list[Tensor] = []
     frames: list[Tensor] = []
-    wanted = {"gif", "mp4"} & set(config["save"])
+    wanted = MOVING & set(config["save"])
     total = len(batches) * generation.num_steps
     with tqdm(total=total, desc="sampling", unit="step", disable=not config["progress"]) as bar:
         for batch in batches:
@@ -116,9 +118,20 @@ def _write(out: Path, images: Tensor, frames: Tensor, config: dict[str, Any]) ->
             save_png(out / "images" / f"{i:05d}.png", image)
     if "npz" in save:
         np.savez(out / "samples.npz", images=images.movedim(1, -1).numpy())  # (N, H, W, C) uint8, as FID tools read it
+    if "strip" in save:
+        save_png(out / "strip.png", enlarge(make_grid(stages(frames, config["stages"]), config["stages"])))
+    if "steps" in save:
+        for i, frame in enumerate(enlarge(make_grid(frames, columns))):
+            save_png(out / "steps" / f"{i:05d}.png", frame)
     if {"gif", "mp4"} & set(save):
         shown_frames = enlarge(hold_last(list(make_grid(frames, columns)), config["hold_frames"]))
         if "gif" in save:
             (out / "process.gif").write_bytes(encode_gif(shown_frames, fps=config["fps"]))
         if "mp4" in save:
             save_mp4(out / "process.mp4", shown_frames, fps=config["fps"])
+
+
+def stages(frames: Tensor, count: int) -> Tensor:
+    """A row of `count` evenly spaced frames for each image: (F, K, C, H, W) to (K * count, C, H, W)."""
+    chosen = torch.linspace(0, len(frames) - 1, count).round().long()
+    return frames[chosen].transpose(0, 1).flatten(0, 1)

@@ -106,7 +106,7 @@ def _summarise(folder: Path, result: dict[str, Any]) -> None:
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in result.get("metrics", {}).items())
     if metrics:
         print(f"result:     {metrics}")
-    for label, pattern in (("samples:   ", "*.png"), ("animation: ", "*.gif")):
+    for label, pattern in (("samples:   ", "step_*.png"), ("animation: ", "step_*.gif")):
         pictures = sorted((folder / "samples").glob(pattern))
         if pictures:
             print(f"{label} {shown(pictures[-1])}")
