@@ -75,7 +75,7 @@ def test_without_network_one_message_within_ten_seconds_says_what_to_do(tmp_path
     start = time.monotonic()
     with pytest.raises(DataError) as error:
         DiffSet(name, data_dir=str(tmp_path / "data")).setup()
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 10
     message = str(error.value)
     expected = {
         "mnist": ("MNIST/raw", "train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
