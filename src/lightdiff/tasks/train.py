@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning import seed_everything
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
@@ -69,6 +70,7 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
         Generation.of(model, sampler=sampler, num_steps=num_steps)
     if config.get("init_from") and checkpoint is None:
         load_weights_into(model, config["init_from"], weights=config["init_weights"])
+    limit_gpu_memory(config.get("gpu_memory_fraction"))
     seed_everything(config["seed"], verbose=False)
     trainer = build_trainer(config, folder, purge_step=purge_step)
     with naming("dataset", config["dataset"]):
@@ -86,6 +88,16 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
             raise ConfigError(" ".join(str(error).split())) from error  # refused before the first batch
 
     return fit
+
+
+def limit_gpu_memory(fraction: float | None) -> None:
+    """Let this process take at most this share, in (0, 1], of each GPU's memory; None, or no GPU: no limit."""
+    if fraction is None:
+        return
+    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction <= 1:
+        raise ConfigError(f"gpu_memory_fraction={fraction}: a number in (0, 1] or null is expected")
+    for device in range(torch.cuda.device_count()):
+        torch.cuda.set_per_process_memory_fraction(fraction, device)
 
 
 def _log_to(path: Path) -> logging.Handler:

@@ -1,0 +1,63 @@
+"""sample.py with a prompt, on a model that was trained on captions."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runs import ROOT, TINY, composed, train
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("text") / "digits" / "version_0"
+    network = [
+        "model=resunet",
+        "model.widths=[8]",
+        "model.attention_levels=[0]",
+        "model.num_heads=2",
+        "model.image_size=16",
+    ]
+    config = tiny_without_unet(*network, "conditioning=text", "objective=v", "trainer.max_epochs=1")
+    train(config, folder)
+    return folder
+
+
+def tiny_without_unet(*overrides: str) -> dict:
+    """The tiny run with another network than its own."""
+    return composed(*(override for override in TINY if not override.startswith("model")), *overrides)
+
+
+def sample(run: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable,
+        str(ROOT / "sample.py"),
+        f"ckpt_path={run}",
+        "sampler.num_steps=2",
+        "num_samples=2",
+        *arguments,
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=run, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_a_prompt_draws_images(run: Path) -> None:
+    images = []
+    for prompt in ("A handwritten digit 4", "A handwritten digit 7"):
+        out = run / prompt[-1]
+        done = sample(run, f"prompt={prompt}", "guidance_scale=8", "save=[npz]", f"out={out}")
+        assert done.returncode == 0, done.stderr
+        images.append(np.load(out / "samples.npz")["images"])
+    assert images[0].shape == (2, 16, 16, 1)
+
+
+def test_a_prompt_it_cannot_read_is_one_line(run: Path) -> None:
+    done = sample(run, "prompt=A purple digit 4")
+    assert done.returncode == 2
+    message = done.stderr.strip().splitlines()[-1]
+    assert message.startswith("error: prompt='A purple digit 4': unknown word 'purple'; known: 0, 1, 2")
