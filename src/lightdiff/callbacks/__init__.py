@@ -4,6 +4,7 @@ from lightdiff.callbacks.checkpoints import Checkpoints
 from lightdiff.callbacks.curves import Curves
 from lightdiff.callbacks.data import ShowData
 from lightdiff.callbacks.nonfinite import NonFiniteError, StopOnNonFinite
+from lightdiff.callbacks.predictions import ShowPredictions
 from lightdiff.callbacks.progress import ProgressBar
 from lightdiff.callbacks.record import RunRecord
 from lightdiff.callbacks.samples import SampleImages
@@ -18,5 +19,6 @@ __all__ = [
     "SampleImages",
     "SaveOnSignal",
     "ShowData",
+    "ShowPredictions",
     "StopOnNonFinite",
 ]

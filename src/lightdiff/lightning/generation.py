@@ -82,7 +82,7 @@ class Generation:
     def trajectory(self, model: DiffusionModel, rows: range) -> Iterator[SamplerState]:
         """States from noise to images for the rows `rows` of this seed's endless list of images."""
         modules = model.modules_of(self.weights)  # type: ignore[arg-type]
-        with _sampling_mode(modules):
+        with sampling_mode(modules):
             denoiser: Any = model.denoiser_of(self.weights)  # type: ignore[arg-type]
             cond = None
             if model.conditioning is not None:
@@ -95,7 +95,7 @@ class Generation:
             x_T = model.schedule.prior_std * model.objective.noise.like(like, generator)
         states = self.sampler.trajectory(denoiser, x_T, self.num_steps, cond=cond, generator=generator)
         while True:
-            with _sampling_mode(modules):  # entered anew for each step: the caller's code in between runs as it was
+            with sampling_mode(modules):  # entered anew for each step: the caller's code in between runs as it was
                 state = next(states, None)
             if state is None:
                 return
@@ -120,7 +120,7 @@ class Generation:
 
 
 @contextmanager
-def _sampling_mode(modules: nn.Module) -> Iterator[None]:
+def sampling_mode(modules: nn.Module) -> Iterator[None]:
     """Eval mode (BatchNorm, dropout) and no gradients within; each module's own mode again afterwards."""
     modes = [(module, module.training) for module in modules.modules()]
     modules.eval()

@@ -1,0 +1,59 @@
+"""What the network makes of noisy images: input, corrupted input, prediction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from lightdiff.callbacks.common import run_folder, tensorboards
+from lightdiff.core.randomness import keyed_generator
+from lightdiff.lightning import DiffusionModel
+from lightdiff.lightning.generation import sampling_mode
+from lightdiff.utils.images import enlarge, make_grid, save_png, to_uint8
+
+
+class ShowPredictions(Callback):
+    """`samples/prediction_NNNNNNN.png`: validation images x0, x_t at times rising from left to right, and x0_hat below.
+
+    Args:
+        columns: number of images, and of times from 1 / columns to 1.
+        every_n_epochs: epochs between two pictures.
+        seed: key of the noise; the same images and noise each time.
+    """
+
+    def __init__(self, columns: int = 8, every_n_epochs: int = 1, seed: int = 0) -> None:
+        for name, value in (("columns", columns), ("every_n_epochs", every_n_epochs)):
+            if value < 1:
+                raise ValueError(f"{name}={value}: 1 or more is expected")
+        self.columns, self.every_n_epochs, self.seed = columns, every_n_epochs, seed
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.folder = run_folder(trainer) / "samples"
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero or (trainer.current_epoch + 1) % self.every_n_epochs != 0:
+            return
+        assert isinstance(pl_module, DiffusionModel)
+        store = trainer.datamodule.val_set  # type: ignore[attr-defined]
+        batch = {name: value.to(pl_module.device) for name, value in store[list(range(self.columns))].items()}
+        picture = make_grid(self._rows(pl_module, batch), self.columns).cpu()
+        save_png(self.folder / f"prediction_{trainer.global_step:07d}.png", enlarge(picture))
+        for logger in tensorboards(trainer):
+            logger.experiment.add_image("samples/prediction", picture, trainer.global_step)
+
+    def _rows(self, model: DiffusionModel, batch: dict[str, Any]) -> torch.Tensor:
+        """uint8 (3 * columns, C, H, W): x0, x_t, x0_hat."""
+        x0 = model.normalise(batch["image"])
+        t = torch.arange(1, len(x0) + 1, device=x0.device, dtype=torch.float32) / len(x0)
+        noise = model.objective.noise.like(x0, keyed_generator("cpu", "show predictions", self.seed))
+        x_t = model.schedule.add_noise(x0, noise, t)
+        modules: Any = model.modules_of("ema")
+        with sampling_mode(modules):
+            cond = None
+            if model.conditioning is not None:
+                conditioner = modules["conditioning"]
+                cond = conditioner(conditioner.inputs(batch, torch.zeros_like(t)))
+            x0_hat = model.denoiser(x_t, t, cond)
+        return to_uint8(model.to_unit_range(torch.cat([x0, x_t, x0_hat])))
