@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 
 from lightdiff.data.errors import DataError
 from lightdiff.data.image_store import FileStore
 from lightdiff.data.order import keyed_split
-from lightdiff.data.resize import Fit, ResizeMode
-from lightdiff.data.sources.base import Source, Splits, check_val_fraction
+from lightdiff.data.resize import Fit
+from lightdiff.data.sources.base import Splits
+from lightdiff.data.sources.folder import Folder
 
 NAMES = "devkit/cars_meta.mat"
 PARTS = {"devkit/cars_train_annos.mat": "cars_train", "cars_test_annos_withlabels.mat": "cars_test"}
@@ -20,7 +20,7 @@ PARTS = {"devkit/cars_train_annos.mat": "cars_train", "cars_test_annos_withlabel
 
 
 @dataclass(frozen=True)
-class StanfordCars(Source):
+class StanfordCars(Folder):
     """16,185 photos of cars of 196 models, the published training and test set together (Krause et al. 2013).
 
     They lie in `data_dir`/stanford_cars as torchvision's StanfordCars reads them. Nothing can be downloaded: the original
@@ -30,16 +30,6 @@ class StanfordCars(Source):
         val_fraction: share of the images to validate on, the same ones for every seed.
         max_pixels: images with more pixels are refused.
     """
-
-    val_fraction: float = 0.1
-    max_pixels: int = 50_000_000
-
-    usual_channels: ClassVar[int] = 3
-    usual_image_size: ClassVar[tuple[int, int]] = (64, 64)
-    usual_resize_mode: ClassVar[ResizeMode] = "crop"
-
-    def __post_init__(self) -> None:
-        check_val_fraction(self.val_fraction)
 
     def load(self, data_dir: Path, channels: int, fit: Fit) -> Splits:
         root = data_dir / "stanford_cars"
