@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lightdiff.tasks.run_folder import write_config
 from runs import differences, killed, last, scalars, tiny, train
 
 SAVED_STATE = ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch")
@@ -48,9 +49,15 @@ def test_extended_run_equals_one_that_was_long_from_the_start(tmp_path: Path) ->
     folder = tmp_path / "short" / "version_0"
     train(tiny(), folder)
     extended_config = tiny("trainer.max_epochs=3")
-    from lightdiff.tasks.run_folder import write_config
-
     write_config(folder, extended_config)
     train(extended_config, folder)
     for name in ("state_dict", "optimizer_states", "global_step"):
         assert differences(long[name], last(folder)[name], name) == []
+
+
+def test_a_new_learning_rate_takes_effect_on_resume(tmp_path: Path) -> None:
+    folder = tmp_path / "version_0"
+    killed(tiny("callbacks.checkpoints.every_n_steps=2"), folder, batch=8)
+    changed = tiny("callbacks.checkpoints.every_n_steps=2", "optimizer.lr=1e-5")
+    write_config(folder, changed)
+    assert train(changed, folder)["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -46,6 +47,24 @@ class Linear(Constant):
     def factor(self, step: int, total_steps: int) -> float:
         done = _progress(step, self.warmup_steps, total_steps)
         return _warmup(step, self.warmup_steps) * (1 - (1 - self.final_factor) * done)
+
+
+def adopt_settings(checkpoint: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Put settings of an optimizer (its `defaults`) in the place of those that its state in a checkpoint brings along.
+
+    Lightning restores the whole state, and with it the old learning rate. Equal settings change nothing.
+    """
+    groups = [group for state in checkpoint.get("optimizer_states", []) for group in state["param_groups"]]
+    for group in groups:
+        base = group.get("initial_lr", group["lr"])
+        factor = group["lr"] / base if base else 1.0  # of the schedule, at this step
+        now = group["lr"] if settings["lr"] == base else settings["lr"] * factor
+        group.update({name: value for name, value in settings.items() if name in group}, lr=now)
+        if "initial_lr" in group:
+            group["initial_lr"] = settings["lr"]
+    for state in checkpoint.get("lr_schedulers", []):
+        if "base_lrs" in state:
+            state["base_lrs"] = [settings["lr"]] * len(state["base_lrs"])
 
 
 def _check_warmup(warmup_steps: int) -> None:

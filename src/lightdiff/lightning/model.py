@@ -24,6 +24,7 @@ from lightdiff.core import Denoiser, DiffusionLoss, NoiseSchedule, Objective
 from lightdiff.core.randomness import keyed_generator, keyed_seed
 from lightdiff.lightning.ema import EMA
 from lightdiff.lightning.generation import Generation
+from lightdiff.lightning.lr_schedules import adopt_settings
 from lightdiff.samplers import Sampler, SamplerState
 from lightdiff.utils.config import NotDescribable, config_of
 
@@ -185,9 +186,12 @@ class DiffusionModel(LightningModule):
             cond = conditioner(conditioner.inputs(batch, chance[rows]), drop[rows] < conditioner.drop_prob)
         return self.loss.at(self.denoiser_of(weights), x0, t[rows], noise[rows], cond), t[rows]
 
-    def configure_optimizers(self) -> Any:
+    def _new_optimizer(self) -> Optimizer:
         parameters = [p for p in self._averaged().parameters() if p.requires_grad]
-        optimizer = self._make_optimizer(parameters) if self._make_optimizer else torch.optim.Adam(parameters, lr=2e-4)
+        return self._make_optimizer(parameters) if self._make_optimizer else torch.optim.Adam(parameters, lr=2e-4)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self._new_optimizer()
         if self._make_lr_scheduler is None:
             return optimizer
         scheduler = self._make_lr_scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
@@ -275,3 +279,6 @@ class DiffusionModel(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["lightdiff"] = {"format": 1, "model": self.describe()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        adopt_settings(checkpoint, self._new_optimizer().defaults)  # a resumed run may have another learning rate
