@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightdiff.core import NoiseSchedule
+from lightdiff.core import BlockGenerator, NoiseSchedule
+from lightdiff.core.randomness import DrawFunction
+from lightdiff.samplers import Sampler
 
 
 def times(*values: float) -> Tensor:
@@ -45,6 +47,35 @@ class GaussianData:
         """The exact solution of the probability flow equation from x_t at t to s."""
         (alpha_t, _), (alpha_s, _) = scales(self.schedule, t), scales(self.schedule, s)
         return alpha_s * self.mean + self.spread(s) / self.spread(t) * (x_t - alpha_t * self.mean)
+
+
+class UnitDraws(BlockGenerator):
+    """In place of noise, its draw number k is 1 in row k + 2 and 0 in all others."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(0, 0, rows, "cpu")
+        self.row = 2
+
+    def draw(self, fn: DrawFunction, shape: torch.Size | tuple[int, ...]) -> Tensor:
+        z = torch.zeros(shape, dtype=torch.float64)
+        z[self.row] = 1
+        self.row += 1
+        return z
+
+
+def final_moments(
+    sampler: Sampler, data: GaussianData, num_steps: int, mean: Tensor, std: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Exact (mean, standard deviation) of what a sampler makes of x_T ~ N(mean, std^2), all (1, C, H, W).
+
+    For Gaussian data the result is affine in x_T and in each draw z_k on the way (at most one a step). Its coefficients are
+    read off one run in which row 0 gets nothing, row 1 gets x_T = 1, and row k + 2 gets z_k = 1.
+    """
+    x_T = torch.zeros(num_steps + 2, *data.mean.shape[1:], dtype=torch.float64)
+    x_T[1] = 1
+    x = sampler.sample(data, x_T, num_steps, generator=UnitDraws(len(x_T)))
+    from_x_T, from_draws = x[1:2] - x[:1], x[2:] - x[:1]
+    return x[:1] + from_x_T * mean, ((from_x_T * std) ** 2 + from_draws.square().sum(0, keepdim=True)).sqrt()
 
 
 def rms(x: Tensor) -> float:

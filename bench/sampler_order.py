@@ -4,23 +4,26 @@ The data are Gaussian with independent pixels, N(mean, std^2): the best denoiser
 are closed forms. In float64:
 
 - order: minus the slope of log error over log steps (64 to 512) between two fixed times, on a grid uniform in log-SNR;
-- error at 10, 20, 50 steps: from x_T = prior_std * noise down to t = 0 on the schedule's default grid, root mean square
-  against the exact image. For samplers that add noise: error of mean and standard deviation, averaged over pixels, from
-  20,000 images.
+- error at 10, 20, 50 steps: from x_T = prior_std * noise down to t = 0 on the schedule's default grid.
 
-    python bench/sampler_order.py                  # a table; about a minute on a CPU
-    python bench/sampler_order.py --figure orders.png
+The error of a deterministic sampler is that of its images against the exact ones, root mean square. That of a sampler which adds
+noise is that of its mean and standard deviation at each pixel, root mean square of both; they are propagated exactly, nothing is
+drawn. The two kinds of error do not compare with each other.
+
+    python bench/sampler_order.py                       # the table, and docs/images/sampler_order.png; seconds on a CPU
+    python bench/sampler_order.py --figure orders.png   # the figure elsewhere
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from closed_forms import GaussianData, rms, scales, slope
+from closed_forms import GaussianData, final_moments, rms, scales, slope
 from lightdiff.core import (
     DiscreteSchedule,
     EDMSchedule,
@@ -43,13 +46,16 @@ SCHEDULES: dict[str, NoiseSchedule] = {
     "flow": FlowSchedule(),
     "edm": EDMSchedule(),
 }
-DETERMINISTIC: dict[str, type[Sampler]] = {"ddim": DDIM, "heun": Heun, "dpmpp_2m": DPMSolverMultistep}
-STOCHASTIC: dict[str, Sampler] = {
+SAMPLERS: dict[str, Sampler] = {
+    "ddim": DDIM(),
+    "heun": Heun(),
+    "dpmpp_2m": DPMSolverMultistep(),
     "ddpm": DDPM(),
     "dpmpp_2m_sde": DPMSolverMultistep(sde=True),
 }
 INNER = LogSNRGrid(log_snr_min=-4.0, log_snr_max=4.0, final_zero=False)
 FEW, MANY = (10, 20, 50), (64, 128, 256, 512)
+FIGURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "sampler_order.png"
 
 
 def data_on(schedule: NoiseSchedule) -> GaussianData:
@@ -64,57 +70,59 @@ def noise(count: int) -> Tensor:
 
 
 def order(sampler: Sampler, schedule: NoiseSchedule) -> float:
-    """Measured order between fixed times."""
-    data = data_on(schedule)
+    """Measured order between fixed times, from the exact distribution at the first of them."""
+    sampler = replace(sampler, grid=INNER)
     errors = []
     for num_steps in MANY:
-        grid = sampler.times(schedule, num_steps)
-        first, last = grid[0].item(), grid[-1].item()
-        x_t = scales(schedule, first)[0] * data.mean + data.spread(first) * noise(8)
-        errors.append(rms(sampler.sample(data, x_t, num_steps) - data.flow(x_t, first, last)))
+        first = sampler.times(schedule, num_steps)[0].item()
+        data = data_on(schedule)
+        errors.append(error(sampler, data, num_steps, scales(schedule, first)[0] * data.mean, data.spread(first)))
     return slope(MANY, errors)
 
 
-def error(sampler: Sampler, schedule: NoiseSchedule, num_steps: int) -> float:
-    """Error down to t = 0 on the default grid, image by image."""
+def error_from_noise(sampler: Sampler, schedule: NoiseSchedule, num_steps: int) -> float:
+    """Error down to t = 0 on the default grid, from x_T = prior_std * noise."""
     data = data_on(schedule)
-    x_T = schedule.prior_std * noise(8)
-    return rms(sampler.sample(data, x_T, num_steps) - data.flow(x_T, 1.0, 0.0))
+    return error(sampler, data, num_steps, torch.zeros_like(data.mean), torch.full_like(data.std, schedule.prior_std))
 
 
-def error_of_moments(sampler: Sampler, schedule: NoiseSchedule, num_steps: int) -> float:
-    """Error of mean and standard deviation of many images."""
-    data = data_on(schedule)
-    generator = torch.Generator().manual_seed(2)
-    x = sampler.sample(data, schedule.prior_std * noise(20_000), num_steps, generator=generator)
-    return (rms(x.mean(0) - data.mean) ** 2 + rms(x.std(0) - data.std) ** 2) ** 0.5
+def error(sampler: Sampler, data: GaussianData, num_steps: int, mean: Tensor, std: Tensor) -> float:
+    """Error of images, or of moments where noise is added on the way, started from N(mean, std^2)."""
+    grid = sampler.times(data.schedule, num_steps)
+    first, last = grid[0].item(), grid[-1].item()
+    if sampler.added_noise is None:
+        x_T = mean + std * noise(8)
+        return rms(sampler.sample(data, x_T, num_steps) - data.flow(x_T, first, last))
+    final_mean, final_std = final_moments(sampler, data, num_steps, mean, std)
+    error_of_mean = rms(final_mean - scales(data.schedule, last)[0] * data.mean)
+    return (error_of_mean**2 + rms(final_std - data.spread(last)) ** 2) ** 0.5
 
 
-def measure() -> list[tuple[str, str, float | None, list[float]]]:
-    """(sampler, schedule, order or None, errors at FEW steps) of each pair."""
-    rows: list[tuple[str, str, float | None, list[float]]] = []
-    for schedule_name, schedule in SCHEDULES.items():
-        for name, kind in DETERMINISTIC.items():
-            errors = [error(kind(), schedule, num_steps) for num_steps in FEW]
-            rows.append((name, schedule_name, order(kind(grid=INNER), schedule), errors))
-        for name, sampler in STOCHASTIC.items():
-            rows.append((name, schedule_name, None, [error_of_moments(sampler, schedule, n) for n in FEW]))
-    return rows
+Row = tuple[str, str, float, list[float]]
+"""Sampler, schedule, order, errors at FEW steps."""
 
 
-def table(rows: list[tuple[str, str, float | None, list[float]]]) -> str:
+def measure() -> list[Row]:
+    """Every sampler on every schedule."""
+    return [
+        (name, on, order(sampler, schedule), [error_from_noise(sampler, schedule, n) for n in FEW])
+        for on, schedule in SCHEDULES.items()
+        for name, sampler in SAMPLERS.items()
+    ]
+
+
+def table(rows: list[Row]) -> str:
     """The rows in Markdown."""
     lines = [
         f"| schedule | sampler | order | {' | '.join(f'error, {n} steps' for n in FEW)} |",
         "|---|---|---|---|---|---|",
     ]
     for sampler, schedule, measured, errors in rows:
-        shown = "–" if measured is None else f"{measured:.2f}"
-        lines.append(f"| {schedule} | {sampler} | {shown} | {' | '.join(f'{value:.1e}' for value in errors)} |")
+        lines.append(f"| {schedule} | {sampler} | {measured:.2f} | {' | '.join(f'{value:.1e}' for value in errors)} |")
     return "\n".join(lines)
 
 
-def draw(rows: list[tuple[str, str, float | None, list[float]]], path: Path) -> None:
+def draw(rows: list[Row], path: Path) -> None:
     """Error against steps, a panel for each schedule."""
     import matplotlib
 
@@ -141,12 +149,11 @@ def draw(rows: list[tuple[str, str, float | None, list[float]]], path: Path) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--figure", type=Path, help="also draw error against steps into this file")
+    parser.add_argument("--figure", type=Path, default=FIGURE, help="file for the picture of error against steps")
     arguments = parser.parse_args()
     rows = measure()
     print(table(rows))
-    if arguments.figure:
-        draw(rows, arguments.figure)
+    draw(rows, arguments.figure)
 
 
 if __name__ == "__main__":
