@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from lightdiff.tasks.run_folder import claim_run_folder, discard_if_untrained, read_config, write_config
+from lightdiff.tasks.run_folder import (
+    claim_run_folder,
+    discard_if_untrained,
+    next_run_folder,
+    read_config,
+    write_config,
+)
 from lightdiff.utils.config import ConfigError
 
 
@@ -24,12 +32,40 @@ def test_simultaneous_starts_get_a_folder_each(tmp_path: Path) -> None:
     assert {Path(folder).name for folder in folders} == {f"version_{i}" for i in range(64)}
 
 
+def test_simultaneous_processes_get_a_folder_each(tmp_path: Path) -> None:
+    code = "from lightdiff.tasks.run_folder import *; input(); print(claim_run_folder('logs', 'mnist'))"
+    start = {"cwd": tmp_path, "stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen([sys.executable, "-c", code], **start) for _ in range(6)]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    names = {Path(process.communicate(timeout=60)[0].strip()).name for process in processes}
+    assert names == {f"version_{i}" for i in range(6)}
+
+
+def test_a_place_where_nothing_can_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "mnist").write_text("")
+    for log_dir in ("file", "logs"):
+        with pytest.raises(ConfigError, match=f"^log_dir={tmp_path / log_dir}: "):
+            claim_run_folder(str(tmp_path / log_dir), "mnist")
+
+
+def test_the_next_folder_can_be_asked_for_without_making_it(tmp_path: Path) -> None:
+    assert Path(next_run_folder(str(tmp_path), "mnist")).name == "version_0"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_older_configuration_is_kept(tmp_path: Path) -> None:
     for i in range(3):
         write_config(tmp_path, {"i": i})
     assert read_config(tmp_path) == {"i": 2}
     assert (tmp_path / "config.yaml.1").read_text() == "i: 0\n"
     assert (tmp_path / "config.yaml.2").read_text() == "i: 1\n"
+    write_config(tmp_path, {"i": 2})
+    assert not (tmp_path / "config.yaml.3").exists()
 
 
 def test_a_folder_without_configuration_is_named(tmp_path: Path) -> None:
@@ -38,7 +74,11 @@ def test_a_folder_without_configuration_is_named(tmp_path: Path) -> None:
 
 
 def test_only_a_folder_without_training_is_discarded(tmp_path: Path) -> None:
-    refused, trained = tmp_path / "refused", tmp_path / "trained"
+    refused, trained, by_hand = (tmp_path / name for name in ("refused", "trained", "by_hand"))
+    by_hand.mkdir()
+    write_config(by_hand, {"i": 1})
+    discard_if_untrained(by_hand, refused=True)
+    assert read_config(by_hand) == {"i": 1}
     for folder in (refused, trained):
         (folder / ".hydra").mkdir(parents=True)
         (folder / ".hydra" / "overrides.yaml").write_text("[]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from lightdiff.core.randomness import keyed_seed
 from lightdiff.data import DiffSet
 from lightdiff.lightning import AtomicCheckpointIO, DiffusionModel
 from lightdiff.samplers import Sampler
+from lightdiff.tasks.settings import TRAINER_RANGES, check_ranges
 from lightdiff.utils.config import ConfigError, call, import_target, instantiate, naming
 
 SETTINGS_OF_THE_MODEL = ("ema_decay", "time_input", "seed")
@@ -41,14 +43,17 @@ def build_model(cfg: Any) -> DiffusionModel:
     settings = {name: config[name] for name in SETTINGS_OF_THE_MODEL if name in config}
     settings["value_range"] = config["dataset"]["value_range"]
     parts = {name: _build_group(config, name) for name in ("schedule", "objective", "conditioning", "lr_scheduler")}
-    return call(
-        DiffusionModel,
-        settings,
-        key="",
-        network=_build_group(config, "model"),
-        optimizer=_build_optimizer(config["optimizer"]),
-        **parts,
-    )
+    parts["network"] = _build_group(config, "model")
+    parts["optimizer"] = _build_optimizer(config["optimizer"])
+    try:
+        return call(DiffusionModel, settings, key="", **parts)
+    except ConfigError as error:
+        name = re.split("[=:.]", str(error), maxsplit=1)[0]
+        raise ConfigError(_WHERE.get(name, name) + str(error)[len(name) :]) from error
+
+
+_WHERE = {"value_range": "dataset.value_range", "prediction": "objective.prediction"}
+"""The keys of those arguments of the model that do not stand at the top of the configuration."""
 
 
 def _build_optimizer(config: dict[str, Any]) -> Any:
@@ -97,6 +102,8 @@ def build_callbacks(config: dict[str, Any]) -> list[Callback]:
     for name, entry in (config.get("callbacks") or {}).items():
         if entry is None:
             continue
+        if not isinstance(entry, dict) or "_target_" not in entry:
+            raise ConfigError(f"callbacks.{name}: a mapping with the _target_ of a callback, or null, is expected")
         asked = inspect.signature(import_target(entry["_target_"])).parameters
         extra = {offer: value for offer, value in offers.items() if offer in asked and offer not in entry}
         callbacks.append(instantiate(entry, key=f"callbacks.{name}", **extra))
@@ -116,6 +123,7 @@ def build_trainer(config: dict[str, Any], folder: Path, *, purge_step: int | Non
     callbacks = build_callbacks(config)
     if not config["trainer"].get("enable_progress_bar", True):  # Lightning refuses a bar beside this key
         callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
+    check_ranges("trainer", config["trainer"], TRAINER_RANGES)
     try:
         return call(
             Trainer,
@@ -128,5 +136,6 @@ def build_trainer(config: dict[str, Any], folder: Path, *, purge_step: int | Non
             use_distributed_sampler=False,  # DiffSet gives each process its rows itself
             enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         )
-    except MisconfigurationException as error:
-        raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
+    except (MisconfigurationException, ImportError) as error:
+        with naming("trainer", config["trainer"]):
+            raise ValueError(str(error)) from error

@@ -6,10 +6,12 @@ Exit codes: 0 done; 1 a run that failed; 2 bad configuration or arguments; 130 a
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import hydra
@@ -17,10 +19,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from lightdiff.tasks.messages import bad_configuration
-from lightdiff.tasks.run_folder import claim_run_folder
+from lightdiff.tasks.messages import ASKED, FULL_ERROR, bad_configuration
+from lightdiff.tasks.run_folder import claim_run_folder, discard_if_untrained, next_run_folder
 
-FULL_ERROR = "HYDRA_FULL_ERROR"
+SHOWING = ("--cfg", "-c", "--info", "-i")
+"""Flags that only show the configuration: no run folder is made for them."""
 
 
 def train_command(script: str) -> int:
@@ -38,9 +41,11 @@ _failures: list[tuple[str, Exception]] = []
 
 
 def _failed(error: Exception) -> None:
-    """Keep the error, with the overrides of its job where it is one of a sweep."""
+    """Keep the error, with what is special about its job where it is one of a sweep."""
     now = HydraConfig.get()
-    _failures.append((f"job {now.job.override_dirname}: " if now.mode == RunMode.MULTIRUN else "", error))
+    typed = {argument.casefold() for argument in sys.argv}  # Hydra writes False for false
+    special = [override for override in now.overrides.task if override.casefold() not in typed]
+    _failures.append((f"job {' '.join(special)}: " if now.mode == RunMode.MULTIRUN and special else "", error))
 
 
 def sample_command(script: str) -> int:
@@ -56,6 +61,9 @@ def _train_task(cfg: DictConfig) -> float | None:
     except Exception as error:
         _failed(error)
         return None
+    except BaseException:  # interrupted, perhaps before anything was trained
+        discard_if_untrained(Path(HydraConfig.get().runtime.output_dir), refused=False)
+        raise
 
 
 def _sample_task(cfg: DictConfig) -> None:
@@ -89,25 +97,47 @@ def _hydra_command(script: str, name: str, task: Callable[[DictConfig], Any]) ->
     for flag in {"-m", "--multirun"} & set(sys.argv):  # Hydra understands it in front of the overrides only
         sys.argv.remove(flag)
         sys.argv.insert(1, flag)
-    OmegaConf.register_new_resolver("claim_run_folder", claim_run_folder, use_cache=True, replace=True)
-    return _guarded(hydra.main(version_base="1.3", config_path=str(conf), config_name=name)(task), script, name)
+    showing = any(argument.partition("=")[0] in SHOWING for argument in sys.argv)
+    claim = next_run_folder if showing else claim_run_folder
+    OmegaConf.register_new_resolver("claim_run_folder", claim, use_cache=True, replace=True)
+    main = hydra.main(version_base="1.3", config_path=str(conf), config_name=name)(task)
+
+    def command() -> None:
+        asked = os.environ.get(FULL_ERROR, "0")
+        os.environ.update({FULL_ERROR: "1", ASKED: asked})  # Hydra hands exceptions on instead of printing them
+        try:
+            main()
+        finally:
+            os.environ[FULL_ERROR] = asked
+
+    return _guarded(command, script, name)
 
 
 def _guarded(command: Callable[[], Any], script: str, name: str) -> int:
     """Run it; an exception becomes one line on stderr and an exit code (with HYDRA_FULL_ERROR=1 the trace as well)."""
-    full = os.environ.get(FULL_ERROR, "") not in ("", "0")
-    os.environ[FULL_ERROR] = "1"  # Hydra hands exceptions on instead of printing them
     _failures.clear()
+    interrupted = None
+    former = signal.signal(signal.SIGTERM, _terminated)
     try:
         command()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        interrupted = 130
+    except SystemExit as error:  # 130 or 143 after saving
+        interrupted = error.code if isinstance(error.code, int) else int(error.code is not None)
     except Exception as error:
         _failures.append(("", error))
+    finally:
+        signal.signal(signal.SIGTERM, former)
+    full = os.environ.get(FULL_ERROR, "") not in ("", "0")
     conf = Path(script).resolve().parent / "conf"
     codes = [_explain(job, error, full, conf, name) for job, error in _failures]
-    return min(codes, default=0)
+    return min(codes, default=0) if interrupted is None else interrupted
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    """SIGTERM outside of training, where nothing is to be saved."""
+    raise SystemExit(143)
 
 
 def _explain(job: str, error: Exception, full: bool, conf: Path, name: str) -> int:

@@ -16,8 +16,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lightdiff.tasks.build import plain
-from lightdiff.tasks.run_folder import write_config
-from lightdiff.utils.config import ConfigError
+from lightdiff.tasks.messages import ASKED, FULL_ERROR
+from lightdiff.tasks.run_folder import CONFIG, discard_if_untrained, write_config
+from lightdiff.tasks.settings import check_known
+from lightdiff.utils.config import ConfigError, suggest
 
 
 class JobFailed(RuntimeError):
@@ -28,44 +30,65 @@ def launch(cfg: DictConfig, script: Path) -> float | None:
     """Write the folder's config.yaml, run the job, return the metric that a sweep optimises."""
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
-    config = plain(cfg)
-    write_config(folder, config)
+    if (folder / CONFIG).exists():  # only with a hydra.run.dir of one's own
+        raise ConfigError(f"hydra.run.dir={folder}: there is a run in this folder; go on with it by resume={folder}")
+    try:
+        config = plain(cfg)
+        check_known(config, script.parent / "conf", "train")
+        if config.get("resume") is not None:  # in an experiment, or as +resume=...: it would start afresh
+            raise ConfigError(f"resume={config['resume']}: must stand on the command line, as resume=...")
+    except Exception:
+        discard_if_untrained(folder, refused=True)
+        raise
     return start_job(config, folder, script, replace=hydra_config.mode == RunMode.RUN)
 
 
 def start_job(config: dict[str, Any], folder: Path, script: Path, *, replace: bool) -> float | None:
-    """Run the job of a folder.
+    """Write the folder's config.yaml and run its job.
 
     Args:
-        config: its configuration.
-        folder: the run's folder, with config.yaml in it.
+        config: its configuration, which becomes config.yaml; that of a resumed run only when all of it has been accepted.
+        folder: the run's folder.
         script: train.py.
         replace: several devices: become that job instead of waiting for it (nothing comes after it).
     """
     if not needs_processes(config["trainer"]):
         from lightdiff.tasks.train import run_job
 
-        return _metric(config, run_job(folder))
+        return _metric(config, run_job(folder, config), told=not replace)
+    if (folder / CONFIG).is_file():
+        from lightdiff.tasks.train import check_job
+
+        check_job(folder, config)
+    write_config(folder, config)
     # Lightning starts its other processes by repeating the command line: it must be the job's, not Hydra's
     command = [sys.executable, str(script), "--job", str(folder)]
-    environment = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "HYDRA_FULL_ERROR")}
+    environment = {name: value for name, value in os.environ.items() if name != "LOCAL_RANK"}
+    environment[FULL_ERROR] = environment.pop(ASKED, environment.get(FULL_ERROR, "0"))
     if replace:
         sys.stdout.flush()
         os.execve(sys.executable, command, environment)
-    child = subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent)
-    try:
-        code = child.wait()
-    except BaseException:
-        child.send_signal(signal.SIGINT)
-        child.wait()
-        raise
+    # in a session of its own: Ctrl-C in a terminal reaches this process alone, which hands it on once
+    child = subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent, start_new_session=True)
+    code = _wait(child)
     if code in (130, 143):
         raise SystemExit(code)
     if code == 2:
         raise ConfigError(f"{folder.name}: see the message above")
     if code != 0:
         raise JobFailed(f"{folder}: the job ended with exit code {code}; see the messages above")
-    return _metric(config, json.loads((folder / "result.json").read_text()))
+    return _metric(config, json.loads((folder / "result.json").read_text()), told=True)
+
+
+def _wait(child: subprocess.Popen[bytes]) -> int:
+    """The exit code; what interrupts this process meanwhile is handed on to the child, which saves and ends."""
+    while True:
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            child.send_signal(signal.SIGINT)
+        except SystemExit:
+            child.send_signal(signal.SIGTERM)
 
 
 def needs_processes(trainer: dict[str, Any]) -> bool:
@@ -82,10 +105,14 @@ def needs_processes(trainer: dict[str, Any]) -> bool:
     return str(devices).strip() not in ("1", "0")
 
 
-def _metric(config: dict[str, Any], result: dict[str, Any]) -> float | None:
-    name = config.get("optimized_metric")
-    value = result.get("metrics", {}).get(name)
-    return None if value is None else float(value)
+def _metric(config: dict[str, Any], result: dict[str, Any], *, told: bool) -> float | None:
+    """The metric that a sweep optimises; `told`: say where it does not exist."""
+    name, metrics = config.get("optimized_metric"), result.get("metrics", {})
+    if name in metrics:
+        return float(metrics[name])
+    if name is not None and told:
+        print(f"optimized_metric={name}: no such metric; {suggest(name, metrics)}", file=sys.stderr)
+    return None
 
 
 def _end_with_parent() -> None:

@@ -28,11 +28,8 @@ def csv(folder: Path, purge_step: int | None) -> Logger:
 
 def wandb(folder: Path, purge_step: int | None, project: str = "lightdiff", offline: bool = False) -> Logger:
     """Weights & Biases (extra `wandb`); its run has the folder's name and goes on with it."""
-    try:
-        import wandb  # noqa: F401
-        from pytorch_lightning.loggers import WandbLogger
-    except ImportError as error:
-        raise ConfigError("logger=wandb: the package is missing; pip install 'lightdiff[wandb]'") from error
+    from pytorch_lightning.loggers import WandbLogger
+
     name = f"{folder.parent.name}-{folder.name}"
     return WandbLogger(save_dir=folder, project=project, name=name, id=name, offline=offline, resume="allow")
 
@@ -46,5 +43,10 @@ def build_loggers(config: dict[str, Any], folder: Path, purge_step: int | None) 
     for name, arguments in (config.get("logger") or {}).items():
         if name not in LOGGERS:
             raise ConfigError(f"logger.{name}: no such logger; choices: {', '.join(LOGGERS)}")
-        loggers.append(call(LOGGERS[name], arguments or {}, key=f"logger.{name}", folder=folder, purge_step=purge_step))
+        try:
+            loggers.append(
+                call(LOGGERS[name], arguments or {}, key=f"logger.{name}", folder=folder, purge_step=purge_step)
+            )
+        except ImportError as error:
+            raise ConfigError(f"logger={name}: a package is missing; pip install 'lightdiff[{name}]'") from error
     return loggers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -12,6 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from lightdiff.utils.config import ConfigError, suggest
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+"""Variable of the environment: 1 shows stack traces."""
+ASKED = "LIGHTDIFF_FULL_ERROR"
+"""What the user has set it to, while it is 1 for Hydra."""
 
 
 def bad_configuration(error: BaseException, *, conf: Path, name: str) -> str | None:
@@ -26,15 +32,39 @@ def bad_configuration(error: BaseException, *, conf: Path, name: str) -> str | N
             key = getattr(cause, "full_key", None) or str(cause).split(":")[-1].strip()
             return f"{key}: a value is needed ({key}=...)"
         cause = cause.__cause__
+    text = " ".join(str(error).split())
+    if text.startswith("Config group override"):  # Hydra has a bare ValueError for dataset=null and dataset=3
+        return _no_choice(conf)
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
-    text = " ".join(str(error).split())
+    resolver = re.match(r"ConfigError raised while resolving interpolation: (.*) full_key:", text)
+    if resolver is not None:
+        return resolver.group(1)
     if isinstance(error, OverrideParseException):
         return f"{error.override}: not understood; write key=value, with quotes around values that hold = , or brackets"
+    several = re.match(r"Ambiguous value for argument '(.*?)=(.*?)'", text)
+    if several is not None:
+        key, values = several.groups()
+        return f"{key}={values}: several values are a sweep, which needs -m; one list is written '{key}=[{values}]'"
+    twice = re.match(r"Multiple values for (\S+)\. To override a value use 'override \1: (.*?)'", text)
+    if twice is not None:
+        return f"+{twice.group(1)}={twice.group(2)}: this group has its place; write it without +"
+    there = re.search(r"Could not append to config\. An item is already at '([^']+)'", text)
+    if there is not None:
+        return f"+{there.group(1)}: this key is there already; write it without +"
     unknown = re.search(r"Could not (?:override|append to config|delete from config)[^']*'([^']+)'", text)
     if unknown is not None:
         return _unknown_key(unknown.group(1), conf, name)
     return text[:300]
+
+
+def _no_choice(conf: Path) -> str:
+    for argument in sys.argv[1:]:
+        group, _, choice = argument.lstrip("+~").partition("=")
+        choices = [path.stem for path in (conf / group).glob("*.yaml")] if group else []
+        if choices and choice not in choices:
+            return f"{group}={choice}: no such choice; {suggest(choice, choices)}"
+    return "a key is missing in front of ="
 
 
 def _missing_choice(error: MissingConfigException) -> str:
@@ -49,7 +79,11 @@ def _unknown_key(key: str, conf: Path, name: str) -> str:
     """Name the keys that do exist beside the unknown one."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf), version_base="1.3"):
-        config = compose(name)
+        chosen = [argument for argument in sys.argv[1:] if (conf / argument.partition("=")[0] / ".").is_dir()]
+        try:
+            config = compose(name, [argument.partition(",")[0] for argument in chosen if "=" in argument])
+        except HydraException:
+            config = compose(name)
     parent, _, last = key.lstrip("+~").rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     if not isinstance(node, DictConfig):

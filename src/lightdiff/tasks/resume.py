@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 
 from lightdiff.lightning import find_checkpoint, read_checkpoint
 from lightdiff.tasks.launch import start_job
-from lightdiff.tasks.run_folder import CONFIG, read_config, write_config
+from lightdiff.tasks.run_folder import CONFIG, read_config
 from lightdiff.utils.config import ConfigError, suggest
 from lightdiff.utils.files import shown
+
+KEPT = {
+    "seed": "the order of the data and all noise follow from it",
+    "init_from": "a resumed run goes on with its own weights",
+    "init_weights": "a resumed run goes on with its own weights",
+    "log_dir": "a resumed run stays in its folder",
+}
+"""What cannot change, and why."""
 
 
 def resume(arguments: list[str], script: Path) -> None:
@@ -24,13 +34,14 @@ def resume(arguments: list[str], script: Path) -> None:
         ConfigError: no such run, a broken checkpoint, a group override, an unknown key.
     """
     overrides = _parse(arguments)
-    path = Path(str(overrides.pop("resume"))).absolute()
+    path = Path(str(overrides.pop("resume")))
     folder = _run_folder(path)
     checkpoint = find_checkpoint(path)
     position = read_checkpoint(checkpoint)  # names a missing or broken one before anything is touched
     config = read_config(folder)
-    old = json.dumps(config)
     for key, value in overrides.items():
+        if key in KEPT:
+            raise ConfigError(f"{key}={value}: not possible together with resume=; {KEPT[key]}")
         if "." not in key and (script.parent / "conf" / key).is_dir():
             raise ConfigError(
                 f"{key}={value}: a resumed run keeps its {key}; only dotted keys can change, as in trainer.max_epochs=20"
@@ -43,15 +54,28 @@ def resume(arguments: list[str], script: Path) -> None:
             f"train on with: python train.py resume={shown(folder)} trainer.max_epochs=..."
         )
         return
-    last = folder / "checkpoints" / "last.ckpt"
-    if checkpoint != last:
-        if last.exists():
-            last.rename(_free_name(last.with_name("replaced_last.ckpt")))
-        last.write_bytes(checkpoint.read_bytes())
-    if json.dumps(config) != old:
-        write_config(folder, config)
-    print(f"resuming at epoch {position['epoch']}, step {position['global_step']}", flush=True)
-    start_job(config, folder, script, replace=True)
+    with _in_place(checkpoint.absolute(), folder / "checkpoints" / "last.ckpt"):
+        print(f"resuming at epoch {position['epoch']}, step {position['global_step']}", flush=True)
+        start_job(config, folder, script, replace=True)
+
+
+@contextlib.contextmanager
+def _in_place(checkpoint: Path, last: Path) -> Iterator[None]:
+    """Have the checkpoint as last.ckpt, from which a job goes on, and the former one beside it; undone where it is refused."""
+    if checkpoint == last:
+        yield
+        return
+    former = _free_name(last.with_name("replaced_last.ckpt"))
+    if last.exists():
+        last.rename(former)
+    shutil.copyfile(checkpoint, last)
+    try:
+        yield
+    except ConfigError:
+        last.unlink()
+        if former.exists():
+            former.rename(last)
+        raise
 
 
 def _parse(arguments: list[str]) -> dict[str, Any]:
@@ -59,10 +83,7 @@ def _parse(arguments: list[str]) -> dict[str, Any]:
     flags = [argument for argument in arguments if argument.startswith("-")]
     if flags:
         raise ConfigError(f"{flags[0]}: not possible together with resume=")
-    try:
-        parsed: list[Override] = OverridesParser.create().parse_overrides(arguments)
-    except HydraException as error:
-        raise ConfigError(" ".join(str(error).split())) from error
+    parsed: list[Override] = OverridesParser.create().parse_overrides(arguments)
     for override in parsed:
         if override.type is None or override.type.name != "CHANGE" or override.is_sweep_override():
             raise ConfigError(f"{override.input_line}: only key=value is possible together with resume=")
@@ -71,11 +92,12 @@ def _parse(arguments: list[str]) -> dict[str, Any]:
 
 def _run_folder(path: Path) -> Path:
     """The run folder itself, or the one a checkpoint lies in."""
-    if not path.exists():
-        raise ConfigError(f"resume={path}: no such run folder or checkpoint")
-    folder = path if path.is_dir() else path.parent.parent
+    if path == Path() or not path.exists():
+        shown_path = "" if path == Path() else path
+        raise ConfigError(f"resume={shown_path}: no such run folder or checkpoint")
+    folder = (path if path.is_dir() else path.parent.parent).absolute()
     if not (folder / CONFIG).is_file():
-        raise ConfigError(f"resume={path}: not a run folder or a checkpoint in one ({folder} has no {CONFIG})")
+        raise ConfigError(f"resume={path}: not a run folder or a checkpoint in one ({shown(folder)} has no {CONFIG})")
     return folder
 
 
@@ -97,11 +119,8 @@ def _finished(folder: Path, config: dict[str, Any], checkpoint: Path) -> str | N
     if checkpoint.name != "last.ckpt" or not result.is_file():
         return None
     reached = json.loads(result.read_text())
-    trainer = config["trainer"]
-    epochs, steps = trainer.get("max_epochs"), trainer.get("max_steps", -1)
-    done = (epochs not in (None, -1) and reached["epochs"] >= epochs) or (
-        steps not in (None, -1) and reached["steps"] >= steps
-    )
+    limits = {unit: config["trainer"].get(f"max_{unit}") for unit in ("epochs", "steps")}
+    done = any(isinstance(limit, int) and 0 <= limit <= reached[unit] for unit, limit in limits.items())
     return f"{reached['epochs']} epochs, {reached['steps']} steps" if done else None
 
 

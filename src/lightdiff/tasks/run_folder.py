@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +13,39 @@ from lightdiff.utils.config import ConfigError
 CONFIG = "config.yaml"
 
 
+def next_run_folder(log_dir: str, dataset: str) -> str:
+    """The next free `<log_dir>/<dataset>/version_N`, as an absolute path."""
+    parent = Path(log_dir).absolute() / dataset
+    numbers = [int(path.name[8:]) for path in parent.glob("version_*") if path.name[8:].isdigit()]
+    return str(parent / f"version_{max(numbers, default=-1) + 1}")
+
+
 def claim_run_folder(log_dir: str, dataset: str) -> str:
-    """Make and return the next free `<log_dir>/<dataset>/version_N`, as an absolute path.
+    """Make and return the next free folder.
 
     Making a folder succeeds for one process only, so that runs started in the same second get one each.
+
+    Raises:
+        ConfigError: nothing can be written there.
     """
-    parent = Path(log_dir).absolute() / dataset
-    parent.mkdir(parents=True, exist_ok=True)
-    numbers = [int(path.name[8:]) for path in parent.glob("version_*") if path.name[8:].isdigit()]
-    number = max(numbers, default=-1) + 1
     while True:
-        folder = parent / f"version_{number}"
+        folder = Path(next_run_folder(log_dir, dataset))
         try:
-            folder.mkdir()
+            folder.mkdir(parents=True)
             return str(folder)
-        except FileExistsError:
-            number += 1
+        except FileExistsError as error:
+            if not folder.is_dir():  # a file stands where a folder is needed
+                raise ConfigError(f"log_dir={log_dir}: {error.filename} is no folder") from error
+        except OSError as error:
+            raise ConfigError(f"log_dir={log_dir}: no folder can be made there ({error.strerror})") from error
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
-    """Write `config.yaml`; an older one is kept as config.yaml.1, .2, ..."""
+    """Write `config.yaml`; an older one that differs is kept as config.yaml.1, .2, ..."""
     path = folder / CONFIG
     if path.exists():
+        if yaml.safe_load(path.read_text()) == config:
+            return
         number = 1
         while (kept := folder / f"{CONFIG}.{number}").exists():
             number += 1
@@ -61,8 +73,10 @@ def discard_if_untrained(folder: Path, *, refused: bool) -> None:
         folder: the run's folder.
         refused: the configuration was refused before the first batch: event files are empty then and go as well.
     """
+    if not (folder / ".hydra").is_dir():  # not made by `claim_run_folder`: written by hand
+        return
     written = [".hydra", CONFIG, "train.log", *(["events.out.tfevents.*"] if refused else [])]
-    if not folder.is_dir() or any(not any(map(path.match, written)) for path in folder.iterdir()):
+    if any(not any(map(path.match, written)) for path in folder.iterdir()):
         return
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_dir():
@@ -70,3 +84,5 @@ def discard_if_untrained(folder: Path, *, refused: bool) -> None:
         else:
             path.unlink()
     folder.rmdir()
+    with contextlib.suppress(OSError):
+        folder.parent.rmdir()  # of the data set, where this was its first run

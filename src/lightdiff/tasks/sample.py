@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from torch import Tensor
 from tqdm import tqdm
@@ -14,11 +16,11 @@ from tqdm import tqdm
 from lightdiff.lightning import DiffusionModel, Generation, find_checkpoint, load_model
 from lightdiff.lightning.generation import DEFAULT_BATCH_SIZE
 from lightdiff.tasks.build import build_sampler, plain
+from lightdiff.tasks.settings import check_sample_settings
 from lightdiff.utils.config import ConfigError
 from lightdiff.utils.files import shown
 from lightdiff.utils.images import encode_gif, enlarge, hold_last, make_grid, save_mp4, save_png, to_uint8
 
-FILES = ("grid", "png", "npz", "gif", "mp4", "strip", "steps")
 MOVING = {"gif", "mp4", "strip", "steps"}
 """Files that show the process and not only its result."""
 
@@ -30,7 +32,7 @@ def sample(cfg: DictConfig) -> Path:
         ConfigError: a setting that does not exist or does not fit the model.
     """
     config = plain(cfg)
-    _check(config)
+    check_sample_settings(config)
     checkpoint = find_checkpoint(config["ckpt_path"])
     sampler, num_steps = build_sampler(config)
     device = _device(config["device"])
@@ -47,27 +49,16 @@ def sample(cfg: DictConfig) -> Path:
             weights=config["weights"],
         )
     except (ValueError, TypeError) as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(re.sub(r"^num_steps=", "sampler.num_steps=", str(error))) from error
     out = Path(config["out"]) if config["out"] else _default_out(checkpoint, config, generation)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"out={out}: no folder can be made there ({error.strerror})") from error
     images, frames = _draw(model, generation, config)
     _write(out, images, frames, config)
     print(f"{len(images)} images: {shown(out.absolute())}")
     return out
-
-
-def _check(config: dict[str, Any]) -> None:
-    for name in ("num_samples", "batch_size", "columns", "stages", "frame_every", "fps"):
-        value = config[name]
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < 1):
-            raise ConfigError(f"{name}={value}: 1 or more is expected")
-    if not isinstance(config["seed"], int):
-        raise ConfigError(f"seed={config['seed']}: a whole number is expected")
-    for name, choices in (("weights", ("ema", "raw")), ("show", ("x_t", "x0_hat"))):
-        if config[name] not in choices:
-            raise ConfigError(f"{name}={config[name]}: choices: {', '.join(choices)}")
-    unknown = [name for name in config["save"] if name not in FILES]
-    if unknown:
-        raise ConfigError(f"save={unknown[0]}: no such kind of file; choices: {', '.join(FILES)}")
 
 
 def _device(name: str) -> torch.device:
@@ -82,7 +73,12 @@ def _device(name: str) -> torch.device:
 
 def _default_out(checkpoint: Path, config: dict[str, Any], generation: Generation) -> Path:
     folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
-    parts = [type(generation.sampler).__name__.lower(), str(generation.num_steps), f"seed{config['seed']}"]
+    sampler = (
+        HydraConfig.get().runtime.choices["sampler"] if HydraConfig.initialized() else type(generation.sampler).__name__
+    )
+    parts = [str(sampler).lower(), str(generation.num_steps), f"seed{config['seed']}"]
+    if config["weights"] != "ema":
+        parts.append(config["weights"])
     if config["guidance_scale"] != 1:
         parts.append(f"guidance{config['guidance_scale']:g}")
     return folder / "samples" / "_".join(parts)
@@ -109,7 +105,6 @@ def _draw(model: DiffusionModel, generation: Generation, config: dict[str, Any])
 
 
 def _write(out: Path, images: Tensor, frames: Tensor, config: dict[str, Any]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
     save, columns = config["save"], config["columns"]
     if "grid" in save:
         save_png(out / "grid.png", enlarge(make_grid(images, columns)))

@@ -17,18 +17,30 @@ from typing import Any
 import torch
 from pytorch_lightning import seed_everything
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch import Tensor
 
-from lightdiff.lightning import Generation, load_weights_into, read_checkpoint
+from lightdiff.data import DataError
+from lightdiff.lightning import DiffusionModel, Generation, load_weights_into, read_checkpoint
 from lightdiff.tasks.build import build_data, build_model, build_sampler, build_trainer
-from lightdiff.tasks.run_folder import discard_if_untrained, read_config
+from lightdiff.tasks.run_folder import discard_if_untrained, read_config, write_config
+from lightdiff.tasks.settings import check_fit, check_settings
 from lightdiff.utils.config import ConfigError, naming
 from lightdiff.utils.files import shown
 
 RESULT = "result.json"
 
 
-def run_job(folder: Path) -> dict[str, Any]:
+def check_job(folder: Path, config: dict[str, Any]) -> None:
+    """Refuse what `run_job` would refuse; nothing is written."""
+    _prepare(config, folder)
+
+
+def run_job(folder: Path, config: dict[str, Any] | None = None) -> dict[str, Any]:
     """Train what the folder's config.yaml says, going on from its last.ckpt; returns the content of result.json.
+
+    Args:
+        folder: the run's folder.
+        config: a new configuration, written to config.yaml once all of it has been accepted.
 
     Raises:
         ConfigError: something was refused before the first batch.
@@ -36,16 +48,19 @@ def run_job(folder: Path) -> dict[str, Any]:
     A folder without any training is removed again when that fails.
     """
     folder = folder.absolute()
-    config = read_config(folder)
+    config = read_config(folder) if config is None else config
     rank_zero = int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("RANK", 0)) == 0
+    warnings.filterwarnings("ignore", message=".*LeafSpec")  # Lightning under recent torch; nothing a user could change
     log_file = _log_to(folder / "train.log") if rank_zero else None
     try:
         fit = _prepare(config, folder)
         if rank_zero:
+            write_config(folder, config)
             print(f"run folder: {shown(folder)}", flush=True)
         fit()
-    except Exception as error:
+    except BaseException as error:
         if rank_zero:
+            logging.getLogger("lightdiff").error("%s: %s", type(error).__name__, error)
             discard_if_untrained(folder, refused=isinstance(error, ConfigError))
         raise
     finally:
@@ -60,11 +75,12 @@ def run_job(folder: Path) -> dict[str, Any]:
 
 def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     """Build and check everything; returns the training itself."""
+    check_settings(config)
     last = folder / "checkpoints" / "last.ckpt"
     checkpoint = last if last.is_file() else None
-    purge_step = int(read_checkpoint(last)["global_step"]) + 1 if checkpoint else None
     data = build_data(config)
     model = build_model(config)
+    purge_step = _check_resumable(model, last) + 1 if checkpoint else None
     sampler, num_steps = build_sampler(config)
     with naming("sampler", config["sampler"]):
         Generation.of(model, sampler=sampler, num_steps=num_steps)
@@ -74,9 +90,15 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     seed_everything(config["seed"], verbose=False)
     trainer = build_trainer(config, folder, purge_step=purge_step)
     with naming("dataset", config["dataset"]):
-        data.prepare_data()
-        data.setup()
+        try:
+            data.prepare_data()
+            data.setup()
+        except DataError as error:
+            if str(error).startswith("data_dir="):  # a wrong setting, and no missing download
+                raise ValueError(str(error)) from error
+            raise
         data.train_dataloader()
+    check_fit(model, data)
 
     def fit() -> None:
         (folder / RESULT).unlink(missing_ok=True)
@@ -100,9 +122,24 @@ def limit_gpu_memory(fraction: float | None) -> None:
         torch.cuda.set_per_process_memory_fraction(fraction, device)
 
 
+def _check_resumable(model: DiffusionModel, last: Path) -> int:
+    """Refuse a model that the checkpoint's weights do not fit, naming the first; returns the checkpoint's step."""
+    checkpoint = read_checkpoint(last)
+    ours, theirs = (
+        {name: list(weight.shape) for name, weight in state.items() if isinstance(weight, Tensor)}
+        for state in (model.state_dict(), checkpoint["state_dict"])
+    )
+    for name in dict.fromkeys([*ours, *theirs]):
+        if ours.get(name) != theirs.get(name):
+            raise ConfigError(
+                f"resume: {name} is {theirs.get(name)} in {shown(last)} and {ours.get(name)} in this configuration; "
+                "a resumed run keeps its network"
+            )
+    return int(checkpoint["global_step"])
+
+
 def _log_to(path: Path) -> logging.Handler:
     """Messages of this project and of Lightning, and warnings, also into the run's train.log."""
-    warnings.filterwarnings("ignore", message=".*LeafSpec")  # Lightning under recent torch; nothing a user could change
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.captureWarnings(True)

@@ -101,12 +101,12 @@ def call(
 
 
 @contextlib.contextmanager
-def naming(key: str, arguments: Iterable[str]) -> Iterator[None]:
+def naming(key: str, settings: Mapping[str, Any]) -> Iterator[None]:
     """A value refused within becomes a ConfigError in one line that names `key`.
 
     Args:
         key: where the settings stand in the configuration; "" for the top level.
-        arguments: names below the key; a message that begins with one of them names that one.
+        settings: what stands below the key; a message that speaks of one of them names that one.
     """
     try:
         yield
@@ -114,8 +114,30 @@ def naming(key: str, arguments: Iterable[str]) -> Iterator[None]:
         raise ConfigError(_join(key, str(error))) from error
     except (ValueError, TypeError) as error:
         message = " ".join(str(error).split())
-        about_one = re.split(r"[=: ]", message, maxsplit=1)[0] in arguments
-        raise ConfigError(_join(key, message) if about_one or not key else f"{key}: {message}") from error
+        if re.split(r"[=: ]", message, maxsplit=1)[0] in settings:
+            raise ConfigError(_join(key, message)) from error
+        name = None if re.match(r"[\w.]+=", message) else blamed(message, settings)
+        where = f"{_join(key, name)}={shorten(settings[name])}" if name else key
+        raise ConfigError(f"{where}: {message}" if where else message) from error
+
+
+def blamed(message: str, settings: Mapping[str, Any]) -> str | None:
+    """The setting that another library's message speaks of: the first named in it, else one whose value is in it."""
+
+    def position(text: Any) -> int:
+        found = re.search(rf"(?<![\w.-]){re.escape(str(text))}(?![\w-]|\.\d)", message)
+        return found.start() if found else -1
+
+    named = {name: position(name) for name in settings if position(name) >= 0}
+    if named:
+        return min(named, key=lambda name: named[name])
+    for name, value in settings.items():
+        items = value if isinstance(value, list | tuple) else [value]
+        if any(
+            isinstance(item, int | float | str) and item not in ("", 0, 1) and position(item) >= 0 for item in items
+        ):
+            return name
+    return None
 
 
 def _join(key: str, name: str) -> str:
@@ -155,8 +177,8 @@ def _checked_arguments(
 
 def type_hints(target: Callable[..., Any]) -> dict[str, Any]:
     """Annotations of a callable's arguments, as far as they can be evaluated."""
-    function = target.__init__ if inspect.isclass(target) else target
-    try:
+    function = target.__init__ if inspect.isclass(target) and not dataclasses.is_dataclass(target) else target
+    try:  # a dataclass itself: its inherited fields are annotated in other modules
         return typing.get_type_hints(function)
     except (NameError, TypeError):
         return {}
@@ -188,19 +210,22 @@ def describe(hint: Any) -> str:
     """A type hint in words a user of YAML understands."""
     origin, members = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(describe(member) for member in members)
+        words = [word for member in members if typing.get_origin(member) is typing.Literal for word in member.__args__]
+        others = [member for member in members if typing.get_origin(member) is not typing.Literal]
+        literal = [describe(typing.Literal[tuple(dict.fromkeys(words))])] if words else []
+        return " or ".join(literal + [name for name in map(describe, others) if name != "Tensor"])
     if origin is typing.Literal:
-        return "one of " + ", ".join(str(member) for member in members)
+        return "one of " + ", ".join(dict.fromkeys(str(member) for member in members))
     if hint is type(None):
         return "null"
     if origin is not None and members:
-        return f"a list of {describe(members[0])}"
+        return f"a list of {describe(members[0]).replace('one of', 'any of')}"
     return getattr(hint, "__name__", str(hint)).replace("typing.", "")
 
 
 def shorten(value: Any, length: int = 60) -> str:
     """The value as one short line."""
-    text = " ".join(str(value).split())
+    text = "null" if value is None else " ".join(str(value).split())
     return text if len(text) <= length else text[: length - 3] + "..."
 
 

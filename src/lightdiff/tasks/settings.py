@@ -1,0 +1,142 @@
+"""What a composed configuration must fulfil beyond what each class says of its own arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from lightdiff.data import DiffSet
+from lightdiff.lightning import DiffusionModel
+from lightdiff.utils.config import ConfigError, call, suggest
+
+Range = tuple[Callable[[Any], bool], str]
+
+NEEDED = ("dataset", "model", "schedule", "objective", "sampler", "optimizer", "trainer")
+"""Groups without which nothing can be trained; the others may be empty."""
+
+_LIMIT: Range = (lambda value: value == -1 or value >= 1, "1 or more, or -1 (no limit), is expected")
+_COUNT: Range = (lambda value: value >= 1, "1 or more is expected")
+
+TRAINER_RANGES: dict[str, Range] = {
+    "max_epochs": _LIMIT,
+    "max_steps": _LIMIT,
+    "accumulate_grad_batches": _COUNT,
+    "log_every_n_steps": _COUNT,
+    "check_val_every_n_epoch": _COUNT,
+    "gradient_clip_val": (lambda value: value > 0, "a positive number or null (no clipping) is expected"),
+    "limit_train_batches": (
+        lambda value: value > 0,
+        "a share in (0, 1], a number of batches or null (all) is expected",
+    ),
+}
+"""Values that Lightning takes without a word, and then divides by, trains nothing with, or ignores."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """The keys at the top of train.yaml that are no groups (those of the model are checked by `DiffusionModel`)."""
+
+    seed: int
+    init_from: str | None = None
+    init_weights: Literal["ema", "raw"] = "ema"
+    log_dir: str = "lightning_logs"
+    optimized_metric: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed={self.seed}: a whole number from 0 to 4294967295 is expected")
+
+
+Files = Literal["grid", "png", "npz", "gif", "mp4", "strip", "steps"]
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """The keys of sample.yaml beside the group sampler."""
+
+    ckpt_path: str
+    num_samples: int
+    batch_size: int | None
+    seed: int
+    weights: Literal["ema", "raw"]
+    guidance_scale: float
+    labels: int | Sequence[int] | None
+    prompt: str | Sequence[str] | None
+    device: str
+    save: Sequence[Files]
+    columns: int
+    stages: int
+    frame_every: int
+    hold_frames: int
+    fps: float
+    show: Literal["x_t", "x0_hat"]
+    progress: bool
+    out: str | None
+
+    def __post_init__(self) -> None:
+        counts = dict.fromkeys(("num_samples", "batch_size", "columns", "stages", "frame_every", "fps"), _COUNT)
+        check_ranges("", vars(self), {**counts, "hold_frames": (lambda value: value >= 0, "0 or more is expected")})
+
+
+def check_sample_settings(config: dict[str, Any]) -> None:
+    """Refuse unknown keys, wrong types and impossible values of sample.yaml; `save=png` is short for `save=[png]`.
+
+    Raises:
+        ConfigError: one line with the key, the value, the choices.
+    """
+    if isinstance(config["save"], str):
+        config["save"] = [config["save"]]
+    call(SampleSettings, {name: value for name, value in config.items() if name != "sampler"}, key="")
+
+
+def check_settings(config: Mapping[str, Any]) -> None:
+    """Refuse impossible values at the top of a configuration, and missing groups.
+
+    Raises:
+        ConfigError: one line with the key, the value, the choices.
+    """
+    for group in NEEDED:
+        if not isinstance(config.get(group), dict):
+            raise ConfigError(f"{group}: this group is needed")
+    names = TrainSettings.__dataclass_fields__
+    call(TrainSettings, {name: config[name] for name in names if name in config}, key="")
+
+
+def check_known(config: Iterable[str], conf: Path, name: str) -> None:
+    """Refuse keys at the top that neither `<name>.yaml` nor a group has: added with + or in an experiment, read by nobody."""
+    own = yaml.safe_load((conf / f"{name}.yaml").read_text())
+    known = {*own, *(path.name for path in conf.iterdir() if path.is_dir())} - {"defaults", "hydra"}
+    for key in config:
+        if key not in known:
+            raise ConfigError(f"{key}: no such key; {suggest(key, known)}")
+
+
+def check_ranges(key: str, settings: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
+    """Refuse numbers out of their range; other types are left to the check of types."""
+    for name, (fits, expected) in ranges.items():
+        value = settings.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and not fits(value):
+            raise ConfigError(f"{key}.{name}={value}: {expected}" if key else f"{name}={value}: {expected}")
+
+
+def check_fit(model: DiffusionModel, data: DiffSet) -> None:
+    """Refuse a model made for other images, or for fewer classes, than the data set has.
+
+    Args:
+        model: the model.
+        data: the data set, set up.
+    """
+    shape = (data.channels, *data.image_size)
+    if tuple(model.image_shape) != shape:
+        theirs, ours = ("x".join(map(str, sizes)) for sizes in (shape, model.image_shape))
+        raise ConfigError(
+            f"model: made for images of {ours} (channels, height, width), but those of the data set are {theirs}; "
+            "change dataset.channels and dataset.image_size, which the model follows"
+        )
+    classes = getattr(model.conditioning, "num_classes", None)
+    if classes is not None and classes < len(data.class_names):
+        raise ConfigError(f"conditioning.num_classes={classes}: the data set has {len(data.class_names)} classes")
