@@ -31,7 +31,7 @@ MAY_IMPORT = {
 }
 ONLY_IN = {
     "diffusers": "networks/diffusers_unet.py",
-    "transformers": "conditioning/clip.py",
+    "transformers": "conditioning/clip_encoder.py",
     "sklearn": "data/sources/digits.py",
     "scipy": "data/sources/cars.py",
     "datasets": "data/sources/huggingface.py",

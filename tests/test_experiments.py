@@ -11,6 +11,7 @@ from PIL import Image
 
 from lightdiff import load_model
 from runs import ROOT, composed, last, train
+from tiny_clip import WIDTH, save_tiny_clip
 
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
 SMALL = (
@@ -51,10 +52,16 @@ DATA = {"cars": ["dataset=folder", "dataset.horizontal_flip=true"]}
 """Recipes whose data are any folder of photos here."""
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize(
+    "name", [*EXPERIMENTS, "text_to_digit conditioning=clip", "text_to_digit conditioning=clip_finetuned"]
+)
 def test_runs_two_steps_samples_and_reloads(name: str, images: Path, tmp_path: Path) -> None:
+    name, *others = name.split()
     where = [f"dataset.data_dir={images / 'photos'}"] if name in DATA else []
-    config = composed(f"experiment={name}", *DATA.get(name, []), *where, *SMALL)
+    if others:
+        clip = save_tiny_clip(tmp_path / "clip")
+        where += [f"conditioning.pretrained={clip}", f"conditioning.token_dim={WIDTH}", "conditioning.max_tokens=32"]
+    config = composed(f"experiment={name}", *DATA.get(name, []), *others, *where, *SMALL)
     if config["dataset"].get("data_dir") == "data":
         config["dataset"]["data_dir"] = str(images)
     folder = tmp_path / "version_0"

@@ -28,10 +28,12 @@ def test_a_file_builds_its_data_set(file: Path, tmp_path: Path) -> None:
     assert settings.pop("seed") == "${seed}"
     if settings.get("data_dir") == "???":
         settings["data_dir"] = str(tmp_path)
+    if settings["source"].get("path") == "???":
+        settings["source"]["path"] = str(tmp_path)
     data = instantiate(settings, key="dataset")
     assert isinstance(data, DiffSet)
     assert data.name == file.stem
-    plain = DiffSet(file.stem, data_dir=str(tmp_path))
+    plain = DiffSet(file.stem, source=None if file.stem in SOURCES else data.source, data_dir=str(tmp_path))
     assert type(plain.source) is type(data.source) and plain.source == data.source
     for name in ("image_size", "channels", "resize_mode", "batch_size", "max_memory_gb"):
         assert getattr(plain, name) == getattr(data, name)

@@ -10,13 +10,17 @@ import torch
 
 from lightdiff.tasks.build import build_data, build_model, build_sampler
 from runs import ROOT, composed
+from tiny_clip import WIDTH, save_tiny_clip
 
 CONF = ROOT / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
 ROOTS = {"train", "sample", "eval"}
 MISSING = {"dataset=folder": "dataset.data_dir=images", "dataset=huggingface": "dataset.source.path=images"}
+CROSS_ATTENTION = ["model=resunet", "model.widths=[8]", "model.attention_levels=[0]"]
 NEEDS = {
-    "conditioning=text": ["model=resunet", "model.widths=[8]", "model.attention_levels=[0]"],
+    "conditioning=clip": CROSS_ATTENTION,
+    "conditioning=clip_finetuned": CROSS_ATTENTION,
+    "conditioning=text": CROSS_ATTENTION,
     "model=diffusers_text_unet": ["conditioning=text"],
 }
 
@@ -58,8 +62,11 @@ def test_every_file_composes(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", group_files("model", "schedule", "objective", "sampler", "conditioning"), ids=choice)
-def test_every_member_builds(path: Path) -> None:
+def test_every_member_builds(path: Path, tmp_path: Path) -> None:
     overrides = [choice(path)]
+    if "clip" in path.stem:
+        overrides += [f"conditioning.pretrained={save_tiny_clip(tmp_path)}", f"conditioning.token_dim={WIDTH}"]
+        overrides += ["conditioning.max_tokens=32"]
     if path.parent.name != "model":
         overrides.append("model=unet_small")
     overrides += NEEDS.get(choice(path), [])

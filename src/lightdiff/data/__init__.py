@@ -5,7 +5,18 @@ source (files on disk) --load--> image store (uint8, in memory or read lazily) -
 
 from lightdiff.data.diffset import DiffSet
 from lightdiff.data.errors import DataError
-from lightdiff.data.sources import CIFAR, MNIST, SOURCES, Digits, FashionMNIST, Folder, Source, Splits, StanfordCars
+from lightdiff.data.sources import (
+    CIFAR,
+    MNIST,
+    SOURCES,
+    Digits,
+    FashionMNIST,
+    Folder,
+    HuggingFace,
+    Source,
+    Splits,
+    StanfordCars,
+)
 
 __all__ = [
     "CIFAR",
@@ -16,6 +27,7 @@ __all__ = [
     "Digits",
     "FashionMNIST",
     "Folder",
+    "HuggingFace",
     "Source",
     "Splits",
     "StanfordCars",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from PIL import Image, ImageOps
@@ -12,25 +13,26 @@ from torchvision.transforms.functional import pil_to_tensor
 from lightdiff.data.errors import DataError
 
 
-def read_image(path: Path, channels: int, max_pixels: int) -> Tensor:
-    """Pixels (channels, h, w) as uint8: grayscale for 1 channel, RGB for 3.
+def read_image(file: Path | BinaryIO, channels: int, max_pixels: int, *, name: str | None = None) -> Tensor:
+    """Pixels (channels, h, w) as uint8: grayscale for 1 channel, RGB for 3. Messages call the image by `name`, or its path.
 
     Turned upright as its EXIF entry says; transparent parts become black; 16 bits a pixel are scaled down to 8.
 
     Raises:
         DataError: the file is no readable image, or has more than `max_pixels` pixels.
     """
+    name = name or str(file)
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             width, height = image.size
             if width * height > max_pixels:
-                raise DataError(f"{path}: {width}x{height} pixels are more than max_pixels={max_pixels} allows")
+                raise DataError(f"{name}: {width}x{height} pixels are more than max_pixels={max_pixels} allows")
             return pil_to_tensor(_in_mode(ImageOps.exif_transpose(image), "L" if channels == 1 else "RGB"))
     except DataError:
         raise
     except Exception as error:  # decoders raise anything, from OSError to struct.error and SyntaxError
         raise DataError(
-            f"{path}: not a readable image ({' '.join(str(error).split()) or type(error).__name__})"
+            f"{name}: not a readable image ({' '.join(str(error).split()) or type(error).__name__})"
         ) from error
 
 

@@ -73,40 +73,41 @@ class MemoryStore(ImageStore):
         return self
 
 
-class FileStore(ImageStore):
-    """Image files, decoded and brought to size when they are asked for.
+class DecodingStore(ImageStore):
+    """Encoded images, decoded and brought to size when they are asked for.
 
     Args:
-        root: their folder.
-        files: their names below `root`.
         labels: int64 (N,).
         channels: 1 reads grayscale, 3 reads RGB.
         fit: brings each image to its size.
-        max_pixels: larger files are refused.
+        max_pixels: larger images are refused.
     """
 
-    def __init__(
-        self, root: Path, files: Sequence[str], labels: Tensor, *, channels: int, fit: Fit, max_pixels: int
-    ) -> None:
-        self.root = root
-        self.files = list(files)
+    def __init__(self, labels: Tensor, *, channels: int, fit: Fit, max_pixels: int) -> None:
         self.labels = labels
         self.channels = channels
         self.fit = fit
         self.max_pixels = max_pixels
+
+    @abstractmethod
+    def name_of(self, row: int) -> str:
+        """How messages call this image."""
+
+    @abstractmethod
+    def decode(self, row: int) -> Tensor:
+        """One image (C, h, w) as it is. Raises DataError, which names it."""
 
     def __getitem__(self, rows: Sequence[int]) -> dict[str, Tensor]:
         index = torch.as_tensor(rows, dtype=torch.int64)
         return {"image": torch.stack([self.read(row) for row in rows]), "label": self.labels.index_select(0, index)}
 
     def read(self, row: int) -> Tensor:
-        """One image (C, H, W). Raises DataError, which names the file."""
-        path = self.root / self.files[row]
-        image = read_image(path, self.channels, self.max_pixels)
+        """One image (C, H, W). Raises DataError, which names it."""
+        image = self.decode(row)
         try:
             return self.fit(image[None])[0]
         except ValueError as error:
-            raise DataError(f"{path}: {error}") from error
+            raise DataError(f"{self.name_of(row)}: {error}") from error
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -122,3 +123,26 @@ class FileStore(ImageStore):
                 pool.shutdown(cancel_futures=True)
                 raise
         return MemoryStore(images, self.labels)
+
+
+class FileStore(DecodingStore):
+    """Image files.
+
+    Args:
+        root: their folder.
+        files: their names below `root`.
+        labels, channels, fit, max_pixels: as of every `DecodingStore`.
+    """
+
+    def __init__(
+        self, root: Path, files: Sequence[str], labels: Tensor, *, channels: int, fit: Fit, max_pixels: int
+    ) -> None:
+        super().__init__(labels, channels=channels, fit=fit, max_pixels=max_pixels)
+        self.root = root
+        self.files = list(files)
+
+    def name_of(self, row: int) -> str:
+        return str(self.root / self.files[row])
+
+    def decode(self, row: int) -> Tensor:
+        return read_image(self.root / self.files[row], self.channels, self.max_pixels)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lightdiff.data.image_store import FileStore, ImageStore
+from lightdiff.data.image_store import DecodingStore, ImageStore
 from lightdiff.data.order import RankBatches
 
 
@@ -24,7 +24,7 @@ class BatchLoader:
         self.store = store
         self.batches = batches
         self._by_workers: DataLoader | None = None
-        if num_workers > 0 and isinstance(store, FileStore):
+        if num_workers > 0 and isinstance(store, DecodingStore):
             self._by_workers = DataLoader(
                 store,
                 batch_size=None,  # the order gives whole batches

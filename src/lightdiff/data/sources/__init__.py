@@ -7,6 +7,7 @@ from lightdiff.data.sources.cars import StanfordCars
 from lightdiff.data.sources.cifar import CIFAR
 from lightdiff.data.sources.digits import Digits
 from lightdiff.data.sources.folder import Folder
+from lightdiff.data.sources.huggingface import HuggingFace
 from lightdiff.data.sources.mnist import MNIST, FashionMNIST
 
 SOURCES: dict[str, type[Source]] = {
@@ -18,4 +19,15 @@ SOURCES: dict[str, type[Source]] = {
     "cars": StanfordCars,
 }
 
-__all__ = ["CIFAR", "MNIST", "SOURCES", "Digits", "FashionMNIST", "Folder", "Source", "Splits", "StanfordCars"]
+__all__ = [
+    "CIFAR",
+    "MNIST",
+    "SOURCES",
+    "Digits",
+    "FashionMNIST",
+    "Folder",
+    "HuggingFace",
+    "Source",
+    "Splits",
+    "StanfordCars",
+]
