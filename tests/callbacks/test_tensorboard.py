@@ -59,7 +59,9 @@ def test_no_point_twice(run: Path) -> None:
 
 
 def test_sample_grids_and_a_moving_gif(events: EventAccumulator) -> None:
-    assert {"samples/grid", "samples/denoising", "data/data", "data/forward"} == set(events.Tags()["images"])
+    assert {"samples/grid", "samples/denoising", "data/data", "data/forward", "plots/loss", "plots/schedule"} == set(
+        events.Tags()["images"]
+    )
     gif = events.Images("samples/denoising")[-1].encoded_image_string
     assert gif[:4] == b"GIF8"
     with Image.open(io.BytesIO(gif)) as image:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from runs import ROOT, TINY, composed, train
 
@@ -61,3 +62,29 @@ def test_a_prompt_it_cannot_read_is_one_line(run: Path) -> None:
     assert done.returncode == 2
     message = done.stderr.strip().splitlines()[-1]
     assert message.startswith("error: prompt='A purple digit 4': unknown word 'purple'; known: 0, 1, 2")
+
+
+def test_history_and_guidance_rows(run: Path) -> None:
+    out = run / "pictures"
+    settings = ("prompt=A handwritten digit 4", "sampler.num_steps=4", "num_samples=3", "columns=2", f"out={out}")
+    done = sample(run, *settings, "save=[history,guidance,png]", "stages=4", "guidance_scales=[0,1,1e4]", "weights=raw")
+    assert done.returncode == 0, done.stderr
+    with Image.open(out / "guidance.png") as picture:
+        assert picture.width / picture.height == pytest.approx(2 / 3, rel=0.1)
+        factor = picture.height // (3 * 17 + 1)
+        pixels = np.asarray(picture)[::factor, ::factor]
+    plain = np.asarray(Image.open(out / "images" / "00000.png"))
+    tiles = [pixels[1 + 17 * row : 17 * (row + 1), 1:17] for row in range(3)]
+    assert np.array_equal(tiles[1], plain)  # a scale of 1 is what is drawn without guidance
+    assert not np.array_equal(tiles[2], plain)  # so large, for so short a training
+    with Image.open(out / "history.png") as picture:
+        factor = picture.height // (4 * 17 + 1)
+        assert (picture.width // factor, picture.height // factor) == (2 * (2 * 17 + 1) + 4, 4 * 17 + 1)
+
+
+def test_guidance_rows_need_a_condition_and_scales(run: Path) -> None:
+    done = sample(run, "save=guidance", "guidance_scales=[]")
+    assert (done.returncode, done.stderr.strip()) == (
+        2,
+        "error: guidance_scales=[]: at least one is expected for save=guidance",
+    )

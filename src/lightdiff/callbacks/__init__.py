@@ -4,6 +4,7 @@ from lightdiff.callbacks.checkpoints import Checkpoints
 from lightdiff.callbacks.curves import Curves
 from lightdiff.callbacks.data import ShowData
 from lightdiff.callbacks.nonfinite import NonFiniteError, StopOnNonFinite
+from lightdiff.callbacks.plots import PlotLoss, PlotSchedule
 from lightdiff.callbacks.predictions import ShowPredictions
 from lightdiff.callbacks.progress import ProgressBar
 from lightdiff.callbacks.record import RunRecord
@@ -14,6 +15,8 @@ __all__ = [
     "Checkpoints",
     "Curves",
     "NonFiniteError",
+    "PlotLoss",
+    "PlotSchedule",
     "ProgressBar",
     "RunRecord",
     "SampleImages",

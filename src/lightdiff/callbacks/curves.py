@@ -30,7 +30,7 @@ class Curves(Callback):
         self.sums = torch.zeros(2, 4, 2, dtype=torch.float64)  # (since the last point | epoch, quarter, loss | count)
         self.last_loss = float("nan")
         self.grad_norm: Tensor | None = None
-        self._logged_step = 0
+        self.logged_step = 0
         self._start_clock(0)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -42,13 +42,13 @@ class Curves(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         dtype = torch.float32 if pl_module.device.type == "mps" else torch.float64
         self.sums = self.sums.to(pl_module.device, dtype)
-        self._logged_step = trainer.global_step
+        self.logged_step = trainer.global_step
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start_clock(0)  # validation and sampling are not training
 
     def _point_is_due(self, trainer: Trainer) -> bool:
-        return point_is_due(trainer) and trainer.global_step != self._logged_step
+        return point_is_due(trainer) and trainer.global_step != self.logged_step
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
         if point_is_due(trainer, after=1):
@@ -66,7 +66,7 @@ class Curves(Callback):
             self._log_point(trainer)
 
     def _log_point(self, trainer: Trainer) -> None:
-        self._logged_step = trainer.global_step
+        self.logged_step = trainer.global_step
         loss_sums, counts = sum_over_ranks(trainer, self.sums[POINT]).cpu().unbind(-1)
         self.sums[POINT].zero_()
         self.last_loss = (loss_sums.sum() / counts.sum()).item()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -16,13 +16,11 @@ from tqdm import tqdm
 from lightdiff.lightning import DiffusionModel, Generation, find_checkpoint, load_model
 from lightdiff.lightning.generation import DEFAULT_BATCH_SIZE
 from lightdiff.tasks.build import build_sampler, plain
+from lightdiff.tasks.pictures import FILES, MOVING, Drawn
 from lightdiff.tasks.settings import check_sample_settings
 from lightdiff.utils.config import ConfigError
 from lightdiff.utils.files import shown
-from lightdiff.utils.images import encode_gif, enlarge, hold_last, make_grid, save_mp4, save_png, to_uint8
-
-MOVING = {"gif", "mp4", "strip", "steps"}
-"""Files that show the process and not only its result."""
+from lightdiff.utils.images import to_uint8
 
 
 def sample(cfg: DictConfig) -> Path:
@@ -50,14 +48,17 @@ def sample(cfg: DictConfig) -> Path:
         )
     except (ValueError, TypeError) as error:
         raise ConfigError(re.sub(r"^num_steps=", "sampler.num_steps=", str(error))) from error
+    if "guidance" in config["save"] and model.conditioning is None:
+        raise ConfigError("save=guidance: this model is unconditional (trained with conditioning=none)")
     out = Path(config["out"]) if config["out"] else _default_out(checkpoint, config, generation)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"out={out}: no folder can be made there ({error.strerror})") from error
-    images, frames = _draw(model, generation, config)
-    _write(out, images, frames, config)
-    print(f"{len(images)} images: {shown(out.absolute())}")
+    drawn = _draw(model, generation, config)
+    for name in config["save"]:
+        FILES[name](drawn, out, config)
+    print(f"{len(drawn.images)} images: {shown(out.absolute())}")
     return out
 
 
@@ -84,49 +85,30 @@ def _default_out(checkpoint: Path, config: dict[str, Any], generation: Generatio
     return folder / "samples" / "_".join(parts)
 
 
-def _draw(model: DiffusionModel, generation: Generation, config: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """uint8 images (N, C, H, W) and the frames (F, K, C, H, W) of the first batch's process."""
+def _draw(model: DiffusionModel, generation: Generation, config: dict[str, Any]) -> Drawn:
     size = config["batch_size"] or DEFAULT_BATCH_SIZE
     rows = range(config["num_samples"])
     batches = [rows[start : start + size] for start in range(0, len(rows), size)]
-    images: list[Tensor] = []
-    frames: list[Tensor] = []
-    wanted = MOVING & set(config["save"])
-    total = len(batches) * generation.num_steps
+    compared = rows[: min(config["columns"], size)]
+    scales = config["guidance_scales"] if "guidance" in config["save"] else []
+    process: dict[str, list[Tensor]] = {"x_t": [], "x0_hat": []}
+
+    def finished(x: Tensor) -> Tensor:
+        return to_uint8(model.to_unit_range(x)).cpu()
+
+    total = (len(batches) + len(scales)) * generation.num_steps
     with tqdm(total=total, desc="sampling", unit="step", disable=not config["progress"]) as bar:
-        for batch in batches:
+
+        def result(generation: Generation, batch: range, followed: bool) -> Tensor:
             for i, state in enumerate(generation.trajectory(model, batch)):
                 bar.update(int(i > 0))
-                if wanted and batch.start == 0 and i % config["frame_every"] == 0 and i < generation.num_steps:
-                    frames.append(to_uint8(model.to_unit_range(getattr(state, config["show"]))).cpu())
-            images.append(to_uint8(model.to_unit_range(state.x_t)).cpu())
-    frames.append(images[0])
-    return torch.cat(images), torch.stack(frames)
+                if followed and i % config["frame_every"] == 0 and i < generation.num_steps:
+                    for name, frames in process.items():
+                        frames.append(finished(getattr(state, name)))
+            return finished(state.x_t)
 
-
-def _write(out: Path, images: Tensor, frames: Tensor, config: dict[str, Any]) -> None:
-    save, columns = config["save"], config["columns"]
-    if "grid" in save:
-        save_png(out / "grid.png", enlarge(make_grid(images, columns)))
-    if "png" in save:
-        for i, image in enumerate(images):
-            save_png(out / "images" / f"{i:05d}.png", image)
-    if "npz" in save:
-        np.savez(out / "samples.npz", images=images.movedim(1, -1).numpy())  # (N, H, W, C) uint8, as FID tools read it
-    if "strip" in save:
-        save_png(out / "strip.png", enlarge(make_grid(stages(frames, config["stages"]), config["stages"])))
-    if "steps" in save:
-        for i, frame in enumerate(enlarge(make_grid(frames, columns))):
-            save_png(out / "steps" / f"{i:05d}.png", frame)
-    if {"gif", "mp4"} & set(save):
-        shown_frames = enlarge(hold_last(list(make_grid(frames, columns)), config["hold_frames"]))
-        if "gif" in save:
-            (out / "process.gif").write_bytes(encode_gif(shown_frames, fps=config["fps"]))
-        if "mp4" in save:
-            save_mp4(out / "process.mp4", shown_frames, fps=config["fps"])
-
-
-def stages(frames: Tensor, count: int) -> Tensor:
-    """A row of `count` evenly spaced frames for each image: (F, K, C, H, W) to (K * count, C, H, W)."""
-    chosen = torch.linspace(0, len(frames) - 1, count).round().long()
-    return frames[chosen].transpose(0, 1).flatten(0, 1)
+        moving = bool(MOVING & set(config["save"]))
+        images = [result(generation, batch, moving and batch.start == 0) for batch in batches]
+        by_guidance = [result(replace(generation, guidance_scale=scale), compared, False) for scale in scales]
+    x_t, x0_hat = (torch.stack([*frames, images[0]]) for frames in process.values())
+    return Drawn(torch.cat(images), x_t, x0_hat, torch.cat([*by_guidance, images[0][:0]]))

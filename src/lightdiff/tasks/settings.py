@@ -51,7 +51,7 @@ class TrainSettings:
             raise ValueError(f"seed={self.seed}: a whole number from 0 to 4294967295 is expected")
 
 
-Files = Literal["grid", "png", "npz", "gif", "mp4", "strip", "steps"]
+Files = Literal["grid", "png", "npz", "gif", "mp4", "strip", "steps", "history", "guidance"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class SampleSettings:
     seed: int
     weights: Literal["ema", "raw"]
     guidance_scale: float
+    guidance_scales: Sequence[float]
     labels: int | Sequence[int] | None
     prompt: str | Sequence[str] | None
     device: str
@@ -79,6 +80,8 @@ class SampleSettings:
 
     def __post_init__(self) -> None:
         counts = dict.fromkeys(("num_samples", "batch_size", "columns", "stages", "frame_every", "fps"), _COUNT)
+        if "guidance" in self.save and not self.guidance_scales:
+            raise ValueError("guidance_scales=[]: at least one is expected for save=guidance")
         check_ranges("", vars(self), {**counts, "hold_frames": (lambda value: value >= 0, "0 or more is expected")})
 
 
