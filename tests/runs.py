@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +54,18 @@ def train(config: dict[str, Any], folder: Path) -> dict[str, Any]:
         write_config(folder, config)
     run_job(folder)
     return last(folder)
+
+
+def train_in_two_processes(config: dict, folder: Path) -> None:
+    """As `train`, by a job of two processes."""
+    config = {**config, "trainer": {**config["trainer"], "devices": 2}}
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "config.yaml").exists():
+        write_config(folder, config)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "tests")}
+    job = [sys.executable, str(ROOT / "train.py"), "--job", str(folder)]
+    done = subprocess.run(job, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
 
 
 def last(folder: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from lightdiff.callbacks.samples import rank_rows
+from lightdiff.utils.ranks import rank_rows
 from runs import tiny, train
 
 

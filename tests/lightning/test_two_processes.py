@@ -14,20 +14,9 @@ import pytest
 import torch
 
 from lightdiff.tasks.run_folder import write_config
-from runs import ROOT, differences, last, scalars, tiny, train
+from runs import ROOT, differences, last, scalars, tiny, train, train_in_two_processes
 
 FLOAT64 = ("trainer.precision=64-true", "dataset.horizontal_flip=true", "callbacks.checkpoints.every_n_steps=2")
-
-
-def train_in_two_processes(config: dict, folder: Path) -> None:
-    config = {**config, "trainer": {**config["trainer"], "devices": 2}}
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "config.yaml").exists():
-        write_config(folder, config)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "tests")}
-    job = [sys.executable, str(ROOT / "train.py"), "--job", str(folder)]
-    done = subprocess.run(job, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("conditioning", ["none", "label"])

@@ -88,7 +88,7 @@ def test_an_error_deep_inside_names_the_whole_path() -> None:
     ],
 )
 def test_a_name_out_of_a_file_must_be_on_the_allow_list(target: object) -> None:
-    with pytest.raises(ConfigError, match="a checkpoint may only name the public classes"):
+    with pytest.raises(ConfigError, match="a file may only name the public classes"):
         instantiate({"_target_": target}, importer=import_safe_target)
 
 

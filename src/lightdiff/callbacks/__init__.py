@@ -3,6 +3,7 @@
 from lightdiff.callbacks.checkpoints import Checkpoints
 from lightdiff.callbacks.curves import Curves
 from lightdiff.callbacks.data import ShowData
+from lightdiff.callbacks.evaluation import EvaluateSamples
 from lightdiff.callbacks.nonfinite import NonFiniteError, StopOnNonFinite
 from lightdiff.callbacks.plots import PlotLoss, PlotSchedule
 from lightdiff.callbacks.predictions import ShowPredictions
@@ -14,6 +15,7 @@ from lightdiff.callbacks.signals import SaveOnSignal
 __all__ = [
     "Checkpoints",
     "Curves",
+    "EvaluateSamples",
     "NonFiniteError",
     "PlotLoss",
     "PlotSchedule",

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-import torch.distributed as dist
 from pytorch_lightning import Callback, LightningModule, Trainer
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
@@ -15,6 +14,7 @@ from lightdiff.callbacks.common import run_folder, tensorboards
 from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.samplers import Sampler
 from lightdiff.utils.images import encode_gif, enlarge, hold_last, make_grid, save_png, to_uint8
+from lightdiff.utils.ranks import gather_rows, rank_rows
 
 
 class SampleImages(Callback):
@@ -122,17 +122,3 @@ class SampleImages(Callback):
             animation = Summary.Image(encoded_image_string=gif, height=height, width=width, colorspace=grids.shape[1])
             summary = Summary(value=[Summary.Value(tag="samples/denoising", image=animation)])
             logger.experiment._get_file_writer().add_summary(summary, trainer.global_step)
-
-
-def rank_rows(count: int, rank: int, world_size: int) -> range:
-    """The consecutive share of `count` images that a rank draws."""
-    return range(count * rank // world_size, count * (rank + 1) // world_size)
-
-
-def gather_rows(rows: Tensor) -> Tensor:
-    """The ranks' rows one after another, on every rank; ranks may have different numbers of rows."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return rows
-    shares: list[Tensor] = [rows] * dist.get_world_size()
-    dist.all_gather_object(shares, rows)
-    return torch.cat([share for share in shares if len(share)])

@@ -5,6 +5,7 @@ source (files on disk) --load--> image store (uint8, in memory or read lazily) -
 
 from lightdiff.data.diffset import DiffSet
 from lightdiff.data.errors import DataError
+from lightdiff.data.image_store import ImageStore
 from lightdiff.data.sources import (
     CIFAR,
     MNIST,
@@ -28,6 +29,7 @@ __all__ = [
     "FashionMNIST",
     "Folder",
     "HuggingFace",
+    "ImageStore",
     "Source",
     "Splits",
     "StanfordCars",

@@ -5,11 +5,14 @@ Both give the same batch for the same rows: {"image": uint8 (B, C, H, W), "label
 
 from __future__ import annotations
 
+import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,6 +45,11 @@ class ImageStore(Dataset[dict[str, Tensor]], ABC):
         """The same images, in memory."""
 
     @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """The same for the same images in the same order at the same size, and only for these."""
+
+    @property
     def num_bytes(self) -> int:
         """Memory that all images take, decoded."""
         channels, height, width = self.image_shape
@@ -72,6 +80,10 @@ class MemoryStore(ImageStore):
     def in_memory(self) -> MemoryStore:
         return self
 
+    @cached_property
+    def fingerprint(self) -> str:
+        return _sha256(self.image_shape, self.images.numpy(), self.labels.numpy())
+
 
 class DecodingStore(ImageStore):
     """Encoded images, decoded and brought to size when they are asked for.
@@ -96,6 +108,14 @@ class DecodingStore(ImageStore):
     @abstractmethod
     def decode(self, row: int) -> Tensor:
         """One image (C, h, w) as it is. Raises DataError, which names it."""
+
+    @abstractmethod
+    def identity(self) -> list[Any]:
+        """What tells, without decoding, whether an image has changed."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return _sha256((self.channels, self.fit.size, self.fit.mode, self.identity()), self.labels.numpy())
 
     def __getitem__(self, rows: Sequence[int]) -> dict[str, Tensor]:
         index = torch.as_tensor(rows, dtype=torch.int64)
@@ -146,3 +166,14 @@ class FileStore(DecodingStore):
 
     def decode(self, row: int) -> Tensor:
         return read_image(self.root / self.files[row], self.channels, self.max_pixels)
+
+    def identity(self) -> list[Any]:
+        found = [(self.root / name).stat() for name in self.files]
+        return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in zip(self.files, found, strict=True)]
+
+
+def _sha256(described: Any, *arrays: Any) -> str:
+    digest = hashlib.sha256(repr(described).encode())
+    for array in arrays:
+        digest.update(array)
+    return digest.hexdigest()

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 DEFAULT_BATCH_SIZE = 128
 
+PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+"""Named as in trainer.precision: that of the weights, or the type that products are computed in."""
+
 
 @dataclass(frozen=True)
 class Generation:
@@ -36,6 +39,7 @@ class Generation:
         choice: what the images show, as the model's conditioner understands it (labels or prompts), or None.
         seed: key of the noise.
         weights: "ema" or "raw".
+        precision: a name of `PRECISIONS`: in which the network computes; the sampler itself always computes in full.
     """
 
     sampler: Sampler
@@ -44,6 +48,7 @@ class Generation:
     choice: Any
     seed: int
     weights: str
+    precision: str = "32-true"
 
     @classmethod
     def of(
@@ -57,12 +62,15 @@ class Generation:
         prompt: str | Sequence[str] | None = None,
         seed: int = 0,
         weights: str = "ema",
+        precision: str = "32-true",
     ) -> Generation:
         """Check the settings against the model; ValueErrors name the argument, the value and the choices."""
         if isinstance(sampler, str):
             if sampler not in SAMPLERS:
                 raise ValueError(f"sampler={sampler}: choices: {', '.join(SAMPLERS)}")
             sampler = SAMPLERS[sampler](clip_denoised=True)  # as in conf/sampler
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision={precision}: choices: {', '.join(PRECISIONS)}")
         if num_steps is None:
             num_steps = getattr(model.schedule, "num_train_timesteps", 1000)
         sampler.check(model.schedule, num_steps=num_steps, noise=model.objective.noise)
@@ -77,7 +85,7 @@ class Generation:
             choice = None
         else:
             choice = model.conditioning.choose(labels=labels, prompt=prompt)
-        return cls(sampler, num_steps, float(guidance_scale), choice, seed, weights)
+        return cls(sampler, num_steps, float(guidance_scale), choice, seed, weights, precision)
 
     def trajectory(self, model: DiffusionModel, rows: range) -> Iterator[SamplerState]:
         """States from noise to images for the rows `rows` of this seed's endless list of images."""
@@ -95,11 +103,16 @@ class Generation:
             x_T = model.schedule.prior_std * model.objective.noise.like(like, generator)
         states = self.sampler.trajectory(denoiser, x_T, self.num_steps, cond=cond, generator=generator)
         while True:
-            with sampling_mode(modules):  # entered anew for each step: the caller's code in between runs as it was
+            # entered anew for each step: the caller's code in between runs as it was
+            with sampling_mode(modules), self._autocast(model.device):
                 state = next(states, None)
             if state is None:
                 return
             yield state
+
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        dtype = PRECISIONS[self.precision]
+        return torch.autocast(device.type, dtype, enabled=dtype is not None)
 
     def images(
         self, model: DiffusionModel, rows: range, *, batch_size: int | None = None, progress: bool = False

@@ -19,6 +19,16 @@ SAMPLERS: dict[str, Callable[..., Sampler]] = {
 }
 """Samplers by the name they have in conf/sampler."""
 
+
+def name_of(sampler: Sampler) -> str:
+    """Its name in `SAMPLERS`; that of its class where it has none."""
+    for name, make in reversed(SAMPLERS.items()):
+        kind, settings = (make.func, make.keywords) if isinstance(make, partial) else (make, {})
+        if type(sampler) is kind and all(getattr(sampler, key) == value for key, value in settings.items()):
+            return name
+    return type(sampler).__name__
+
+
 __all__ = [
     "DDIM",
     "DDPM",
@@ -33,5 +43,6 @@ __all__ = [
     "image_to_image",
     "inpaint",
     "interpolate",
+    "name_of",
     "slerp",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from lightdiff.lightning import AtomicCheckpointIO, DiffusionModel
 from lightdiff.samplers import Sampler
 from lightdiff.tasks.settings import TRAINER_RANGES, check_ranges
 from lightdiff.utils.config import ConfigError, call, import_target, instantiate, naming
+
+Importer = Callable[[str], Callable[..., Any]]
 
 SETTINGS_OF_THE_MODEL = ("ema_decay", "time_input", "seed")
 
@@ -64,14 +67,16 @@ def _build_optimizer(config: dict[str, Any]) -> Any:
     return make
 
 
-def _build_group(config: dict[str, Any], name: str) -> Any:
+def _build_group(config: dict[str, Any], name: str, importer: Importer = import_target) -> Any:
     """The object of a group; None where its choice has no `_target_` (conditioning=none)."""
     group = config.get(name)
     if group is None or "_target_" not in group:
         return None
     absent = [key for key in ("cond_dim", "token_dim") if name == "conditioning" and group.get(key) is None]
     return instantiate(
-        {key: value for key, value in group.items() if key not in (*_FACTS.get(name, ()), *absent)}, key=name
+        {key: value for key, value in group.items() if key not in (*_FACTS.get(name, ()), *absent)},
+        key=name,
+        importer=importer,
     )
 
 
@@ -80,9 +85,14 @@ _FACTS = {"dataset": ("value_range", "class_names", "templates"), "sampler": ("n
 `token_dim`) that a conditioner does not give, which networks read as null."""
 
 
-def build_data(cfg: Any) -> DiffSet:
-    """The data set of group dataset, not yet read (`prepare_data` and `setup` do that)."""
-    return _build_group(plain(cfg), "dataset")
+def build_data(cfg: Any, *, importer: Importer = import_target) -> DiffSet:
+    """The data set of group dataset, not yet read (`prepare_data` and `setup` do that).
+
+    Args:
+        cfg: the configuration.
+        importer: `import_safe_target` with packages=["data"] where the configuration comes out of a file.
+    """
+    return _build_group(plain(cfg), "dataset", importer)
 
 
 def build_sampler(cfg: Any) -> tuple[Sampler, int | None]:

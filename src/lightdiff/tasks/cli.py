@@ -53,6 +53,11 @@ def sample_command(script: str) -> int:
     return _hydra_command(script, "sample", _sample_task)
 
 
+def eval_command(script: str) -> int:
+    """`eval.py`: measure a trained model."""
+    return _hydra_command(script, "eval", _eval_task)
+
+
 def _train_task(cfg: DictConfig) -> float | None:
     try:
         from lightdiff.tasks.launch import launch  # torch and Lightning: only when there is something to do
@@ -71,6 +76,15 @@ def _sample_task(cfg: DictConfig) -> None:
         from lightdiff.tasks.sample import sample
 
         sample(cfg)
+    except Exception as error:
+        _failed(error)
+
+
+def _eval_task(cfg: DictConfig) -> None:
+    try:
+        from lightdiff.tasks.evaluate import evaluate
+
+        evaluate(cfg)
     except Exception as error:
         _failed(error)
 

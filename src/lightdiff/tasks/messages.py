@@ -27,7 +27,7 @@ def bad_configuration(error: BaseException, *, conf: Path, name: str) -> str | N
         if isinstance(cause, ConfigError):
             return str(cause)
         if isinstance(cause, MissingConfigException):
-            return _missing_choice(cause)
+            return _missing_choice(cause, conf)
         if isinstance(cause, MissingMandatoryValue):
             key = getattr(cause, "full_key", None) or str(cause).split(":")[-1].strip()
             return f"{key}: a value is needed ({key}=...)"
@@ -67,12 +67,19 @@ def _no_choice(conf: Path) -> str:
     return "a key is missing in front of ="
 
 
-def _missing_choice(error: MissingConfigException) -> str:
-    missing = str(error.missing_cfg_file or "")
-    group, _, choice = missing.rpartition("/")
-    if not group or not error.options:
-        return " ".join(str(error).split())[:300]
-    return f"{group}={choice}: no such choice; {suggest(choice, error.options)}"
+_PLUGINS = "pip install 'lightdiff[sweep]' brings the sweeper optuna"
+
+
+def _missing_choice(error: MissingConfigException, conf: Path) -> str:
+    text = " ".join(str(error).split())
+    listed = re.search(r"Could not load '([^']+)'", text)  # one of a list of choices
+    group, _, choice = (error.missing_cfg_file or (listed.group(1) if listed else "")).rpartition("/")
+    if group in ("hydra/sweeper", "hydra/launcher"):
+        return f"{group}={choice}: not installed; {_PLUGINS}"
+    choices = error.options or [path.stem for path in (conf / group).glob("*.yaml")]
+    if not group or not choices:
+        return text[:300]
+    return f"{group}={choice}: no such choice; {suggest(choice, choices)}"
 
 
 def _unknown_key(key: str, conf: Path, name: str) -> str:

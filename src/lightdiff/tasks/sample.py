@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from torch import Tensor
 from tqdm import tqdm
 
-from lightdiff.lightning import DiffusionModel, Generation, find_checkpoint, load_model
+from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.lightning.generation import DEFAULT_BATCH_SIZE
-from lightdiff.tasks.build import build_sampler, plain
+from lightdiff.samplers import name_of
+from lightdiff.tasks.build import plain
 from lightdiff.tasks.pictures import FILES, MOVING, Drawn
 from lightdiff.tasks.settings import check_sample_settings
+from lightdiff.tasks.trained import load_trained, run_of
 from lightdiff.utils.config import ConfigError
 from lightdiff.utils.files import shown
 from lightdiff.utils.images import to_uint8
@@ -31,23 +31,7 @@ def sample(cfg: DictConfig) -> Path:
     """
     config = plain(cfg)
     check_sample_settings(config)
-    checkpoint = find_checkpoint(config["ckpt_path"])
-    sampler, num_steps = build_sampler(config)
-    device = _device(config["device"])
-    model = load_model(checkpoint, weights=config["weights"], map_location=device)
-    try:
-        generation = Generation.of(
-            model,
-            sampler=sampler,
-            num_steps=num_steps,
-            guidance_scale=config["guidance_scale"],
-            labels=config["labels"],
-            prompt=config["prompt"],
-            seed=config["seed"],
-            weights=config["weights"],
-        )
-    except (ValueError, TypeError) as error:
-        raise ConfigError(re.sub(r"^num_steps=", "sampler.num_steps=", str(error))) from error
+    checkpoint, model, generation = load_trained(config)
     if "guidance" in config["save"] and model.conditioning is None:
         raise ConfigError("save=guidance: this model is unconditional (trained with conditioning=none)")
     out = Path(config["out"]) if config["out"] else _default_out(checkpoint, config, generation)
@@ -62,27 +46,13 @@ def sample(cfg: DictConfig) -> Path:
     return out
 
 
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        return torch.device(kind)
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device={name}: not there; choices: auto, cpu, cuda, cuda:N, mps") from error
-
-
 def _default_out(checkpoint: Path, config: dict[str, Any], generation: Generation) -> Path:
-    folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
-    sampler = (
-        HydraConfig.get().runtime.choices["sampler"] if HydraConfig.initialized() else type(generation.sampler).__name__
-    )
-    parts = [str(sampler).lower(), str(generation.num_steps), f"seed{config['seed']}"]
+    parts = [name_of(generation.sampler), str(generation.num_steps), f"seed{config['seed']}"]
     if config["weights"] != "ema":
         parts.append(config["weights"])
     if config["guidance_scale"] != 1:
         parts.append(f"guidance{config['guidance_scale']:g}")
-    return folder / "samples" / "_".join(parts)
+    return run_of(checkpoint) / "samples" / "_".join(parts)
 
 
 def _draw(model: DiffusionModel, generation: Generation, config: dict[str, Any]) -> Drawn:

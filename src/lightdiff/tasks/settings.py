@@ -67,6 +67,7 @@ class SampleSettings:
     guidance_scales: Sequence[float]
     labels: int | Sequence[int] | None
     prompt: str | Sequence[str] | None
+    precision: str
     device: str
     save: Sequence[Files]
     columns: int
@@ -83,6 +84,38 @@ class SampleSettings:
         if "guidance" in self.save and not self.guidance_scales:
             raise ValueError("guidance_scales=[]: at least one is expected for save=guidance")
         check_ranges("", vars(self), {**counts, "hold_frames": (lambda value: value >= 0, "0 or more is expected")})
+
+
+@dataclass(frozen=True)
+class EvalSettings:
+    """The keys of eval.yaml beside the groups."""
+
+    ckpt_path: str
+    num_samples: int
+    batch_size: int | None
+    seed: int
+    weights: Literal["ema", "raw"]
+    guidance_scale: float
+    split: Literal["train", "val"]
+    data_dir: str | None
+    cache_dir: str
+    precision: str
+    device: str
+    progress: bool
+    out: str | None
+
+    def __post_init__(self) -> None:
+        check_ranges("", vars(self), {"num_samples": _COUNT, "batch_size": _COUNT})
+
+
+def check_eval_settings(config: dict[str, Any]) -> None:
+    """Refuse unknown keys, wrong types and impossible values of eval.yaml.
+
+    Raises:
+        ConfigError: one line with the key, the value, the choices.
+    """
+    groups = ("sampler", "metrics", "extractor", "dataset")
+    call(EvalSettings, {name: value for name, value in config.items() if name not in groups}, key="")
 
 
 def check_sample_settings(config: dict[str, Any]) -> None:

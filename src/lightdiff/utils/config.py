@@ -16,7 +16,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import typeguard
@@ -42,17 +42,17 @@ def import_target(target: str) -> Callable[..., Any]:
         raise ConfigError(f"_target_={target}: cannot be imported ({error})") from error
 
 
-def import_safe_target(target: str) -> Callable[..., Any]:
-    """Import a name that comes from a checkpoint: a public name of `SAFE_PACKAGES` that is defined there, or ConfigError."""
+def import_safe_target(target: str, packages: Sequence[str] = SAFE_PACKAGES) -> Callable[..., Any]:
+    """Import a name that comes from a file: a public name of these packages of lightdiff, defined there, or ConfigError."""
     parts = target.split(".") if isinstance(target, str) else []
-    if len(parts) == 3 and parts[0] == "lightdiff" and parts[1] in SAFE_PACKAGES:
+    if len(parts) == 3 and parts[0] == "lightdiff" and parts[1] in packages:
         package = importlib.import_module(f"lightdiff.{parts[1]}")
         if parts[2] in package.__all__:
             found = getattr(package, parts[2])
             if getattr(found, "__module__", "").startswith(f"lightdiff.{parts[1]}."):
                 return found
-    choices = ", ".join(f"lightdiff.{package}.*" for package in SAFE_PACKAGES)
-    raise ConfigError(f"_target_={target}: a checkpoint may only name the public classes of {choices}")
+    choices = ", ".join(f"lightdiff.{package}.*" for package in packages)
+    raise ConfigError(f"_target_={target}: a file may only name the public classes of {choices}")
 
 
 def instantiate(

@@ -45,6 +45,9 @@ class TableStore(DecodingStore):
     def name_of(self, row: int) -> str:
         return f"image {row} of split {self.split}"
 
+    def identity(self) -> list[Any]:
+        return [self.rows._fingerprint]  # of its content and of all that was done to it
+
     def decode(self, row: int) -> Tensor:
         entry = self.rows[row]["image"] or {}
         file = io.BytesIO(entry["bytes"]) if entry.get("bytes") else Path(entry.get("path") or "")

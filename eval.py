@@ -1,0 +1,10 @@
+"""Measure a trained model.
+
+python eval.py ckpt_path=lightning_logs/mnist/version_3 'metrics=[fid,kid]'
+python eval.py -m ckpt_path=lightning_logs/mnist/version_3 sampler=ddim,dpmpp_2m sampler.num_steps=10,20,50
+"""
+
+from lightdiff.tasks.cli import eval_command
+
+if __name__ == "__main__":
+    raise SystemExit(eval_command(__file__))

@@ -1,0 +1,119 @@
+"""Metrics of samples while training, by the same code as eval.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from lightdiff.callbacks.common import log_metrics, run_folder
+from lightdiff.lightning import DiffusionModel, Generation
+from lightdiff.metrics import Evaluation, FeatureExtractor, Metric, Results, measure
+from lightdiff.samplers import Sampler
+
+
+class EvaluateSamples(Callback):
+    """Every few epochs: curves `eval/<metric>` by optimizer step and `eval/<metric>_by_images` by images seen.
+
+    Each result is also a line in `evaluation/results.jsonl`. All processes sample their share; training's random numbers are not
+    touched. `callbacks.checkpoints.monitor=eval/fid` keeps the best checkpoint by it.
+
+    Args:
+        sampler, num_steps: how samples are drawn.
+        metrics: what to compute, by name.
+        extractor: gives the space in which distances are measured.
+        num_samples: images drawn.
+        every_n_epochs: epochs between two evaluations.
+        split: which of the real images are the reference.
+        cache_dir: folder in which their statistics are kept.
+        batch_size: images at a time; None: 128.
+        guidance_scale: 1 plainly conditional, 0 unconditional.
+        weights: "ema" (where there is an average) or "raw".
+        precision: 32-true, bf16-mixed or 16-mixed.
+        seed: key of the noise.
+    """
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        num_steps: int | None,
+        metrics: Mapping[str, Metric],
+        extractor: FeatureExtractor,
+        num_samples: int = 1000,
+        every_n_epochs: int = 1,
+        split: Literal["train", "val"] = "train",
+        cache_dir: str = "data/reference",
+        batch_size: int | None = None,
+        guidance_scale: float = 1.0,
+        weights: Literal["ema", "raw"] = "ema",
+        precision: str = "32-true",
+        seed: int = 0,
+    ) -> None:
+        for name, value in (("num_samples", num_samples), ("every_n_epochs", every_n_epochs)):
+            if value < 1:
+                raise ValueError(f"{name}={value}: 1 or more is expected")
+        self.sampler, self.num_steps = sampler, num_steps
+        self.metrics, self.extractor = metrics, extractor
+        self.num_samples, self.every_n_epochs = num_samples, every_n_epochs
+        self.split, self.cache_dir, self.batch_size = split, cache_dir, batch_size
+        self.guidance_scale, self.weights, self.precision, self.seed = guidance_scale, weights, precision, seed
+        self.history: list[tuple[int, dict[str, float]]] = []
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        assert isinstance(pl_module, DiffusionModel)
+        self.results = Results(run_folder(trainer) / "evaluation")
+        try:  # whatever cannot be is refused before the first step
+            self.extractor.prepare(trainer.datamodule, trainer.strategy.root_device)  # type: ignore[attr-defined]
+            self.evaluation = Evaluation(
+                self.metrics,
+                self.extractor,
+                trainer.datamodule,  # type: ignore[attr-defined]
+                num_samples=self.num_samples,
+                split=self.split,
+                cache_dir=Path(self.cache_dir).expanduser(),
+                batch_size=self.batch_size,
+            )
+            self.evaluation.check(conditional=pl_module.conditioning is not None)
+            self._generation(pl_module)
+        except ValueError as error:
+            raise ValueError(f"callbacks.evaluation: {error}") from error
+
+    def _generation(self, model: DiffusionModel) -> Generation:
+        return Generation.of(
+            model,
+            sampler=self.sampler,
+            num_steps=self.num_steps,
+            guidance_scale=self.guidance_scale,
+            seed=self.seed,
+            weights=self.weights,
+            precision=self.precision,
+        )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # a resumed run makes TensorBoard drop every point beyond its step, and these stand at numbers of images
+        for images, values in self.history:
+            if images > trainer.global_step:
+                log_metrics(trainer, values, images)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if (trainer.current_epoch + 1) % self.every_n_epochs != 0:
+            return
+        assert isinstance(pl_module, DiffusionModel)
+        checkpoint = {"file": None, "sha256": None, "step": trainer.global_step, "epoch": trainer.current_epoch}
+        record, _ = measure(self.evaluation, pl_module, self._generation(pl_module), checkpoint, self.results)
+        values = {name: entry["value"] for name, entry in record["values"].items()}
+        for name, value in values.items():
+            pl_module.log(f"eval/{name}", torch.tensor(value), logger=False)  # for checkpoints and sweeps
+        log_metrics(trainer, {f"eval/{name}": value for name, value in values.items()}, trainer.global_step)
+        images = pl_module.batch_number * trainer.datamodule.batch_size  # type: ignore[attr-defined]
+        self.history.append((images, {f"eval/{name}_by_images": value for name, value in values.items()}))
+        log_metrics(trainer, self.history[-1][1], images)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": [list(entry) for entry in self.history]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.history = [(images, values) for images, values in state_dict["history"]]

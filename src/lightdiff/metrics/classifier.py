@@ -1,0 +1,93 @@
+"""Classifier: a small convolutional network that reads one data set, and whose last hidden layer measures distances on it.
+
+Its weights come with the package, one pair of files for each data set in `weights/`: `<name>.safetensors`, and `<name>.json` with
+how it was trained and its accuracy on the test images. `python -m lightdiff.tasks.train_classifier` makes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+WEIGHTS = Path(__file__).parent / "weights"
+NUM_FEATURES = 128
+
+
+class Classifier(nn.Module):
+    """uint8 images (N, C, S, S) to features (N, 128), which are not negative, and logits (N, num_classes).
+
+    Args:
+        channels: 1 or 3.
+        num_classes: classes of the data set.
+    """
+
+    def __init__(self, channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(
+            *_block(channels, 32),
+            *_block(32, 32),
+            nn.MaxPool2d(2),
+            *_block(32, 64),
+            *_block(64, 64),
+            nn.MaxPool2d(2),
+            *_block(64, NUM_FEATURES),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+        self.head = nn.Linear(NUM_FEATURES, num_classes)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        x = images.to(memory_format=torch.channels_last, dtype=self.head.weight.dtype) / 127.5 - 1
+        features = self.blocks(x)
+        return features, self.head(features)
+
+
+def _block(inside: int, outside: int) -> list[nn.Module]:
+    return [nn.Conv2d(inside, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()]
+
+
+@dataclass(frozen=True)
+class TrainedClassifier:
+    """A classifier of the package.
+
+    Args:
+        network: in eval mode.
+        facts: dataset, image_size, channels, class_names, test_accuracy, and how it was trained.
+        sha256: of the weights file.
+    """
+
+    network: Classifier
+    facts: dict[str, Any]
+    sha256: str
+
+
+def available() -> list[str]:
+    """Data sets that have a classifier."""
+    return sorted(path.stem for path in WEIGHTS.glob("*.json"))
+
+
+def load_classifier(dataset: str) -> TrainedClassifier:
+    """The package's classifier of a data set.
+
+    Raises:
+        ValueError: there is none, or its files are not those that belong together.
+    """
+    if dataset not in available():
+        raise ValueError(f"dataset={dataset}: no classifier for it; choices: {', '.join(available())}")
+    path = WEIGHTS / f"{dataset}.safetensors"
+    facts = json.loads(path.with_suffix(".json").read_text())
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    if sha256 != facts["sha256"]:
+        raise ValueError(
+            f"{path.name}: its SHA-256 is {sha256[:12]}..., not the {facts['sha256'][:12]}... of its facts"
+        )
+    network = Classifier(facts["channels"], len(facts["class_names"]))
+    network.load_state_dict(load_file(path))
+    return TrainedClassifier(network.eval(), facts, sha256)

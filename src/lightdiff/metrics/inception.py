@@ -1,0 +1,99 @@
+"""The Inception network of the literature (extra `inception`), as torch-fidelity ports it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightdiff.data import DiffSet
+from lightdiff.metrics.extractor import FeatureExtractor
+
+DOWNLOAD_TIMEOUT = 10.0
+"""Seconds without an answer after which the download of the weights is given up."""
+
+
+class InceptionExtractor(FeatureExtractor):
+    """2048 features and 1008 logits of Inception v3, its own resize to 299x299 as TensorFlow 1 did it: literature values.
+
+    Grayscale images become RGB by repeating the channel.
+
+    Args:
+        weights: file with the weights; None: torch-fidelity's, downloaded where they are not in torch's cache.
+    """
+
+    num_features = 2048
+    chunk = 16
+
+    def __init__(self, weights: str | None = None) -> None:
+        self.weights = weights
+
+    def prepare(self, data: DiffSet, device: torch.device | str) -> None:
+        try:
+            from torch_fidelity import feature_extractor_inceptionv3 as port
+        except ImportError as error:
+            raise ValueError("the package torch-fidelity is needed: pip install 'lightdiff[inception]'") from error
+        url: str = port.URL_INCEPTION_V3
+        file = Path(self.weights) if self.weights else Path(torch.hub.get_dir(), "checkpoints", Path(url).name)
+        if not file.is_file():
+            if self.weights:
+                raise ValueError(f"weights={self.weights}: no such file")
+            _download(url, file)
+        _check_is_weights_only(file)  # torch-fidelity reads it with the full unpickler
+        self._sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+        self.device = device
+        try:
+            network = port.FeatureExtractorInceptionV3("inception-v3-compat", ["2048", "logits_unbiased"], str(file))
+        except (RuntimeError, KeyError, TypeError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise ValueError(f"weights={file}: not those of this network ({reason})") from error
+        self._network = network.to(device).eval()
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "name": "inception-v3-compat",
+            "sha256": self._sha256,
+            "resizer": "bilinear as TensorFlow 1, to 299x299",
+        }
+
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        rgb = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+        vectors, logits = self._network(rgb)
+        return vectors, logits
+
+
+def _check_is_weights_only(file: Path) -> None:
+    try:
+        torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # garbled, or holding more than tensors
+        raise ValueError(f"weights={file}: not a file of weights ({' '.join(str(error).split())[:120]})") from error
+
+
+def _download(url: str, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with _timeout(DOWNLOAD_TIMEOUT):
+        try:
+            begins = re.search(r"-([0-9a-f]{8})\.", file.name)  # the file's name tells the beginning of its SHA-256
+            torch.hub.download_url_to_file(url, str(file), begins.group(1) if begins else None, progress=False)
+        except (OSError, RuntimeError) as error:
+            raise ValueError(
+                f"weights=null: Inception's weights are not in {file.parent} and cannot be downloaded ({error}); put "
+                f"{file.name} there, give extractor.weights=<file>, or use extractor=classifier"
+            ) from error
+
+
+@contextmanager
+def _timeout(seconds: float) -> Iterator[None]:
+    former = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(former)

@@ -1,0 +1,118 @@
+"""Reference: what a distance needs to know of the real images. Computed once and kept in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lightdiff.core.randomness import keyed_generator
+from lightdiff.data import ImageStore
+from lightdiff.metrics.extractor import FeatureExtractor
+from lightdiff.utils.files import replaced
+from lightdiff.utils.ranks import from_first, gather_rows, gathered, process, rank_rows
+
+KEPT = 10_000
+"""Vectors kept for metrics that compare image with image; a random choice where there are more images."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Statistics of N real images.
+
+    Args:
+        total: sum of the vectors (D,), float64.
+        outer: sum of their outer products (D, D), float64.
+        count: N.
+        vectors: at most `KEPT` of them (n, D), float32.
+        facts: all that they depend on, whose hash they are kept under.
+    """
+
+    total: Tensor
+    outer: Tensor
+    count: int
+    vectors: Tensor
+    facts: dict[str, Any]
+
+    @classmethod
+    def of(cls, store: ImageStore, extractor: FeatureExtractor, facts: dict[str, Any]) -> Reference:
+        """Of all images of a split; each process reads its share."""
+        dimension, count = extractor.num_features, len(store)
+        total, outer = torch.zeros(dimension).double(), torch.zeros(dimension, dimension).double()
+        chosen = torch.randperm(count, generator=keyed_generator("cpu", "reference"))[:KEPT].sort().values
+        kept = torch.empty(0, dimension)
+        share = rank_rows(count, *process())
+        for start in range(share.start, share.stop, 512):
+            rows = range(start, min(start + 512, share.stop))
+            vectors = extractor(store[rows]["image"]).vectors
+            total += vectors.double().sum(0)
+            outer += vectors.double().T @ vectors.double()
+            kept = torch.cat([kept, vectors[chosen[(chosen >= rows.start) & (chosen < rows.stop)] - start]])
+        shares = gathered((total, outer))
+        return cls(sum(part[0] for part in shares), sum(part[1] for part in shares), count, gather_rows(kept), facts)
+
+    @property
+    def covariance(self) -> Tensor:
+        """(D, D), float64, unbiased."""
+        mean = self.total / self.count
+        return (self.outer - self.count * torch.outer(mean, mean)) / (self.count - 1)
+
+    def save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tensors = {"total": self.total, "outer": self.outer, "vectors": self.vectors, "count": torch.tensor(self.count)}
+        with replaced(path) as temporary:
+            save_file(tensors, temporary, metadata={"facts": json.dumps(self.facts)})
+
+    @classmethod
+    def load(cls, path: Path) -> Reference:
+        """Raises SafetensorError, KeyError or ValueError where the file is not one of `save`."""
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in ("total", "outer", "vectors", "count")}
+            facts = json.loads((file.metadata() or {})["facts"])
+        return cls(tensors["total"], tensors["outer"], int(tensors["count"]), tensors["vectors"], facts)
+
+
+def key_of(facts: dict[str, Any]) -> str:
+    """Name under which statistics are kept: all that they depend on."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def kept_reference(folder: Path, store: ImageStore, extractor: FeatureExtractor, facts: dict[str, Any]) -> Reference:
+    """The statistics in `folder`, or new ones, which are then kept there. All processes call it together.
+
+    Args:
+        folder: where statistics are kept; it may be moved, and shared among projects.
+        store: the real images, unaugmented.
+        extractor: prepared.
+        facts: all that they depend on: data set, split, content, how images were brought to size, extractor.
+    """
+    path = folder / f"{key_of(facts)}.safetensors"
+    reference = from_first(_read(path) if process()[0] == 0 else None)
+    if reference is None:
+        reference = Reference.of(store, extractor, facts)
+        if process()[0] == 0:
+            try:
+                reference.save(path)
+            except OSError as error:
+                log.warning("%s: the statistics of the real images cannot be kept (%s)", path, error.strerror)
+    return reference
+
+
+def _read(path: Path) -> Reference | None:
+    if not path.is_file():
+        return None
+    try:
+        return Reference.load(path)
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        log.warning("%s: cannot be read (%s); computed anew", path, error)
+        return None

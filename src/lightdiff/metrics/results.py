@@ -1,0 +1,164 @@
+"""The results of evaluations: results.jsonl (one line each, only appended to), and a table and a figure made from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from lightdiff.utils.files import replaced
+from lightdiff.utils.plots import new_figure, save_figure
+
+IDENTITY = (
+    "checkpoint",
+    "weights",
+    "sampler",
+    "num_steps",
+    "guidance_scale",
+    "labels",
+    "seed",
+    "precision",
+    "num_samples",
+)
+"""With `reference` and `extractor`: what two figures must share to be of the same thing."""
+
+Record = dict[str, Any]
+
+
+class Results:
+    """What stands in a folder.
+
+    Args:
+        folder: made with the first result.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.records = list(_read(folder / "results.jsonl"))
+
+    def missing(self, protocol: Record, metrics: dict[str, Any]) -> list[str]:
+        """Names of those metrics that have not been computed with the same settings under the same protocol."""
+        done = self._done(protocol)
+        return [name for name, settings in metrics.items() if (name, _text(settings)) not in done]
+
+    def _done(self, protocol: Record) -> set[tuple[str, str]]:
+        same = [record for record in self.records if _key(record) == _key(protocol)]
+        return {(name, _text(settings)) for record in same for name, settings in record["metrics"].items()}
+
+    def add(self, record: Record) -> None:
+        """Append a line, and bring table and figure up to date."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.records.append(record)
+        with (self.folder / "results.jsonl").open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        with replaced(self.folder / "table.md") as temporary:
+            temporary.write_text(table(self.cells().values()))
+        if len({cell["num_steps"] for cell in self.cells().values()}) > 1:
+            plot(self.cells().values(), self.folder / "quality.png")
+
+    def cell(self, protocol: Record) -> Record:
+        """All that was found under this protocol."""
+        return self.cells()[_key(protocol)]
+
+    def cells(self) -> dict[str, Record]:
+        """One record for each protocol, with all figures found under it; the newest counts."""
+        cells: dict[str, Record] = {}
+        for record in self.records:
+            known = cells.get(_key(record), {"values": {}})
+            cells[_key(record)] = {**record, "values": {**known["values"], **record["values"]}}
+        return cells
+
+
+def table(cells: Iterable[Record]) -> str:
+    """In Markdown, a row for each evaluation."""
+    cells = sorted(cells, key=lambda cell: (cell["sampler"]["name"], cell["guidance_scale"], cell["num_steps"]))
+    names = list(dict.fromkeys(name for cell in cells for name in cell["values"]))
+    head = [*_SETTINGS, *names, "samples", "reference", "extractor", "images/s"]
+    rows = [
+        [
+            *(show(cell) for show in _SETTINGS.values()),
+            *(_figure(cell["values"][name]) if name in cell["values"] else "" for name in names),
+            f"{cell['num_samples']}",
+            f"{cell['reference']['dataset']} {cell['reference']['split']}, {cell['reference']['num_images']}",
+            f"{cell['extractor']['name']} {cell['extractor']['sha256'][:8]}, {cell['extractor']['resizer']}",
+            f"{cell['images_per_second']:.4g}",
+        ]
+        for cell in cells
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows]) + "\n"
+
+
+_SETTINGS = {
+    "sampler": lambda cell: cell["sampler"]["name"],
+    "steps": lambda cell: f"{cell['num_steps']}",
+    "guidance": lambda cell: f"{cell['guidance_scale']:g}",
+    "weights": lambda cell: f"{cell['weights']}, step {cell['checkpoint']['step']}",
+    "seed": lambda cell: f"{cell['seed']}",
+}
+
+
+def plot(cells: Iterable[Record], path: Path) -> None:
+    """Each metric against the number of steps, a line for each combination of the other settings."""
+    cells = list(cells)
+    names = list(dict.fromkeys(name for cell in cells for name in cell["values"]))
+    varying = {name for name in _SETTINGS if len({_SETTINGS[name](cell) for cell in cells}) > 1} - {"steps"}
+    figure, panels = new_figure(len(names))
+    for axes, name in zip(panels, names, strict=True):
+        lines: dict[str, list[tuple[int, Record]]] = {}
+        for cell in cells:
+            if name in cell["values"]:
+                label = ", ".join(show(cell) for key, show in _SETTINGS.items() if key in {"sampler", *varying})
+                lines.setdefault(label, []).append((cell["num_steps"], cell["values"][name]))
+        for label, points in lines.items():
+            points.sort(key=lambda point: point[0])
+            steps, entries = zip(*points, strict=True)
+            spread = [entry["spread"] or 0 for entry in entries]
+            axes.errorbar(steps, [entry["value"] for entry in entries], yerr=spread, marker="o", label=label)
+        axes.set(xscale="log", xlabel="steps", ylabel=name)
+        axes.legend(fontsize="small")
+    save_figure(path, figure)
+
+
+def _figure(entry: dict[str, float | None]) -> str:
+    spread = entry["spread"]
+    return f"{entry['value']:.4g}" + (f" ± {spread:.2g}" if spread is not None else "")
+
+
+MORE_IS_BETTER = ("is", "precision", "recall", "prompt_accuracy", "confident", "synthetic_accuracy")
+"""Figures of which a large one is good; of all others a small one is."""
+
+
+def better(name: str) -> Callable[[float, float], float]:
+    """The function that takes the better of two figures."""
+    return max if name in MORE_IS_BETTER else min
+
+
+def lines(cell: Record) -> list[str]:
+    """The figures of an evaluation, a line each, with what must be said beside them."""
+    guidance = f", guidance {cell['guidance_scale']:g}" if cell["guidance_scale"] != 1 else ""
+    setting = f"{cell['sampler']['name']}, {cell['num_steps']} steps{guidance}, {cell['weights']} weights"
+    against = f"{cell['num_samples']} samples against {cell['reference']['split']}, {cell['extractor']['name']}"
+    return [f"{name} {_figure(entry)}  ({setting}, {against})" for name, entry in cell["values"].items()]
+
+
+def _key(record: Record) -> str:
+    """The same for figures of the same thing. Where files lie does not matter."""
+    parts = {name: record[name] for name in IDENTITY}
+    content = {name: value for name, value in record["checkpoint"].items() if name != "file"}
+    return _text({**parts, "checkpoint": content, "reference": record["reference"], "extractor": record["extractor"]})
+
+
+def _text(thing: Any) -> str:
+    return json.dumps(thing, sort_keys=True)
+
+
+def _read(path: Path) -> Iterable[Record]:
+    """Its records; a line that a killed process left unfinished is passed over."""
+    for line in path.read_text().splitlines() if path.is_file() else ():
+        try:
+            record = json.loads(line)
+            _key(record)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+        yield record

@@ -1,0 +1,58 @@
+"""A trained model and how its images are drawn, as sample.yaml and eval.yaml say it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lightdiff.lightning import DiffusionModel, Generation, find_checkpoint, load_model
+from lightdiff.tasks.build import build_sampler
+from lightdiff.utils.config import ConfigError
+
+
+def load_trained(config: dict[str, Any]) -> tuple[Path, DiffusionModel, Generation]:
+    """The checkpoint's file, its model on the device, and the settings of its sampling.
+
+    Args:
+        config: ckpt_path, weights, device, sampler, guidance_scale, seed; labels and prompt where there are such keys.
+
+    Raises:
+        ConfigError: one line with the key, the value, the choices.
+    """
+    checkpoint = find_checkpoint(config["ckpt_path"])
+    sampler, num_steps = build_sampler(config)
+    model = load_model(checkpoint, weights=config["weights"], map_location=device_of(config["device"]))
+    try:
+        generation = Generation.of(
+            model,
+            sampler=sampler,
+            num_steps=num_steps,
+            guidance_scale=config["guidance_scale"],
+            labels=config.get("labels"),
+            prompt=config.get("prompt"),
+            seed=config["seed"],
+            weights=config["weights"],
+            precision=config["precision"],
+        )
+    except (ValueError, TypeError) as error:
+        raise ConfigError(re.sub(r"^num_steps=", "sampler.num_steps=", str(error))) from error
+    return checkpoint, model, generation
+
+
+def device_of(name: str) -> torch.device:
+    """The device; "auto" prefers a GPU, of which each process takes its own."""
+    if name == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.empty(0, device=kind).device
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device={name}: not there; choices: auto, cpu, cuda, cuda:N, mps") from error
+
+
+def run_of(checkpoint: Path) -> Path:
+    """The run folder of a checkpoint; its own folder where it has been moved."""
+    return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
