@@ -28,8 +28,8 @@ TINY = (
     "dataset.image_size=8",
 )
 REFUSED = {
-    **{(schedule, "epsilon"): "prediction=epsilon" for schedule in ("flow",)},
-    **{(schedule, "min_snr"): "prediction=epsilon" for schedule in ("flow",)},
+    **{(schedule, "epsilon"): "objective.prediction=epsilon" for schedule in ("flow",)},
+    **{(schedule, "min_snr"): "objective.prediction=epsilon" for schedule in ("flow",)},
 }
 """The pairs that cannot work: with epsilon nothing is known of x0 where alpha = 0."""
 
