@@ -39,7 +39,7 @@ def fit_classifier(
             for rows in torch.randperm(len(images), device=images.device).split(BATCH_SIZE):
                 with torch.autocast(images.device.type, torch.bfloat16):
                     logits = network(_augmented(images[rows], flip))[1]
-                    loss = F.cross_entropy(logits, labels[rows], label_smoothing=0.05)
+                    loss = F.cross_entropy(logits, labels[rows])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

@@ -36,9 +36,9 @@ class Recipe:
 
 RECIPES = {
     "digits": Recipe(16, epochs=40),
-    "mnist": Recipe(28, epochs=12),
-    "fashion": Recipe(28, epochs=16, flip=True),
-    "cifar": Recipe(32, epochs=16, flip=True, note="preliminary: trained on images that were stored as JPEG"),
+    "mnist": Recipe(28, epochs=10),
+    "fashion": Recipe(28, epochs=12, flip=True),
+    "cifar": Recipe(32, epochs=12, flip=True, note="preliminary: trained on images that were stored as JPEG"),
 }
 
 
