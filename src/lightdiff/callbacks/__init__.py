@@ -4,7 +4,7 @@ from lightdiff.callbacks.checkpoints import Checkpoints
 from lightdiff.callbacks.curves import Curves
 from lightdiff.callbacks.data import ShowData
 from lightdiff.callbacks.evaluation import EvaluateSamples
-from lightdiff.callbacks.nonfinite import NonFiniteError, StopOnNonFinite
+from lightdiff.callbacks.nonfinite import GuardNonFinite, NonFiniteError
 from lightdiff.callbacks.plots import PlotLoss, PlotSchedule
 from lightdiff.callbacks.predictions import ShowPredictions
 from lightdiff.callbacks.progress import ProgressBar
@@ -16,6 +16,7 @@ __all__ = [
     "Checkpoints",
     "Curves",
     "EvaluateSamples",
+    "GuardNonFinite",
     "NonFiniteError",
     "PlotLoss",
     "PlotSchedule",
@@ -25,5 +26,4 @@ __all__ = [
     "SaveOnSignal",
     "ShowData",
     "ShowPredictions",
-    "StopOnNonFinite",
 ]

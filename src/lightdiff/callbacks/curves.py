@@ -58,9 +58,10 @@ class Curves(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         losses, t = outputs["losses"].to(self.sums.dtype), outputs["t"]
+        finite = losses.isfinite()  # others stop the run, or their step is skipped
         quarter = (torch.ceil(t * 4) - 1).clamp(0, 3).long()
-        member = torch.nn.functional.one_hot(quarter, 4).to(self.sums.dtype)
-        self.sums += member.T @ torch.stack([losses, torch.ones_like(losses)], dim=1)
+        member = torch.nn.functional.one_hot(quarter, 4).to(self.sums.dtype) * finite[:, None]
+        self.sums += member.T @ torch.stack([losses.where(finite, 0), torch.ones_like(losses)], dim=1)
         self._images += len(losses) * trainer.world_size
         if self._point_is_due(trainer):
             self._log_point(trainer)

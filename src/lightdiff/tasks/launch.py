@@ -17,9 +17,10 @@ from omegaconf import DictConfig
 
 from lightdiff.tasks.build import plain
 from lightdiff.tasks.messages import ASKED, FULL_ERROR
-from lightdiff.tasks.run_folder import CONFIG, discard_if_untrained, write_config
+from lightdiff.tasks.run_folder import CONFIG, RESULT, discard_if_untrained, finished, same_run, write_config
 from lightdiff.tasks.settings import check_known
 from lightdiff.utils.config import ConfigError, suggest
+from lightdiff.utils.files import shown
 
 
 class JobFailed(RuntimeError):
@@ -37,10 +38,20 @@ def launch(cfg: DictConfig, script: Path) -> float | None:
         check_known(config, script.parent / "conf", "train")
         if config.get("resume") is not None:  # in an experiment, or as +resume=...: it would start afresh
             raise ConfigError(f"resume={config['resume']}: must stand on the command line, as resume=...")
+        former = same_run(folder.parent, config) if config.get("auto_resume") else None
     except Exception:
         discard_if_untrained(folder, refused=True)
         raise
-    return start_job(config, folder, script, replace=hydra_config.mode == RunMode.RUN)
+    alone = hydra_config.mode == RunMode.RUN
+    if former is None:
+        return start_job(config, folder, script, replace=alone)
+    discard_if_untrained(folder, refused=True)
+    reached = finished(former, config)
+    if reached:
+        print(f"{shown(former)}: this run is finished ({reached})", flush=True)
+        return _metric(config, json.loads((former / RESULT).read_text()), told=not alone)
+    print(f"auto_resume: going on with {shown(former)}", flush=True)
+    return start_job(config, former, script, replace=alone)
 
 
 def start_job(config: dict[str, Any], folder: Path, script: Path, *, replace: bool) -> float | None:
@@ -77,7 +88,7 @@ def start_job(config: dict[str, Any], folder: Path, script: Path, *, replace: bo
         raise ConfigError(f"{folder.name}: see the message above")
     if code != 0:
         raise JobFailed(f"{folder}: the job ended with exit code {code}; see the messages above")
-    return _metric(config, json.loads((folder / "result.json").read_text()), told=True)
+    return _metric(config, json.loads((folder / RESULT).read_text()), told=True)
 
 
 def _wait(child: subprocess.Popen[bytes]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from hydra.core.override_parser.types import Override
 
 from lightdiff.lightning import find_checkpoint, read_checkpoint
 from lightdiff.tasks.launch import start_job
-from lightdiff.tasks.run_folder import CONFIG, read_config
+from lightdiff.tasks.run_folder import CONFIG, finished, read_config
 from lightdiff.utils.config import ConfigError, suggest
 from lightdiff.utils.files import shown
 
@@ -47,10 +46,10 @@ def resume(arguments: list[str], script: Path) -> None:
                 f"{key}={value}: a resumed run keeps its {key}; only dotted keys can change, as in trainer.max_epochs=20"
             )
         _set(config, key, value)
-    finished = _finished(folder, config, checkpoint)
-    if finished:
+    reached = finished(folder, config) if checkpoint.name == "last.ckpt" else None
+    if reached:
         print(
-            f"{shown(folder)}: this run is finished ({finished}); "
+            f"{shown(folder)}: this run is finished ({reached}); "
             f"train on with: python train.py resume={shown(folder)} trainer.max_epochs=..."
         )
         return
@@ -111,17 +110,6 @@ def _set(config: dict[str, Any], key: str, value: Any) -> None:
     if last not in node:
         raise ConfigError(f"{key}: no such key; {suggest(last, node)}")
     node[last] = value
-
-
-def _finished(folder: Path, config: dict[str, Any], checkpoint: Path) -> str | None:
-    """What the run has reached, where that is all its configuration asks for."""
-    result = folder / "result.json"
-    if checkpoint.name != "last.ckpt" or not result.is_file():
-        return None
-    reached = json.loads(result.read_text())
-    limits = {unit: config["trainer"].get(f"max_{unit}") for unit in ("epochs", "steps")}
-    done = any(isinstance(limit, int) and 0 <= limit <= reached[unit] for unit, limit in limits.items())
-    return f"{reached['epochs']} epochs, {reached['steps']} steps" if done else None
 
 
 def _free_name(path: Path) -> Path:

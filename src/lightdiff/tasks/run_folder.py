@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 from lightdiff.utils.config import ConfigError
 
 CONFIG = "config.yaml"
+RESULT = "result.json"
 
 
 def next_run_folder(log_dir: str, dataset: str) -> str:
@@ -64,6 +66,28 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ConfigError(f"{path}: not a configuration")
     return config
+
+
+def same_run(parent: Path, config: dict[str, Any]) -> Path | None:
+    """The newest run below `parent` that has a checkpoint and was started with this very configuration."""
+    runs = sorted(parent.glob("version_*"), key=lambda path: int(path.name[8:]) if path.name[8:].isdigit() else -1)
+    for folder in reversed(runs):
+        if (folder / "checkpoints" / "last.ckpt").is_file() and any(
+            yaml.safe_load(path.read_text()) == config for path in folder.glob(f"{CONFIG}*")
+        ):
+            return folder
+    return None
+
+
+def finished(folder: Path, config: dict[str, Any]) -> str | None:
+    """What the run has reached, where that is all its configuration asks for."""
+    try:
+        reached = json.loads((folder / RESULT).read_text())
+    except (OSError, ValueError):
+        return None
+    limits = {unit: config["trainer"].get(f"max_{unit}") for unit in ("epochs", "steps")}
+    done = any(isinstance(limit, int) and 0 <= limit <= reached[unit] for unit, limit in limits.items())
+    return f"{reached['epochs']} epochs, {reached['steps']} steps" if done else None
 
 
 def discard_if_untrained(folder: Path, *, refused: bool) -> None:

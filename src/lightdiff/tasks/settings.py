@@ -45,6 +45,8 @@ class TrainSettings:
     init_weights: Literal["ema", "raw"] = "ema"
     log_dir: str = "lightning_logs"
     optimized_metric: str | None = None
+    auto_resume: bool = False
+    on_nonfinite: Literal["stop", "skip"] = "stop"
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:

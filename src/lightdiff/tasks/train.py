@@ -22,12 +22,10 @@ from torch import Tensor
 from lightdiff.data import DataError
 from lightdiff.lightning import DiffusionModel, Generation, load_weights_into, read_checkpoint
 from lightdiff.tasks.build import build_data, build_model, build_sampler, build_trainer
-from lightdiff.tasks.run_folder import discard_if_untrained, read_config, write_config
+from lightdiff.tasks.run_folder import RESULT, discard_if_untrained, read_config, write_config
 from lightdiff.tasks.settings import check_fit, check_settings
 from lightdiff.utils.config import ConfigError, naming
 from lightdiff.utils.files import shown
-
-RESULT = "result.json"
 
 
 def check_job(folder: Path, config: dict[str, Any]) -> None:
