@@ -1,4 +1,4 @@
-"""train.py and sample.py without the seconds that a fresh process takes to import torch."""
+"""train.py, sample.py and export.py without the seconds that a fresh process takes to import torch."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from lightdiff.tasks.cli import sample_command, train_command
+from lightdiff.tasks.cli import export_command, sample_command, train_command
 from runs import ROOT
 
-COMMANDS = {"train.py": train_command, "sample.py": sample_command}
+COMMANDS = {"train.py": train_command, "sample.py": sample_command, "export.py": export_command}
 
 
 @pytest.fixture

@@ -53,6 +53,11 @@ def sample_command(script: str) -> int:
     return _hydra_command(script, "sample", _sample_task)
 
 
+def export_command(script: str) -> int:
+    """`export.py`: write a trained model as a folder for sharing."""
+    return _hydra_command(script, "export", _export_task)
+
+
 def _train_task(cfg: DictConfig) -> float | None:
     try:
         from lightdiff.tasks.launch import launch  # torch and Lightning: only when there is something to do
@@ -71,6 +76,15 @@ def _sample_task(cfg: DictConfig) -> None:
         from lightdiff.tasks.sample import sample
 
         sample(cfg)
+    except Exception as error:
+        _failed(error)
+
+
+def _export_task(cfg: DictConfig) -> None:
+    try:
+        from lightdiff.tasks.export import export
+
+        export(cfg)
     except Exception as error:
         _failed(error)
 

@@ -85,6 +85,16 @@ class SampleSettings:
         check_ranges("", vars(self), {**counts, "hold_frames": (lambda value: value >= 0, "0 or more is expected")})
 
 
+@dataclass(frozen=True)
+class ExportSettings:
+    """The keys of export.yaml."""
+
+    ckpt_path: str
+    format: Literal["safetensors", "diffusers"]
+    weights: Literal["ema", "raw"]
+    out: str
+
+
 def check_sample_settings(config: dict[str, Any]) -> None:
     """Refuse unknown keys, wrong types and impossible values of sample.yaml; `save=png` is short for `save=[png]`.
 
