@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
+from lightdiff.conditioning.clip_encoder import nothing_fetched
 from lightdiff.lightning.errors import CheckpointError
 from lightdiff.lightning.export import WEIGHTS, read_export
 from lightdiff.lightning.model import DiffusionModel, Weights
@@ -62,7 +64,10 @@ def read_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str,
     """
     file = find_checkpoint(path)
     try:
+        _check_size(file)
         checkpoint = torch.load(file, map_location=map_location, weights_only=True)
+    except CheckpointError:
+        raise
     except pickle.UnpicklingError as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "no pickle"
         raise CheckpointError(
@@ -76,18 +81,31 @@ def read_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str,
     return checkpoint
 
 
+def _check_size(file: Path) -> None:
+    """Refuse an archive that unpacks to more than it is; torch.save compresses nothing."""
+    if not zipfile.is_zipfile(file):
+        return
+    with zipfile.ZipFile(file) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > file.stat().st_size:
+        raise CheckpointError(
+            f"{file}: not loaded, it unpacks to {unpacked} bytes, more than a checkpoint of its size has"
+        )
+
+
 def model_from_config(description: dict[str, Any], network: nn.Module | None = None) -> DiffusionModel:
     """The untrained model that `DiffusionModel.describe` described; names are resolved from the allow-list only."""
     parts = dict(description)
     settings = {name: parts.pop(name) for name in ("ema_decay", "time_input", "value_range", "image_shape", "seed")}
     own = parts.pop("network")
-    if network is None:
-        if own is None:
-            raise CheckpointError(
-                "network: this checkpoint's network is not one of lightdiff's; pass load_model(..., network=...)"
-            )
-        network = instantiate(own, key="network", importer=import_safe_target)
-    objects = {name: instantiate(part, key=name, importer=import_safe_target) for name, part in parts.items()}
+    if network is None and own is None:
+        raise CheckpointError(
+            "network: this checkpoint's network is not one of lightdiff's; pass load_model(..., network=...)"
+        )
+    with nothing_fetched():
+        if network is None:
+            network = instantiate(own, key="network", importer=import_safe_target)
+        objects = {name: instantiate(part, key=name, importer=import_safe_target) for name, part in parts.items()}
     return DiffusionModel(network, **objects, **settings)
 
 
