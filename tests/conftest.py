@@ -1,15 +1,24 @@
-"""Shared by all tests: --run-slow, the project's root, real images where they are at hand."""
+"""Shared by all tests: --run-slow, the project's root, real images where they are at hand, the commands."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from lightdiff.tasks.cli import eval_command, export_command, sample_command, train_command
+
 ROOT = Path(__file__).resolve().parent.parent
+COMMANDS = {
+    "train.py": train_command,
+    "sample.py": sample_command,
+    "eval.py": eval_command,
+    "export.py": export_command,
+}
 REAL_DATA = ROOT.parent / "shared" / "data"
 
 
@@ -49,5 +58,24 @@ def run_script(tmp_path: Path):
             text=True,
             timeout=timeout,
         )
+
+    return run
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a script in this process, without the seconds that a fresh one takes to import torch: in an empty working
+    directory (or `folder`), not for several devices."""
+
+    def run(script: str, *arguments: str, folder: Path = tmp_path) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(folder)
+        argv = [str(ROOT / script), *arguments]
+        monkeypatch.setattr(sys, "argv", [*argv])
+        capfd.readouterr()
+        code = COMMANDS[script](argv[0])
+        output = capfd.readouterr()
+        return subprocess.CompletedProcess(argv, code, output.out, output.err)
 
     return run

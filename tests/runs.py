@@ -63,7 +63,7 @@ def train_in_two_processes(config: dict, folder: Path) -> None:
     if not (folder / "config.yaml").exists():
         write_config(folder, config)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "tests")}
-    job = [sys.executable, str(ROOT / "train.py"), "--job", str(folder)]
+    job = [sys.executable, str(ROOT / "train.py"), "--job", str(folder), "runs.KillAt"]
     done = subprocess.run(job, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
 

@@ -21,7 +21,7 @@ MAY_IMPORT = {
         *("lightdiff.core.randomness", "lightdiff.data", "lightdiff.utils"),
     },
     "lightning": {
-        *("torch", "torchmetrics", "pytorch_lightning", "tqdm"),
+        *("torch", "torchmetrics", "pytorch_lightning", "tqdm", "safetensors"),
         *(f"lightdiff.{name}" for name in ("core", "samplers", "conditioning", "utils", "lightning")),
     },
     "metrics": {

@@ -120,6 +120,17 @@ def test_tables_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         diffset(tmp_path / "empty", tmp_path)
 
 
+def test_a_file_outside_of_the_folder_is_not_read(tmp_path: Path) -> None:
+    Image.fromarray(PIXELS[0]).save(tmp_path / "private.png")
+    features = datasets.Features({"image": datasets.Image(decode=False)})
+    for path in (tmp_path / "private.png", tmp_path / "mine" / ".." / "private.png"):
+        rows = [{"bytes": None, "path": str(path)}] * 4
+        (tmp_path / "mine").mkdir(exist_ok=True)
+        datasets.Dataset.from_dict({"image": rows}, features=features).to_parquet(tmp_path / "mine" / "all.parquet")
+        with pytest.raises(DataError, match=r"image \d of split train: .*private\.png leads out of .*mine"):
+            diffset(tmp_path / "mine", tmp_path)
+
+
 def test_one_of_the_hub_is_downloaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[Any, ...]] = []
 

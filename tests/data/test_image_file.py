@@ -70,3 +70,22 @@ def test_too_many_pixels_are_refused_before_decoding(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"bomb\.png: 200x60 pixels are more than max_pixels=10000"):
         read_image(tmp_path / "bomb.png", 1, LIMIT)
     assert read_image(tmp_path / "bomb.png", 1, 12_000).shape == (1, 60, 200)
+
+
+@pytest.mark.parametrize("limit", [10_000, 25_000, 40_000, 100_000])
+def test_the_limit_holds_where_pillow_warns_and_refuses_itself(
+    limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("1", (300, 200)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20_000)  # Pillow: a warning above, an error above twice that
+    if limit == 100_000:
+        assert read_image(tmp_path / "large.png", 1, limit).shape == (1, 200, 300)
+        return
+    with pytest.raises(DataError, match=rf"large\.png: more pixels than max_pixels={limit} allows"):
+        read_image(tmp_path / "large.png", 1, limit)
+
+
+def test_other_formats_are_not_read_whatever_the_name(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png", format="ICO", sizes=[(4, 4)])
+    with pytest.raises(DataError, match=r"a\.png: not a readable image"):
+        read_image(tmp_path / "a.png", 3, LIMIT)

@@ -23,9 +23,9 @@ class NonFiniteError(RuntimeError):
 class GuardNonFinite(Callback):
     """Stops the run before a good checkpoint is overwritten, or leaves out the steps whose gradient is not finite.
 
-    To stop, losses and weights are looked at whenever a point of the curves or a checkpoint is due, so that the device is not waited
-    for at every step. To skip, the gradient is looked at in every step, which waits for the device; weights, their average and the
-    optimizer's state stay as they were. In half precision with loss scaling the scaler skips by itself.
+    To stop, losses and weights are looked at whenever a point of the curves or a checkpoint is due, so that the device is not
+    waited for at every step. To skip, the gradient is looked at in every step, which waits for the device; weights, their average
+    and the optimizer's state stay as they were. In half precision with loss scaling the scaler skips by itself.
 
     Args:
         on_nonfinite: "stop" or "skip".

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +24,19 @@ TEXT_SETTINGS = (
     *("max_position_embeddings", "hidden_act", "bos_token_id", "eos_token_id"),
 )
 """What makes up the architecture of a text encoder."""
+
+
+_from_file: ContextVar[bool] = ContextVar("from_file", default=False)
+
+
+@contextmanager
+def nothing_fetched() -> Iterator[None]:
+    """Within, `load_pretrained` refuses: a checkpoint brings all it needs, and what a stranger's one names is not asked for."""
+    token = _from_file.set(True)
+    try:
+        yield
+    finally:
+        _from_file.reset(token)
 
 
 def token_ids(tokenizer: Tokenizer, text: str, max_tokens: int, name: str) -> Tensor:
@@ -43,8 +59,10 @@ def load_pretrained(pretrained: str) -> tuple[Tokenizer, CLIPTextModel]:
     """Tokenizer and text encoder from a local folder, the local cache, or the hub, in this order.
 
     Raises:
-        ValueError: not to be had, within seconds, or no CLIP.
+        ValueError: not to be had, within seconds, or no CLIP; or within `nothing_fetched`.
     """
+    if _from_file.get():
+        raise ValueError(f"pretrained={pretrained}: not fetched for a checkpoint, which must hold it")
     transformers = _transformers()
     folder = _folder_of(pretrained)
     if not (folder / "tokenizer.json").is_file() and not (folder / "merges.txt").is_file():

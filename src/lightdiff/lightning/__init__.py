@@ -2,13 +2,14 @@
 
 from lightdiff.lightning.checkpoint import (
     AtomicCheckpointIO,
-    CheckpointError,
     find_checkpoint,
     load_model,
     load_weights_into,
     read_checkpoint,
 )
 from lightdiff.lightning.ema import EMA
+from lightdiff.lightning.errors import CheckpointError
+from lightdiff.lightning.export import save_export
 from lightdiff.lightning.generation import Generation
 from lightdiff.lightning.lr_schedules import Constant, Cosine, Linear
 from lightdiff.lightning.model import DiffusionModel
@@ -26,4 +27,5 @@ __all__ = [
     "load_model",
     "load_weights_into",
     "read_checkpoint",
+    "save_export",
 ]

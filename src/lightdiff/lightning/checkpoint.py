@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,11 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
+from lightdiff.conditioning.clip_encoder import nothing_fetched
+from lightdiff.lightning.errors import CheckpointError
+from lightdiff.lightning.export import WEIGHTS, read_export
 from lightdiff.lightning.model import DiffusionModel, Weights
-from lightdiff.utils.config import ConfigError, import_safe_target, instantiate
-
-
-class CheckpointError(ConfigError):
-    """A checkpoint that is missing, broken, or not one of lightdiff's."""
+from lightdiff.utils.config import import_safe_target, instantiate
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -37,15 +37,20 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def find_checkpoint(path: str | Path) -> Path:
-    """The file itself, or the `checkpoints/last.ckpt` of a run folder; CheckpointError where there is none."""
+    """The file itself, the `checkpoints/last.ckpt` of a run folder, or the weights of an exported one.
+
+    Raises:
+        CheckpointError: there is none.
+    """
     path = Path(path)
     if path.is_file():
         return path
     if not path.exists():
         raise CheckpointError(f"{path}: no such checkpoint or run folder")
     last = path / "checkpoints" / "last.ckpt"
-    if last.is_file():
-        return last
+    for file in (last, path / WEIGHTS):
+        if file.is_file():
+            return file
     found = sorted(path.glob("checkpoints/*.ckpt"))
     there = f"; there: {', '.join(str(file) for file in found)}" if found else ""
     raise CheckpointError(f"{path}: this folder has no checkpoints/last.ckpt{there}")
@@ -59,7 +64,10 @@ def read_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str,
     """
     file = find_checkpoint(path)
     try:
+        _check_size(file)
         checkpoint = torch.load(file, map_location=map_location, weights_only=True)
+    except CheckpointError:
+        raise
     except pickle.UnpicklingError as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "no pickle"
         raise CheckpointError(
@@ -73,19 +81,43 @@ def read_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str,
     return checkpoint
 
 
+def _check_size(file: Path) -> None:
+    """Refuse an archive that unpacks to more than it is; torch.save compresses nothing."""
+    if not zipfile.is_zipfile(file):
+        return
+    with zipfile.ZipFile(file) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > file.stat().st_size:
+        raise CheckpointError(
+            f"{file}: not loaded, it unpacks to {unpacked} bytes, more than a checkpoint of its size has"
+        )
+
+
 def model_from_config(description: dict[str, Any], network: nn.Module | None = None) -> DiffusionModel:
     """The untrained model that `DiffusionModel.describe` described; names are resolved from the allow-list only."""
     parts = dict(description)
     settings = {name: parts.pop(name) for name in ("ema_decay", "time_input", "value_range", "image_shape", "seed")}
     own = parts.pop("network")
-    if network is None:
-        if own is None:
-            raise CheckpointError(
-                "network: this checkpoint's network is not one of lightdiff's; pass load_model(..., network=...)"
-            )
-        network = instantiate(own, key="network", importer=import_safe_target)
-    objects = {name: instantiate(part, key=name, importer=import_safe_target) for name, part in parts.items()}
+    if network is None and own is None:
+        raise CheckpointError(
+            "network: this checkpoint's network is not one of lightdiff's; pass load_model(..., network=...)"
+        )
+    with nothing_fetched():
+        if network is None:
+            network = instantiate(own, key="network", importer=import_safe_target)
+        objects = {name: instantiate(part, key=name, importer=import_safe_target) for name, part in parts.items()}
     return DiffusionModel(network, **objects, **settings)
+
+
+def _content(file: Path, weights: Weights, map_location: Any) -> tuple[Any, Any]:
+    """Description and state of a model: of a checkpoint, or of a folder that export.py made."""
+    if file.name != WEIGHTS:
+        checkpoint = read_checkpoint(file, map_location=map_location)
+        return checkpoint["lightdiff"]["model"], checkpoint["state_dict"]
+    export = read_export(file.parent)
+    if weights == "raw" and export.weights == "ema":
+        raise CheckpointError(f"weights=raw: {file} holds the averaged weights; choices: ema")
+    return export.model, export.state
 
 
 def load_model(
@@ -94,7 +126,7 @@ def load_model(
     """Load a trained model for sampling: no Hydra, no network, no code out of the file.
 
     Args:
-        path: a checkpoint, or a run folder (its `checkpoints/last.ckpt`).
+        path: a checkpoint, a run folder (its `checkpoints/last.ckpt`), or a folder that export.py made.
         weights: "ema" (the average where the run has one, else the raw weights) or "raw".
         map_location: device to load to.
         network: only for a network class from outside lightdiff: an instance to load the weights into.
@@ -105,16 +137,18 @@ def load_model(
     Raises:
         CheckpointError: missing, broken, hostile, or not one of lightdiff's.
     """
-    checkpoint = read_checkpoint(path, map_location=map_location)
+    if weights not in ("ema", "raw"):
+        raise ValueError(f"weights={weights}: choices: ema, raw")
     try:
-        model = model_from_config(checkpoint["lightdiff"]["model"], network)
-        model.load_state_dict(checkpoint["state_dict"])
+        description, state = _content(find_checkpoint(path), weights, map_location)
+        model = model_from_config(description, network)
+        model.load_state_dict(state)
         chosen = model.modules_of(weights)
         for name, module in chosen.items():
             getattr(model, name).load_state_dict(module.state_dict())
     except CheckpointError:
         raise
-    except (ConfigError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # what the file describes may fail in any way
         raise CheckpointError(f"{path}: {' '.join(str(error).split())[:300]}") from error
     model.ema = None
     return model.to(map_location if not callable(map_location) else "cpu").eval()

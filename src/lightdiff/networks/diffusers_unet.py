@@ -153,3 +153,16 @@ class DiffusersUNet2DCondition(_DiffusersUNet):
             encoder_attention_mask=cond.get("mask"),
             class_labels=self._vector(cond),
         ).sample
+
+
+def save_pipeline(network: DiffusersUNet2D, folder: str, schedule: dict[str, Any]) -> None:
+    """Write a folder that diffusers' `DDIMPipeline.from_pretrained` reads: safetensors and JSON.
+
+    Args:
+        network: unconditional (cond_dim None).
+        folder: where to.
+        schedule: arguments of diffusers' DDIMScheduler.
+    """
+    diffusers = _diffusers()
+    pipeline = diffusers.DDIMPipeline(unet=network.unet, scheduler=diffusers.DDIMScheduler(**schedule))
+    pipeline.save_pretrained(folder, safe_serialization=True)

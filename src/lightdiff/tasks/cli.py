@@ -27,10 +27,13 @@ SHOWING = ("--cfg", "-c", "--info", "-i")
 
 
 def train_command(script: str) -> int:
-    """`train.py`: compose and train; `--job FOLDER`: train what that folder's config.yaml says; `resume=...`: go on."""
+    """`train.py`: compose and train; `resume=...`: go on; `--job FOLDER`: train what that folder's config.yaml says.
+
+    `--job FOLDER NAME ...`: that configuration may use these names of classes too, which are not lightdiff's own.
+    """
     arguments = sys.argv[1:]
     if arguments[:1] == ["--job"]:
-        return _guarded(lambda: _run_job(arguments[1:]), script, "train")
+        return _guarded(lambda: _run_job(arguments[1:], script), script, "train")
     if any(argument.startswith("resume=") for argument in arguments) and "resume=null" not in arguments:
         return _guarded(lambda: _resume(arguments, script), script, "train")
     return _hydra_command(script, "train", _train_task)
@@ -56,6 +59,11 @@ def sample_command(script: str) -> int:
 def eval_command(script: str) -> int:
     """`eval.py`: measure a trained model."""
     return _hydra_command(script, "eval", _eval_task)
+
+
+def export_command(script: str) -> int:
+    """`export.py`: write a trained model as a folder for sharing."""
+    return _hydra_command(script, "export", _export_task)
 
 
 def _train_task(cfg: DictConfig) -> float | None:
@@ -89,15 +97,29 @@ def _eval_task(cfg: DictConfig) -> None:
         _failed(error)
 
 
-def _run_job(arguments: list[str]) -> None:
+def _export_task(cfg: DictConfig) -> None:
+    try:
+        from lightdiff.tasks.export import export
+
+        export(cfg)
+    except Exception as error:
+        _failed(error)
+
+
+def _run_job(arguments: list[str], script: str) -> None:
+    from lightdiff.tasks.names import check_names
+    from lightdiff.tasks.run_folder import read_config
     from lightdiff.tasks.train import run_job
     from lightdiff.utils.config import ConfigError
 
-    if len(arguments) != 1:
+    if not arguments:
         raise ConfigError(
-            "--job: one run folder is expected, as in: python train.py --job lightning_logs/mnist/version_0"
+            "--job: a run folder is expected, as in: python train.py --job lightning_logs/mnist/version_0"
         )
-    run_job(Path(arguments[0]))
+    folder, *typed = arguments
+    config = read_config(Path(folder))
+    check_names(config, Path(script).resolve().parent / "conf", set(typed), f"type --job {folder} {{name}}")
+    run_job(Path(folder), config)
 
 
 def _resume(arguments: list[str], script: str) -> None:

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 from lightdiff.tasks.build import plain
 from lightdiff.tasks.messages import ASKED, FULL_ERROR
+from lightdiff.tasks.names import foreign_names
 from lightdiff.tasks.run_folder import CONFIG, RESULT, discard_if_untrained, finished, same_run, write_config
 from lightdiff.tasks.settings import check_known
 from lightdiff.utils.config import ConfigError, suggest
@@ -73,7 +74,8 @@ def start_job(config: dict[str, Any], folder: Path, script: Path, *, replace: bo
         check_job(folder, config)
     write_config(folder, config)
     # Lightning starts its other processes by repeating the command line: it must be the job's, not Hydra's
-    command = [sys.executable, str(script), "--job", str(folder)]
+    names = sorted({*foreign_names(config, script.parent / "conf").values()})
+    command = [sys.executable, str(script), "--job", str(folder), *names]
     environment = {name: value for name, value in os.environ.items() if name != "LOCAL_RANK"}
     environment[FULL_ERROR] = environment.pop(ASKED, environment.get(FULL_ERROR, "0"))
     if replace:

@@ -13,6 +13,7 @@ from hydra.core.override_parser.types import Override
 
 from lightdiff.lightning import find_checkpoint, read_checkpoint
 from lightdiff.tasks.launch import start_job
+from lightdiff.tasks.names import check_names, targets
 from lightdiff.tasks.run_folder import CONFIG, finished, read_config
 from lightdiff.utils.config import ConfigError, suggest
 from lightdiff.utils.files import shown
@@ -30,7 +31,7 @@ def resume(arguments: list[str], script: Path) -> None:
     """Apply the dotted overrides beside `resume=` to the run's config.yaml (the old one is kept) and run the job.
 
     Raises:
-        ConfigError: no such run, a broken checkpoint, a group override, an unknown key.
+        ConfigError: no such run, a broken checkpoint, a group override, an unknown key, code that is not lightdiff's.
     """
     overrides = _parse(arguments)
     path = Path(str(overrides.pop("resume")))
@@ -46,6 +47,9 @@ def resume(arguments: list[str], script: Path) -> None:
                 f"{key}={value}: a resumed run keeps its {key}; only dotted keys can change, as in trainer.max_epochs=20"
             )
         _set(config, key, value)
+    pairs = ({key.rpartition(".")[2]: value} for key, value in overrides.items())
+    typed = {str(name) for pair in pairs for _, name in targets(pair)}
+    check_names(config, script.parent / "conf", typed, "type {key}={name} beside resume=")
     reached = finished(folder, config) if checkpoint.name == "last.ckpt" else None
     if reached:
         print(

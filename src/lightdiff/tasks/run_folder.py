@@ -58,11 +58,14 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The resolved configuration of a run; ConfigError where the folder has none."""
+    """The resolved configuration of a run; ConfigError where the folder has none, or one that is more than plain data."""
     path = folder / CONFIG
     if not path.is_file():
         raise ConfigError(f"{folder}: not a run folder (it has no {CONFIG})")
-    config = yaml.safe_load(path.read_text())
+    try:
+        config = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not a configuration ({' '.join(str(error).split())[:120]})") from error
     if not isinstance(config, dict):
         raise ConfigError(f"{path}: not a configuration")
     return config

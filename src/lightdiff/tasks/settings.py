@@ -120,6 +120,16 @@ def check_eval_settings(config: dict[str, Any]) -> None:
     call(EvalSettings, {name: value for name, value in config.items() if name not in groups}, key="")
 
 
+@dataclass(frozen=True)
+class ExportSettings:
+    """The keys of export.yaml."""
+
+    ckpt_path: str
+    format: Literal["safetensors", "diffusers"]
+    weights: Literal["ema", "raw"]
+    out: str
+
+
 def check_sample_settings(config: dict[str, Any]) -> None:
     """Refuse unknown keys, wrong types and impossible values of sample.yaml; `save=png` is short for `save=[png]`.
 

@@ -17,7 +17,7 @@ from lightdiff.data.image_store import DecodingStore
 from lightdiff.data.order import keyed_split
 from lightdiff.data.resize import Fit, ResizeMode
 from lightdiff.data.sources.base import Source, Splits, check_val_fraction
-from lightdiff.data.sources.folder import VAL_FOLDERS
+from lightdiff.data.sources.folder import SUFFIXES, VAL_FOLDERS
 from lightdiff.utils.config import suggest
 
 if TYPE_CHECKING:
@@ -32,14 +32,18 @@ class TableStore(DecodingStore):
 
     Args:
         rows: the table, its column "image" with {"bytes", "path"}.
+        folder: where the files lie that are named instead of given; others are refused.
         split: its name, for messages.
         labels: int64 (N,).
         channels, fit, max_pixels: as of every `DecodingStore`.
     """
 
-    def __init__(self, rows: Dataset, labels: Tensor, *, split: str, channels: int, fit: Fit, max_pixels: int) -> None:
+    def __init__(
+        self, rows: Dataset, labels: Tensor, *, folder: Path, split: str, channels: int, fit: Fit, max_pixels: int
+    ) -> None:
         super().__init__(labels, channels=channels, fit=fit, max_pixels=max_pixels)
         self.rows = rows
+        self.folder = folder.resolve()
         self.split = split
 
     def name_of(self, row: int) -> str:
@@ -51,6 +55,8 @@ class TableStore(DecodingStore):
     def decode(self, row: int) -> Tensor:
         entry = self.rows[row]["image"] or {}
         file = io.BytesIO(entry["bytes"]) if entry.get("bytes") else Path(entry.get("path") or "")
+        if isinstance(file, Path) and not file.resolve().is_relative_to(self.folder):
+            raise DataError(f"{self.name_of(row)}: {file} leads out of {self.folder}")
         return read_image(file, self.channels, self.max_pixels, name=self.name_of(row))
 
 
@@ -121,7 +127,9 @@ class HuggingFace(Source):
 
         def store(rows: Dataset, split: str) -> TableStore:
             labels = _labels(rows, class_names)
-            return TableStore(rows, labels, split=split, channels=channels, fit=fit, max_pixels=self.max_pixels)
+            return TableStore(
+                rows, labels, folder=local, split=split, channels=channels, fit=fit, max_pixels=self.max_pixels
+            )
 
         return Splits(store(train, self.train_split), store(val, val_name or self.train_split), class_names)
 
@@ -136,6 +144,7 @@ class HuggingFace(Source):
             return _loaded(datasets.load_from_disk, str(local))
         if (local / "state.json").is_file():
             return {self.train_split: _loaded(datasets.load_from_disk, str(local))}
+        _refuse_archives(local)
         cache = str(data_dir / "huggingface" / "cache")
         return _loaded(datasets.load_dataset, str(local), self.config_name, cache_dir=cache)
 
@@ -161,6 +170,15 @@ class HuggingFace(Source):
         if name is not None and name not in table.column_names:
             raise DataError(f"source.{key}={name}: no such column; {suggest(name, table.column_names)}")
         return name or next((column for column, feature in table.features.items() if isinstance(feature, kind)), None)
+
+
+def _refuse_archives(folder: Path) -> None:
+    """The package datasets would unpack them, to any size."""
+    from datasets.utils.extract import Extractor
+
+    for file in sorted(folder.rglob("*")):
+        if file.suffix.lower() not in SUFFIXES and file.is_file() and Extractor.infer_extractor_format(file):
+            raise DataError(f"{file}: archives are not unpacked here; unpack it yourself, or remove it")
 
 
 def _class_names(train: Dataset, val: Dataset) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -51,6 +52,9 @@ class MNIST(Source):
     def _store(self, data_dir: Path, train: bool, fit: Fit) -> MemoryStore:
         try:
             data = self.reader(data_dir, train=train)
+        except pickle.UnpicklingError as error:  # files of former versions of torchvision, which it reads first
+            processed = self._folder(data_dir).with_name("processed")
+            raise DataError(f"{processed}: not read, it holds more than tensors; remove it") from error
         except Exception as error:  # torchvision asserts, and numpy and torch complain in many ways
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DataError(

@@ -1,0 +1,76 @@
+"""Models as folders for sharing: `model.safetensors` and `config.json`, a format in which there is no place for code."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lightdiff.lightning.errors import CheckpointError
+from lightdiff.lightning.model import DiffusionModel, Weights
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Export:
+    """Content of an exported folder: plain data and tensors.
+
+    Args:
+        model: what `DiffusionModel.describe` gave.
+        weights: which set was exported.
+        state: weights of network and conditioner.
+    """
+
+    model: dict[str, Any]
+    weights: Weights
+    state: dict[str, Tensor]
+
+
+def save_export(model: DiffusionModel, folder: Path, *, weights: Weights) -> None:
+    """Write what `load_model` needs into a folder.
+
+    Args:
+        model: as `load_model` gives it, with one set of weights.
+        folder: an existing folder.
+        weights: which set that is: "ema" or "raw".
+    """
+    state = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in model.state_dict().items()
+    }
+    config = {"lightdiff": {"format": FORMAT, "weights": weights, "model": {**model.describe(), "ema_decay": None}}}
+    save_file(state, folder / WEIGHTS)
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def read_export(folder: Path) -> Export:
+    """The content of an exported folder.
+
+    Raises:
+        CheckpointError: a file is missing, garbled, or not lightdiff's.
+    """
+    try:
+        described = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["lightdiff"]
+        found, weights, model = (described[name] for name in ("format", "weights", "model"))
+        if found != FORMAT or weights not in ("ema", "raw") or not isinstance(model, dict):
+            raise KeyError("format")
+    except OSError as error:
+        raise CheckpointError(f"{folder / CONFIG}: not readable ({error.strerror})") from error
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder / CONFIG}: not the config.json of a model exported by lightdiff") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{folder / CONFIG}: garbled ({' '.join(str(error).split())[:120]})") from error
+    try:
+        with safe_open(folder / WEIGHTS, framework="pt") as file:
+            return Export(model, weights, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except Exception as error:  # OSError, or safetensors' own
+        raise CheckpointError(f"{folder / WEIGHTS}: not readable ({' '.join(str(error).split())[:120]})") from error

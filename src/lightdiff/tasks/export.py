@@ -1,0 +1,123 @@
+"""Write a trained model as a folder for sharing, in formats in which there is no place for code.
+
+safetensors: every model, for `load_model` and `sample.py`. diffusers: a DDIMPipeline, for models that this package can express.
+Its `pipeline(use_clipped_model_output=True)` draws what our sampler ddim does from the same noise.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from lightdiff.core import (
+    DiscreteSchedule,
+    EpsilonPrediction,
+    Prediction,
+    VPrediction,
+    X0Prediction,
+    cosine_betas,
+    linear_betas,
+    scaled_linear_betas,
+)
+from lightdiff.lightning import DiffusionModel, load_model, save_export
+from lightdiff.networks import DiffusersUNet2D
+from lightdiff.networks.diffusers_unet import save_pipeline
+from lightdiff.tasks.build import plain
+from lightdiff.tasks.settings import ExportSettings
+from lightdiff.utils.config import ConfigError, call
+from lightdiff.utils.files import shown
+
+PREDICTIONS: dict[type[Prediction], str] = {
+    EpsilonPrediction: "epsilon",
+    VPrediction: "v_prediction",
+    X0Prediction: "sample",
+}
+"""Diffusers' names."""
+
+
+def export(cfg: DictConfig) -> Path:
+    """Write the model into the folder `out`, and return it.
+
+    Raises:
+        ConfigError: no such model, a folder that is not empty, or a model that the format cannot express.
+    """
+    settings: ExportSettings = call(ExportSettings, plain(cfg), key="")
+    model = load_model(settings.ckpt_path, weights=settings.weights)
+    schedule = diffusers_schedule(model) if settings.format == "diffusers" else None
+    out = Path(settings.out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"out={out}: no folder can be made there ({error.strerror})") from error
+    if any(out.iterdir()):
+        raise ConfigError(f"out={out}: a new or an empty folder is expected")
+    if schedule is not None:
+        save_pipeline(model.network, str(out), schedule)  # type: ignore[arg-type]
+    else:
+        save_export(model, out, weights="raw" if model.ema_decay is None else settings.weights)
+    print(f"{settings.format}: {shown(out.absolute())}")
+    return out
+
+
+def diffusers_schedule(model: DiffusionModel) -> dict[str, Any]:
+    """The model's schedule and prediction as arguments of diffusers' DDIMScheduler.
+
+    Raises:
+        ConfigError: diffusers has no pipeline for such a model; one line with the key, the value and the choices.
+    """
+
+    def refuse(key: str, value: Any, choices: str) -> ConfigError:
+        return ConfigError(
+            f"{key}={value}: not to be had as format=diffusers; choices: {choices}, or format=safetensors"
+        )
+
+    if not isinstance(model.network, DiffusersUNet2D):
+        raise refuse("model", type(model.network).__name__, "DiffusersUNet2D")
+    if model.conditioning is not None:
+        raise refuse("conditioning", type(model.conditioning).__name__, "none")
+    if model.network.cond_dim is not None:
+        raise refuse("model.cond_dim", model.network.cond_dim, "null")
+    prediction = model.objective.prediction
+    if type(prediction) not in PREDICTIONS:
+        raise refuse(
+            "objective.prediction", type(prediction).__name__, ", ".join(kind.__name__ for kind in PREDICTIONS)
+        )
+    if not model.objective.noise.is_gaussian:
+        raise refuse("objective.noise", type(model.objective.noise).__name__, "GaussianNoise")
+    if not isinstance(model.schedule, DiscreteSchedule):
+        raise refuse("schedule", type(model.schedule).__name__, "linear, scaled_linear, cosine")
+    if model.time_input not in (None, "timestep"):
+        raise refuse("time_input", model.time_input, "null, timestep")
+    if model.value_range != (-1.0, 1.0):
+        raise refuse("dataset.value_range", list(model.value_range), "[-1, 1]")
+    return {
+        **_table(model.schedule),
+        "rescale_betas_zero_snr": model.schedule.zero_terminal_snr,
+        "prediction_type": PREDICTIONS[type(prediction)],
+        "timestep_spacing": "trailing",  # our default grid
+        "clip_sample": True,
+        "set_alpha_to_one": True,
+    }
+
+
+def _table(schedule: DiscreteSchedule) -> dict[str, Any]:
+    """Which of diffusers' tables the betas are."""
+    T, betas = schedule.num_train_timesteps, schedule.betas
+    start, end = float(betas[0]), float(betas[-1])
+
+    def same(table: torch.Tensor) -> bool:
+        return torch.allclose(betas, table, rtol=1e-9, atol=0)
+
+    if same(cosine_betas(T)):
+        return {"num_train_timesteps": T, "beta_schedule": "squaredcos_cap_v2"}
+    if start <= end < 1:
+        for name, build in (("linear", linear_betas), ("scaled_linear", scaled_linear_betas)):
+            if same(build(T, start, end)):
+                return {"num_train_timesteps": T, "beta_schedule": name, "beta_start": start, "beta_end": end}
+    raise ConfigError(
+        "schedule.betas=another table: not to be had as format=diffusers; choices: those of linear, scaled_linear, "
+        "cosine (offset 0.008, max_beta 0.999), or format=safetensors"
+    )

@@ -1,0 +1,74 @@
+"""A run folder of a stranger: names in its config.yaml are called only where the user has typed them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+import yaml
+from torch.utils import cpp_extension
+
+from hostile import NAMES, asking, planted, refused
+from runs import tiny, train
+
+Command = Callable[..., CompletedProcess[str]]
+PLACES = ("callbacks.mine", "model", "optimizer", "dataset.source", "lr_scheduler", "trainer.plugins")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "digits" / "version_0"
+    train(tiny("trainer.max_epochs=1", "callbacks=no_samples"), folder)
+    return folder
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of a finished run."""
+    return Path(shutil.copytree(trained, tmp_path / "run" / "version_0"))
+
+
+@pytest.fixture
+def marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What hostile code makes when it runs."""
+    monkeypatch.setattr(cpp_extension, "load", lambda name, sources: Path(name).touch())  # instead of compiling
+    return tmp_path / "marker"
+
+
+@pytest.mark.parametrize("name", list(NAMES))
+@pytest.mark.parametrize("where", PLACES)
+def test_names_in_a_run_folders_configuration_are_not_called(
+    where: str, name: str, run: Path, marker: Path, command: Command
+) -> None:
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    planted(config, where, asking(name, marker))
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    wanted = f"{where}._target_={name}: not lightdiff's own; if it is yours, type "
+    refused(command("train.py", f"resume={run}", "trainer.max_epochs=2"), wanted + f"{where}._target_={name} beside")
+    refused(command("train.py", "--job", str(run)), wanted + f"--job {run} {name}")
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    "typed", ["callbacks.mine._target_=os.system", "callbacks.mine={{_target_:os.system,command:'touch {}'}}"]
+)
+def test_it_would_run_where_the_user_typed_the_name(typed: str, run: Path, marker: Path, command: Command) -> None:
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["callbacks"]["mine"] = asking("os.system", marker)
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    command("train.py", f"resume={run}", "trainer.max_epochs=2", typed.format(marker))
+    assert marker.exists()
+    marker.unlink()
+    command("train.py", "--job", str(run), "os.system")
+    assert marker.exists()
+
+
+def test_python_objects_in_yaml_are_not_made(run: Path, marker: Path, command: Command) -> None:
+    text = (run / "config.yaml").read_text() + f"evil: !!python/object/apply:os.system [\"touch '{marker}'\"]\n"
+    (run / "config.yaml").write_text(text)
+    for arguments in ([f"resume={run}", "trainer.max_epochs=2"], ["--job", str(run)]):
+        refused(command("train.py", *arguments), "config.yaml: not a configuration")
+    assert not marker.exists()
