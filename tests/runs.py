@@ -94,6 +94,17 @@ class KillAt(Callback):
             raise Killed
 
 
+class Spoil(Callback):
+    """Makes the gradient of some batches NaN, before anyone looks at it."""
+
+    def __init__(self, batches: list[int]) -> None:
+        self.batches = batches
+
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.fit_loop.epoch_loop.batch_progress.total.processed in self.batches:
+            next(pl_module.parameters()).grad.view(-1)[0] = float("nan")
+
+
 def killed(config: dict[str, Any], folder: Path, *, batch: int) -> None:
     """Start (or go on with) the run and kill it after `batch` batches; its config.yaml stays that of an ordinary run."""
     folder.mkdir(parents=True, exist_ok=True)

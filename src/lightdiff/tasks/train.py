@@ -22,6 +22,7 @@ from torch import Tensor
 from lightdiff.data import DataError
 from lightdiff.lightning import DiffusionModel, Generation, load_weights_into, read_checkpoint
 from lightdiff.tasks.build import build_data, build_model, build_sampler, build_trainer
+from lightdiff.tasks.failures import explained
 from lightdiff.tasks.run_folder import RESULT, discard_if_untrained, read_config, write_config
 from lightdiff.tasks.settings import check_fit, check_settings
 from lightdiff.utils.config import ConfigError, naming
@@ -42,6 +43,7 @@ def run_job(folder: Path, config: dict[str, Any] | None = None) -> dict[str, Any
 
     Raises:
         ConfigError: something was refused before the first batch.
+        RunFailed: no memory or no disk.
 
     A folder without any training is removed again when that fails.
     """
@@ -55,7 +57,8 @@ def run_job(folder: Path, config: dict[str, Any] | None = None) -> dict[str, Any
         if rank_zero:
             write_config(folder, config)
             print(f"run folder: {shown(folder)}", flush=True)
-        fit()
+        with explained(folder, config):
+            fit()
     except BaseException as error:
         if rank_zero:
             logging.getLogger("lightdiff").error("%s: %s", type(error).__name__, error)

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO)
+"""Errors of the disk, not of the program."""
+
+
+def disk_error(error: BaseException) -> OSError | None:
+    """The error itself or what caused it, where that is a disk; torch.save wraps it in an error of its own."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, OSError) and found.errno in DISK:
+            return found
+        found = found.__cause__ or found.__context__
+    return None
 
 
 def shown(path: Path) -> str:

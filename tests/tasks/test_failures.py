@@ -1,0 +1,98 @@
+"""No memory, no disk: the run ends in one line, and the last good checkpoint is whole."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pytorch_lightning import Callback
+
+from lightdiff.tasks.failures import RunFailed
+from lightdiff.tasks.run_folder import write_config
+from lightdiff.tasks.train import run_job
+from runs import ROOT, last, tiny, train
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 3 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
+    if os.name != "posix" or os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("a file system can only be mounted by root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def config(**trainer: Any) -> dict[str, Any]:
+    made = tiny("callbacks=no_samples")
+    return {**made, "trainer": {**made["trainer"], **trainer}}
+
+
+def test_a_full_disk_is_named_and_the_last_checkpoint_is_whole(small_disk: Path) -> None:
+    folder = small_disk / "run"
+    first = train(config(max_epochs=1), folder)
+    free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+    (small_disk / "other").write_bytes(bytes(max(free - 40_000, 0)))  # nearly all that is left
+    write_config(folder, config(max_epochs=2))
+    with pytest.raises(RunFailed, match=r"last.ckpt: No space left on device; last good checkpoint: .*last.ckpt"):
+        run_job(folder)
+    assert last(folder)["global_step"] == first["global_step"] == 7
+    assert not list((folder / "checkpoints").glob(".*"))
+    (small_disk / "other").unlink()
+    run_job(folder)
+    assert last(folder)["global_step"] == 14
+
+
+def test_a_file_that_may_not_grow_is_like_a_full_disk(tmp_path: Path) -> None:
+    """Through the command line, where a user sees one line and exit code 1."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    write_config(folder, config(max_epochs=1))
+    arguments = ["train.py", "--job", str(folder)]
+    job = f"""
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+sys.argv = {arguments}
+from lightdiff.tasks.cli import train_command
+raise SystemExit(train_command({str(ROOT / "train.py")!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", job], cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and "last.ckpt: File too large; no checkpoint was saved yet" in errors[0]
+    assert "Traceback" not in done.stderr
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+
+
+class Hungry(Callback):
+    """Wants more memory than there is, at the third batch."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 2 and self.kind == "cpu":
+            torch.empty(1 << 60, dtype=torch.uint8)
+        if batch_idx == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_out_of_memory_names_the_keys_to_lower(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = config()
+    monkeypatch.setattr("runs.Hungry", Hungry, raising=False)
+    made["callbacks"] = {"hungry": {"_target_": "runs.Hungry", "kind": kind}, **made["callbacks"]}
+    folder = tmp_path / "run"
+    folder.mkdir()
+    write_config(folder, made)
+    with pytest.raises(RunFailed, match=r"out of memory; lower dataset.batch_size \(now 16\), model.widths"):
+        run_job(folder)
