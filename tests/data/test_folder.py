@@ -116,6 +116,36 @@ def test_a_corrupted_image_is_named_in_one_line(photos: Path, num_workers: int) 
             batches(loader)
 
 
+@pytest.mark.parametrize("max_memory_gb", [0, 4])
+def test_corrupted_images_are_left_out_and_named(
+    photos: Path, max_memory_gb: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = images_of(folder(photos, max_memory_gb=max_memory_gb))
+    (photos / "cat" / "01.jpg").write_bytes(b"no image")
+    (photos / "dog" / "small" / "02.png").write_bytes((photos / "dog" / "small" / "02.png").read_bytes()[:60])
+    data = folder(photos, max_memory_gb=max_memory_gb, on_corrupted="skip")
+    assert caplog.text.count("left out: ") == 2 and "cat/01.jpg" in caplog.text and "dog/small/02.png" in caplog.text
+    assert images_of(data) <= before and len(images_of(data)) == data.num_train + data.num_val == 22
+
+
+def images_of(data: DiffSet) -> set[tuple[int, bytes]]:
+    splits = [store[range(len(store))] for store in (data.train_set, data.val_set)]
+    return {
+        (int(label), bytes(image.numpy()))
+        for batch in splits
+        for image, label in zip(batch["image"], batch["label"], strict=True)
+    }
+
+
+def test_a_folder_of_corrupted_images_alone_is_refused(tmp_path: Path) -> None:
+    for i in range(30):
+        (tmp_path / f"{i}.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"none of the \d+ images can be read, the first: .*not a readable image"):
+        folder(tmp_path, on_corrupted="skip")
+    with pytest.raises(ValueError, match="on_corrupted=drop: choices: refuse, skip"):
+        folder(tmp_path, on_corrupted="drop")
+
+
 def test_an_image_above_the_pixel_limit_is_refused(photos: Path) -> None:
     with pytest.raises(DataError, match=r"\.(png|jpg): \d+x\d+ pixels are more than max_pixels=700"):
         folder(photos, source=Folder(max_pixels=700))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pytorch_lightning import LightningDataModule
@@ -37,6 +37,7 @@ class DiffSet(LightningDataModule):
         horizontal_flip: mirror every second training image, at random, on the device.
         batch_size: of the global batch, over all processes.
         num_workers: processes that read the files of a folder too large for memory.
+        on_corrupted: an image that cannot be read: "refuse" the data set, or "skip" it, for which all are read once at the start.
         max_memory_gb: a folder whose decoded images take more is read file by file.
         seed: key of the order of batches and of the flips.
 
@@ -58,6 +59,7 @@ class DiffSet(LightningDataModule):
         horizontal_flip: bool = False,
         batch_size: int = 128,
         num_workers: int = 0,
+        on_corrupted: Literal["refuse", "skip"] = "refuse",
         max_memory_gb: float = 4.0,
         seed: int = 0,
     ) -> None:
@@ -67,6 +69,8 @@ class DiffSet(LightningDataModule):
         for argument, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
             if value < least:
                 raise ValueError(f"{argument}={value}: a whole number from {least} up is expected")
+        if on_corrupted not in ("refuse", "skip"):
+            raise ValueError(f"on_corrupted={on_corrupted}: choices: refuse, skip")
         if not max_memory_gb >= 0:
             raise ValueError(f"max_memory_gb={max_memory_gb}: a number from 0 up is expected")
         self.name = name
@@ -81,6 +85,7 @@ class DiffSet(LightningDataModule):
         self.horizontal_flip = horizontal_flip
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.on_corrupted = on_corrupted
         self.max_memory_gb = max_memory_gb
         self.seed = seed
         self._fit = Fit(self.image_size, self.resize_mode)
@@ -97,6 +102,8 @@ class DiffSet(LightningDataModule):
         if self._splits is not None:
             return
         splits = self.source.load(Path(self.data_dir).expanduser(), self.channels, self._fit)
+        if self.on_corrupted == "skip":
+            splits = Splits(splits.train.readable(), splits.val.readable(), splits.class_names)
         if self.num_classes not in (None, len(splits.class_names)):
             found = f"{len(splits.class_names)} ({shorten(', '.join(splits.class_names))})"
             raise ValueError(f"num_classes={self.num_classes}: the data has {found}")

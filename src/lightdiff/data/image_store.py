@@ -5,14 +5,16 @@ Both give the same batch for the same rows: {"image": uint8 (B, C, H, W), "label
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -21,6 +23,14 @@ from torch.utils.data import Dataset
 from lightdiff.data.errors import DataError
 from lightdiff.data.image_file import read_image
 from lightdiff.data.resize import Fit
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+REPORTED = 20
+"""Unreadable images that are named one by one."""
+
+log = logging.getLogger(__name__)
 
 
 class ImageStore(Dataset[dict[str, Tensor]], ABC):
@@ -43,6 +53,10 @@ class ImageStore(Dataset[dict[str, Tensor]], ABC):
     @abstractmethod
     def in_memory(self) -> MemoryStore:
         """The same images, in memory."""
+
+    def readable(self) -> ImageStore:
+        """The images that can be read; others are reported. Raises DataError where there is none."""
+        return self
 
     @property
     @abstractmethod
@@ -110,6 +124,10 @@ class DecodingStore(ImageStore):
         """One image (C, h, w) as it is. Raises DataError, which names it."""
 
     @abstractmethod
+    def select(self, rows: Sequence[int]) -> Self:
+        """Only these images, in this order."""
+
+    @abstractmethod
     def identity(self) -> list[Any]:
         """What tells, without decoding, whether an image has changed."""
 
@@ -128,6 +146,25 @@ class DecodingStore(ImageStore):
             return self.fit(image[None])[0]
         except ValueError as error:
             raise DataError(f"{self.name_of(row)}: {error}") from error
+
+    def readable(self) -> ImageStore:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            errors = list(pool.map(self._error, range(len(self))))
+        bad = [error for error in errors if error is not None]
+        for error in bad[:REPORTED]:
+            log.warning("left out: %s", error)
+        if len(bad) > REPORTED:
+            log.warning("... and %d more", len(bad) - REPORTED)
+        if len(bad) == len(self):
+            raise DataError(f"none of the {len(self)} images can be read, the first: {bad[0]}")
+        return self.select([row for row, error in enumerate(errors) if error is None]) if bad else self
+
+    def _error(self, row: int) -> DataError | None:
+        try:
+            self.read(row)
+        except DataError as error:
+            return error
+        return None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -166,6 +203,11 @@ class FileStore(DecodingStore):
 
     def decode(self, row: int) -> Tensor:
         return read_image(self.root / self.files[row], self.channels, self.max_pixels)
+
+    def select(self, rows: Sequence[int]) -> Self:
+        chosen = copy.copy(self)
+        chosen.files, chosen.labels = [self.files[row] for row in rows], self.labels[list(rows)]
+        return chosen
 
     def identity(self) -> list[Any]:
         found = [(self.root / name).stat() for name in self.files]

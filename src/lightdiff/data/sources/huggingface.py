@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from lightdiff.utils.config import suggest
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from typing_extensions import Self
 
 HUB_TIMEOUT = 5.0
 """Seconds to wait for the hub's first answer."""
@@ -48,6 +50,11 @@ class TableStore(DecodingStore):
 
     def name_of(self, row: int) -> str:
         return f"image {row} of split {self.split}"
+
+    def select(self, rows: Sequence[int]) -> Self:
+        chosen = copy.copy(self)
+        chosen.rows, chosen.labels = self.rows.select(rows), self.labels[list(rows)]
+        return chosen
 
     def identity(self) -> list[Any]:
         return [self.rows._fingerprint]  # of its content and of all that was done to it
