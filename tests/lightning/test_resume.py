@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from csv import DictReader
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,20 @@ def test_a_new_learning_rate_takes_effect_on_resume(tmp_path: Path) -> None:
     changed = tiny("callbacks.checkpoints.every_n_steps=2", "optimizer.lr=1e-5")
     write_config(folder, changed)
     assert train(changed, folder)["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(1e-5)
+
+
+def test_a_resumed_run_keeps_its_csv(tmp_path: Path) -> None:
+    config = tiny("logger=csv", "callbacks=no_samples")
+
+    def rows(folder: Path) -> list[dict[str, str]]:
+        with (folder / "metrics.csv").open(newline="") as file:
+            return [
+                {key: value for key, value in row.items() if value and key != "train/images_per_second"}
+                for row in DictReader(file)
+            ]
+
+    train(config, tmp_path / "whole")
+    killed(config, tmp_path / "parts", batch=11)
+    assert len(rows(tmp_path / "parts")) > 0
+    train(config, tmp_path / "parts")
+    assert rows(tmp_path / "parts") == rows(tmp_path / "whole")

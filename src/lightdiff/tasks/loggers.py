@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from csv import DictReader
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.loggers.logger import rank_zero_experiment
 
 from lightdiff.utils.config import ConfigError, call
 
@@ -21,9 +25,40 @@ def tensorboard(folder: Path, purge_step: int | None) -> Logger:
     )
 
 
+class ResumableCSV(CSVLogger):
+    """`metrics.csv` in the run's folder, written at every point; Lightning's own begins it anew when a run is resumed.
+
+    Args:
+        folder: the run's folder.
+        purge_step: rows from this step on are drawn again by the resumed run, and dropped.
+    """
+
+    def __init__(self, folder: Path, purge_step: int | None) -> None:
+        super().__init__(folder.parent.parent, name=folder.parent.name, version=folder.name, flush_logs_every_n_steps=1)
+        self._file, self._purge_step = folder / "metrics.csv", purge_step
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        if self._experiment is None:
+            kept = list(self._kept())
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Experiment logs directory")
+                writer: Any = super().experiment
+            writer.metrics = kept
+            writer.save()
+        return self._experiment
+
+    def _kept(self) -> Iterator[dict[str, Any]]:
+        if self._purge_step is None or not self._file.is_file():
+            return
+        with self._file.open(newline="") as file:
+            yield from (row for row in DictReader(file) if int(row["step"]) < self._purge_step)
+
+
 def csv(folder: Path, purge_step: int | None) -> Logger:
     """`metrics.csv` in the run's folder."""
-    return CSVLogger(folder.parent.parent, name=folder.parent.name, version=folder.name)
+    return ResumableCSV(folder, purge_step)
 
 
 def wandb(folder: Path, purge_step: int | None, project: str = "lightdiff", offline: bool = False) -> Logger:
