@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightdiff.tasks.build import build_data, build_model, build_sampler
+from lightdiff.callbacks import SampleImages
+from lightdiff.tasks.build import build_callbacks, build_data, build_model, build_sampler
 from runs import ROOT, composed
 from tiny_clip import WIDTH, save_tiny_clip
 
@@ -58,7 +59,10 @@ def test_every_file_composes(path: Path) -> None:
     group = path.parent.relative_to(CONF).as_posix()
     root = {"metrics": "eval", "extractor": "eval"}.get(group, "train")
     override = choice(path) if group != "experiment" else f"+{choice(path)}".replace("+experiment", "experiment")
-    composed(override, *([MISSING[choice(path)]] if choice(path) in MISSING else []), name=root)
+    if group == "metrics":  # a list of choices
+        override = f"metrics=[{path.stem}]"
+    needed = ["ckpt_path=run"] if root == "eval" else [MISSING[choice(path)]] if choice(path) in MISSING else []
+    composed(override, *needed, name=root)
 
 
 @pytest.mark.parametrize("path", group_files("model", "schedule", "objective", "sampler", "conditioning"), ids=choice)
@@ -94,3 +98,9 @@ def test_every_key_has_a_comment(path: Path) -> None:
         if "_target_" in key.group(2) or line.rstrip().endswith(":") or line.startswith("  - "):
             continue
         assert "#" in line, f"{path.name}:{number + 1}: {line}"
+
+
+@pytest.mark.parametrize("path", group_files("experiment"), ids=choice)
+def test_every_experiment_goes_without_pictures(path: Path) -> None:
+    callbacks = build_callbacks(composed(choice(path), "callbacks=no_samples"))
+    assert not any(isinstance(callback, SampleImages) for callback in callbacks)

@@ -110,7 +110,7 @@ def build_callbacks(config: dict[str, Any]) -> list[Callback]:
     offers = {"sampler": sampler, "num_steps": num_steps, "config": config, "seed": config["seed"]}
     callbacks = []
     for name, entry in (config.get("callbacks") or {}).items():
-        if entry is None:
+        if entry is None or (isinstance(entry, dict) and entry.get("_target_", entry) is None):
             continue
         if not isinstance(entry, dict) or "_target_" not in entry:
             raise ConfigError(f"callbacks.{name}: a mapping with the _target_ of a callback, or null, is expected")
