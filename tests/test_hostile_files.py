@@ -129,7 +129,7 @@ def test_names_in_a_checkpoint_are_not_called(where: str, name: str, run: Path, 
     asked = asking(name, marker)
     for thing in (asked, [asked], {"inner": asked}, {**asked, "_partial_": True}):
         write(run, lambda content, thing=thing: planted(content["lightdiff"]["model"], where, thing))
-        with pytest.raises(CheckpointError, match=rf"_target_={name}: a checkpoint may only name") as caught:
+        with pytest.raises(CheckpointError, match=rf"_target_={name}: a file may only name") as caught:
             load_model(run)
         assert "\n" not in str(caught.value)
     if where == "schedule":
@@ -143,7 +143,7 @@ def test_names_in_an_exported_model_are_not_called(name: str, trained: Path, tmp
     content = json.loads((tmp_path / "config.json").read_text())
     content["lightdiff"]["model"]["schedule"]["betas"] = asking(name, marker)
     (tmp_path / "config.json").write_text(json.dumps(content))
-    with pytest.raises(CheckpointError, match=rf"_target_={name}: a checkpoint may only name"):
+    with pytest.raises(CheckpointError, match=rf"_target_={name}: a file may only name"):
         load_model(tmp_path)
     assert not marker.exists()
 

@@ -183,10 +183,10 @@ def test_weights_of_another_network_are_refused(tmp_path: Path, digits: DiffSet)
 def test_without_network_inception_says_so_in_seconds(
     tmp_path: Path, digits: DiffSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("torch_fidelity")
+    port = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    for name in ("http_proxy", "https_proxy"):  # a port on this machine where nobody listens
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    name = port.URL_INCEPTION_V3.rpartition("/")[2]
+    monkeypatch.setattr(port, "URL_INCEPTION_V3", f"http://127.0.0.1:9/{name}")  # a port where nobody listens
     start = time.perf_counter()
     with pytest.raises(ValueError, match="cannot be downloaded .*extractor=classifier"):
         InceptionExtractor().prepare(digits, "cpu")

@@ -210,7 +210,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     done = call(tmp_path, "train.py", *TINY, "optimizer.lr=1e25", "trainer.limit_train_batches=20")
     assert done.returncode == 1
     message = done.stderr.strip().splitlines()[-1]
-    assert message.startswith("error: the loss became NaN or infinite between steps")
+    assert message.startswith("error: the loss or a weight became NaN or infinite between steps")
     assert "checkpoint" in message
     assert "Traceback" not in done.stderr
 
