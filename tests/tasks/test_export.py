@@ -178,3 +178,23 @@ def test_the_command_line_shows_its_keys(run_script: Callable[..., CompletedProc
         "weights": "ema",
         "out": "shared",
     }
+
+
+def test_half_the_size_is_nearly_the_same_model(run: Path, command: Command, tmp_path: Path) -> None:
+    for half in ("false", "true"):
+        done = command("export.py", f"ckpt_path={run}", f"half={half}", f"out={tmp_path / half}")
+        assert done.returncode == 0, done.stderr
+    full, small = ((tmp_path / half / "model.safetensors").stat().st_size for half in ("false", "true"))
+    assert small < 0.6 * full
+    images = [load_model(tmp_path / half).sample(4, num_steps=3, seed=0) for half in ("false", "true")]
+    assert images[1].dtype == torch.float32 and (images[0] - images[1]).abs().mean() < 0.02
+    done = command("export.py", f"ckpt_path={run}", "half=true", "format=diffusers", f"out={tmp_path / 'pipeline'}")
+    assert done.returncode == 2 and "half=true: only with format=safetensors" in done.stderr
+
+
+def test_an_exported_model_is_measured(run: Path, command: Command, tmp_path: Path) -> None:
+    assert command("export.py", f"ckpt_path={run}", f"out={tmp_path / 'shared'}").returncode == 0
+    few = ("num_samples=20", "sampler.num_steps=2", "progress=false", f"cache_dir={tmp_path / 'cache'}")
+    done = command("eval.py", f"ckpt_path={tmp_path / 'shared'}", "dataset=digits", *few)
+    assert done.returncode == 0, done.stderr
+    assert "| ema |" in (tmp_path / "shared" / "evaluation" / "table.md").read_text()

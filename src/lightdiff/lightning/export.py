@@ -35,18 +35,21 @@ class Export:
     state: dict[str, Tensor]
 
 
-def save_export(model: DiffusionModel, folder: Path, *, weights: Weights) -> None:
+def save_export(model: DiffusionModel, folder: Path, *, weights: Weights, half: bool = False) -> None:
     """Write what `load_model` needs into a folder.
 
     Args:
         model: as `load_model` gives it, with one set of weights.
         folder: an existing folder.
         weights: which set that is: "ema" or "raw".
+        half: write float32 weights as float16, in half the space; `load_model` makes float32 of them again.
     """
     state = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in model.state_dict().items()
     }
+    if half:
+        state = {name: value.half() if value.dtype == torch.float32 else value for name, value in state.items()}
     config = {"lightdiff": {"format": FORMAT, "weights": weights, "model": {**model.describe(), "ema_decay": None}}}
     save_file(state, folder / WEIGHTS)
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

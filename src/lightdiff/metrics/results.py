@@ -93,7 +93,7 @@ _SETTINGS = {
     "sampler": lambda cell: cell["sampler"]["name"],
     "steps": lambda cell: f"{cell['num_steps']}",
     "guidance": lambda cell: f"{cell['guidance_scale']:g}",
-    "weights": lambda cell: f"{cell['weights']}, step {cell['checkpoint']['step']}",
+    "weights": lambda cell: ", step ".join(map(str, filter(None, (cell["weights"], cell["checkpoint"]["step"])))),
     "seed": lambda cell: f"{cell['seed']}",
 }
 
@@ -103,6 +103,7 @@ def plot(cells: Iterable[Record], path: Path) -> None:
     cells = list(cells)
     names = list(dict.fromkeys(name for cell in cells for name in cell["values"]))
     varying = {name for name in _SETTINGS if len({_SETTINGS[name](cell) for cell in cells}) > 1} - {"steps"}
+    ticks = sorted({cell["num_steps"] for cell in cells})
     figure, panels = new_figure(len(names))
     for axes, name in zip(panels, names, strict=True):
         lines: dict[str, list[tuple[int, Record]]] = {}
@@ -116,6 +117,8 @@ def plot(cells: Iterable[Record], path: Path) -> None:
             spread = [entry["spread"] or 0 for entry in entries]
             axes.errorbar(steps, [entry["value"] for entry in entries], yerr=spread, marker="o", label=label)
         axes.set(xscale="log", xlabel="steps", ylabel=name)
+        axes.set_xticks(ticks, labels=map(str, ticks))
+        axes.minorticks_off()
         axes.legend(fontsize="small")
     save_figure(path, figure)
 

@@ -100,7 +100,9 @@ def _data(config: dict[str, Any], checkpoint: Path) -> DiffSet:
 
 def _facts(checkpoint: Path) -> dict[str, Any]:
     """Which weights: the file, its content, and how far its training was."""
-    content = read_checkpoint(checkpoint)
+    content = (
+        {} if checkpoint.suffix == ".safetensors" else read_checkpoint(checkpoint)
+    )  # an exported model has no step
     return {
         "file": shown(checkpoint),
         "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),

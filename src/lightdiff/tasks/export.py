@@ -46,6 +46,8 @@ def export(cfg: DictConfig) -> Path:
     """
     settings: ExportSettings = call(ExportSettings, plain(cfg), key="")
     model = load_model(settings.ckpt_path, weights=settings.weights)
+    if settings.half and settings.format == "diffusers":
+        raise ConfigError("half=true: only with format=safetensors")
     schedule = diffusers_schedule(model) if settings.format == "diffusers" else None
     out = Path(settings.out)
     try:
@@ -57,7 +59,7 @@ def export(cfg: DictConfig) -> Path:
     if schedule is not None:
         save_pipeline(model.network, str(out), schedule)  # type: ignore[arg-type]
     else:
-        save_export(model, out, weights="raw" if model.ema_decay is None else settings.weights)
+        save_export(model, out, weights="raw" if model.ema_decay is None else settings.weights, half=settings.half)
     print(f"{settings.format}: {shown(out.absolute())}")
     return out
 

@@ -127,6 +127,7 @@ class ExportSettings:
     ckpt_path: str
     format: Literal["safetensors", "diffusers"]
     weights: Literal["ema", "raw"]
+    half: bool
     out: str
 
 
