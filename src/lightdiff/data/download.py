@@ -68,7 +68,7 @@ def _download(folder: Path, files: Sequence[str], scratch: Path, download: Calla
     shutil.rmtree(scratch, ignore_errors=True)  # what a killed process left: the lock makes sure that nobody uses it
     scratch.mkdir()
     try:
-        with _connection_timeout(STALL_SECONDS):
+        with connection_timeout(STALL_SECONDS):
             found = download(scratch)
         for file in files:
             (found / file).replace(folder / file)
@@ -77,7 +77,7 @@ def _download(folder: Path, files: Sequence[str], scratch: Path, download: Calla
 
 
 @contextlib.contextmanager
-def _connection_timeout(seconds: float) -> Iterator[None]:
+def connection_timeout(seconds: float) -> Iterator[None]:
     """torchvision sets no time limit: without one a firewall that drops packets hangs the run."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lightdiff.data import DiffSet
+from lightdiff.data.download import connection_timeout
 from lightdiff.metrics.extractor import FeatureExtractor
 
 DOWNLOAD_TIMEOUT = 10.0
@@ -78,7 +76,7 @@ def _check_is_weights_only(file: Path) -> None:
 
 def _download(url: str, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    with _timeout(DOWNLOAD_TIMEOUT):
+    with connection_timeout(DOWNLOAD_TIMEOUT):
         try:
             begins = re.search(r"-([0-9a-f]{8})\.", file.name)  # the file's name tells the beginning of its SHA-256
             torch.hub.download_url_to_file(url, str(file), begins.group(1) if begins else None, progress=False)
@@ -87,13 +85,3 @@ def _download(url: str, file: Path) -> None:
                 f"weights=null: Inception's weights are not in {file.parent} and cannot be downloaded ({error}); put "
                 f"{file.name} there, give extractor.weights=<file>, or use extractor=classifier"
             ) from error
-
-
-@contextmanager
-def _timeout(seconds: float) -> Iterator[None]:
-    former = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(former)
