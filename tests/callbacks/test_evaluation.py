@@ -44,6 +44,7 @@ def test_curves_best_checkpoint_and_resume(cache: Path, tmp_path: Path) -> None:
     assert best["global_step"] == 7 * (1 + values.index(min(values)))
     lines = [json.loads(line) for line in (tmp_path / "whole/evaluation/results.jsonl").read_text().splitlines()]
     assert [line["checkpoint"]["step"] for line in lines] == [7, 14, 21]
+    assert "num_samples=33: with fewer than 10000 samples" in (tmp_path / "whole" / "train.log").read_text()
     result = json.loads((tmp_path / "whole" / "result.json").read_text())
     assert result["metrics"]["eval/fid"] == pytest.approx(values[-1], rel=1e-6)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,8 @@ from lightdiff.callbacks.common import log_metrics, run_folder
 from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.metrics import Evaluation, FeatureExtractor, Metric, Results, measure
 from lightdiff.samplers import Sampler
+
+log = logging.getLogger(__name__)
 
 
 class EvaluateSamples(Callback):
@@ -93,6 +96,9 @@ class EvaluateSamples(Callback):
         )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for line in self.evaluation.warnings():  # by all processes, which read the reference together
+            if trainer.is_global_zero:
+                log.warning(line)
         # a resumed run makes TensorBoard drop every point beyond its step, and these stand at numbers of images
         for images, values in self.history:
             if images > trainer.global_step:
