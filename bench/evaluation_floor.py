@@ -47,7 +47,7 @@ def floor(dataset: str, data_dir: str, num_samples: int, cache_dir: Path) -> dic
             Generated(batch["image"], features, batch["label"]), evaluation.real, extractor
         ).items():
             found[name] = value.value
-    found["fid expected of a perfect model"] = FID().bias(num_samples, evaluation.real)
+    found["fid expected of random training images"] = FID().bias(num_samples, evaluation.real)
     return found
 
 

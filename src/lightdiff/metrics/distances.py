@@ -37,8 +37,9 @@ class FID(Metric):
         if num_samples >= self.enough:
             return None
         return (
-            f"num_samples={num_samples}: with fewer than {self.enough} samples fid is much too high; a perfect model would get "
-            f"about {self.bias(num_samples, real):.3g}, and only figures of equally many samples compare"
+            f"num_samples={num_samples}: with fewer than {self.enough} samples fid is too high; as many real images, drawn at "
+            f"random, would get about {self.bias(num_samples, real):.3g} (somewhat less with equally many of each class); only "
+            "figures of equally many samples compare"
         )
 
     def bias(self, num_samples: int, real: Real) -> float:
