@@ -176,6 +176,7 @@ def test_the_command_line_shows_its_keys(run_script: Callable[..., CompletedProc
         "ckpt_path": str(run),
         "format": "safetensors",
         "weights": "ema",
+        "half": False,
         "out": "shared",
     }
 
