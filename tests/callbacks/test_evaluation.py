@@ -56,6 +56,16 @@ def test_curves_best_checkpoint_and_resume(cache: Path, tmp_path: Path) -> None:
         assert again[tag] == curves[tag]  # every point once
 
 
+def test_a_run_resumed_with_other_settings_is_measured_anew(cache: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    train(config(cache, "callbacks.checkpoints.keep_every_n_epochs=1", "trainer.max_epochs=2"), folder)
+    (first, before) = scalars(folder)["eval/fid"]
+    (folder / "checkpoints" / "epoch_0001.ckpt").replace(folder / "checkpoints" / "last.ckpt")
+    run_job(folder, config(cache, "trainer.max_epochs=2", "optimizer.lr=0.1"))
+    (kept, after) = scalars(folder)["eval/fid"]
+    assert kept == first and after[0] == before[0] == 14 and after[1] != before[1]
+
+
 def test_training_does_not_notice(cache: Path, tmp_path: Path) -> None:
     with_it = train(config(cache), tmp_path / "with")
     without = train(tiny(*EVALUATED[:3], "trainer.max_epochs=3"), tmp_path / "without")

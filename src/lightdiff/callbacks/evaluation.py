@@ -99,6 +99,7 @@ class EvaluateSamples(Callback):
         for line in self.evaluation.warnings():  # by all processes, which read the reference together
             if trainer.is_global_zero:
                 log.warning(line)
+        self.results.forget_after(trainer.global_step)
         # a resumed run makes TensorBoard drop every point beyond its step, and these stand at numbers of images
         for images, values in self.history:
             if images > trainer.global_step:

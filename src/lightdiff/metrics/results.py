@@ -57,6 +57,14 @@ class Results:
         if len({cell["num_steps"] for cell in self.cells().values()}) > 1:
             plot(self.cells().values(), self.folder / "quality.png")
 
+    def forget_after(self, step: int) -> None:
+        """Measure anew what a run in training had found beyond this step: resumed, it may have other settings."""
+        self.records = [
+            record
+            for record in self.records
+            if record["checkpoint"]["file"] is not None or record["checkpoint"]["step"] <= step
+        ]
+
     def cell(self, protocol: Record) -> Record:
         """All that was found under this protocol."""
         return self.cells()[_key(protocol)]
