@@ -46,18 +46,28 @@ def real_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run_script(tmp_path: Path):
-    """Run train.py, sample.py, ... as a user does, in an empty working directory; returns the finished process."""
+def run_module(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run Python with these arguments in an empty working directory; returns the finished process."""
 
-    def run(script: str, *arguments: str, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, str(ROOT / script), *arguments],
+            [sys.executable, *arguments],
             cwd=tmp_path,
             env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
             capture_output=True,
             text=True,
             timeout=timeout,
         )
+
+    return run
+
+
+@pytest.fixture
+def run_script(run_module) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run train.py, sample.py, ... as a user does, in an empty working directory; returns the finished process."""
+
+    def run(script: str, *arguments: str, **options) -> subprocess.CompletedProcess[str]:
+        return run_module(str(ROOT / script), *arguments, **options)
 
     return run
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from types import FrameType
 from typing import Any
 
@@ -16,12 +17,15 @@ from lightdiff.utils.files import shown
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ASK_EVERY = 8
 """With several processes one signalled process must not leave alone; they agree every so many batches."""
+GRACE = 60
+"""Seconds that the others give the first process to queue a job of SLURM again."""
 
 
 class SaveOnSignal(Callback):
     """The handler only sets a flag; the checkpoint is saved between two steps, by all processes together.
 
-    A second Ctrl-C stops at once.
+    A second Ctrl-C stops at once. SIGUSR2 is seen to where someone waits for it: submitit queues the job again on it, which is
+    left to it once the checkpoint is saved.
 
     Raises:
         SystemExit: 130 after SIGINT, 143 after SIGTERM.
@@ -39,7 +43,8 @@ class SaveOnSignal(Callback):
         if threading.current_thread() is not threading.main_thread():
             return
         # after Lightning's own handlers, whose SIGTERM leaves with exit code 0 and can hang a group of processes
-        self._previous = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        requeue = [signal.SIGUSR2] if callable(signal.getsignal(signal.SIGUSR2)) else []
+        self._previous = {number: signal.signal(number, self._handle) for number in (*SIGNALS, *requeue)}
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._received and number == signal.SIGINT:
@@ -66,10 +71,7 @@ class SaveOnSignal(Callback):
         if trainer.world_size == 1:
             asked = self._received
         elif batch_idx % ASK_EVERY == 0:
-            # True counts 1 on any rank; all leave with the same code
-            terminate = trainer.strategy.reduce_boolean_decision(self._received == signal.SIGTERM, all=False)
-            interrupt = trainer.strategy.reduce_boolean_decision(self._received == signal.SIGINT, all=False)
-            asked = signal.SIGTERM if terminate else signal.SIGINT if interrupt else 0
+            asked = self._asked_of_any(trainer)
         else:
             return
         if not asked:
@@ -80,7 +82,19 @@ class SaveOnSignal(Callback):
             run = self._checkpoint.parent.parent
             how = f"; go on with: python train.py resume={shown(run)}" if (run / "config.yaml").is_file() else ""
             print(f"saved step {trainer.global_step} to {shown(self._checkpoint)}{how}", file=sys.stderr, flush=True)
+        if asked == signal.SIGUSR2:
+            self._restore()
+            signal.raise_signal(signal.SIGUSR2)
+            if not trainer.is_global_zero:
+                time.sleep(GRACE)  # until the first process has queued the job again; leaving now could end that one
         raise SystemExit(128 + asked)
+
+    def _asked_of_any(self, trainer: Trainer) -> int:
+        """The signal that any process has received, the same on all of them; 0: none."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
+            if trainer.strategy.reduce_boolean_decision(self._received == number, all=False):  # True counts 1
+                return number
+        return 0
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._restore()

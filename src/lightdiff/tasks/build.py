@@ -18,6 +18,7 @@ from lightdiff.core.randomness import keyed_seed
 from lightdiff.data import DiffSet
 from lightdiff.lightning import AtomicCheckpointIO, DiffusionModel
 from lightdiff.samplers import Sampler
+from lightdiff.tasks.devices import cluster, strategy
 from lightdiff.tasks.settings import TRAINER_RANGES, check_ranges
 from lightdiff.utils.config import ConfigError, call, import_target, instantiate, naming
 
@@ -137,12 +138,12 @@ def build_trainer(config: dict[str, Any], folder: Path, *, purge_step: int | Non
     try:
         return call(
             Trainer,
-            dict(config["trainer"]),
+            {**config["trainer"], "strategy": strategy(config["trainer"], config.get("ddp_timeout", 600))},
             key="trainer",
             default_root_dir=folder,
             logger=build_loggers(config, folder, purge_step),
             callbacks=callbacks,
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(), *cluster(config["trainer"])],
             use_distributed_sampler=False,  # DiffSet gives each process its rows itself
             enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         )

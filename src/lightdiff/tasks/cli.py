@@ -20,35 +20,33 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from lightdiff.tasks.messages import ASKED, FULL_ERROR, bad_configuration
+from lightdiff.tasks.peers import deciding, place, told
 from lightdiff.tasks.run_folder import claim_run_folder, discard_if_untrained, next_run_folder
+from lightdiff.tasks.sweep import failures, keep_failure
 
 SHOWING = ("--cfg", "-c", "--info", "-i")
 """Flags that only show the configuration: no run folder is made for them."""
+
+# here and not in a function: a job in another process finds it by importing this module
+OmegaConf.register_new_resolver("claim_run_folder", claim_run_folder, use_cache=True, replace=True)
 
 
 def train_command(script: str) -> int:
     """`train.py`: compose and train; `resume=...`: go on; `--job FOLDER`: train what that folder's config.yaml says.
 
     `--job FOLDER NAME ...`: that configuration may use these names of classes too, which are not lightdiff's own.
+
+    Started several times at once by torchrun or srun, the first process does so and the others follow it.
     """
     arguments = sys.argv[1:]
     if arguments[:1] == ["--job"]:
         return _guarded(lambda: _run_job(arguments[1:], script), script, "train")
-    if any(argument.startswith("resume=") for argument in arguments) and "resume=null" not in arguments:
-        return _guarded(lambda: _resume(arguments, script), script, "train")
-    return _hydra_command(script, "train", _train_task)
-
-
-_failures: list[tuple[str, Exception]] = []
-"""Of the jobs of this command: one that fails does not stop the others of a sweep, and all are told at the end."""
-
-
-def _failed(error: Exception) -> None:
-    """Keep the error, with what is special about its job where it is one of a sweep."""
-    now = HydraConfig.get()
-    typed = {argument.casefold() for argument in sys.argv}  # Hydra writes False for false
-    special = [override for override in now.overrides.task if override.casefold() not in typed]
-    _failures.append((f"job {' '.join(special)}: " if now.mode == RunMode.MULTIRUN and special else "", error))
+    if place()[0] > 0:
+        return _guarded(_follow, script, "train")
+    with deciding():
+        if any(argument.startswith("resume=") for argument in arguments) and "resume=null" not in arguments:
+            return _guarded(lambda: _resume(arguments, script), script, "train")
+        return _hydra_command(script, "train", _train_task)
 
 
 def sample_command(script: str) -> int:
@@ -66,44 +64,47 @@ def export_command(script: str) -> int:
     return _hydra_command(script, "export", _export_task)
 
 
-def _train_task(cfg: DictConfig) -> float | None:
+def _train_task(cfg: DictConfig, script: Path) -> float | None:
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    if place()[0] > 0:  # a task of a job that a launcher has given to SLURM
+        discard_if_untrained(folder, refused=False)
+        _follow()
+        return None
     try:
         from lightdiff.tasks.launch import launch  # torch and Lightning: only when there is something to do
 
-        return launch(cfg, script=Path(sys.argv[0]).resolve())
-    except Exception as error:
-        _failed(error)
-        return None
-    except BaseException:  # interrupted, perhaps before anything was trained
-        discard_if_untrained(Path(HydraConfig.get().runtime.output_dir), refused=False)
+        with deciding():
+            return launch(cfg, script)
+    except (KeyboardInterrupt, SystemExit):  # perhaps before anything was trained
+        discard_if_untrained(folder, refused=False)
         raise
 
 
-def _sample_task(cfg: DictConfig) -> None:
-    try:
-        from lightdiff.tasks.sample import sample
+def _sample_task(cfg: DictConfig, script: Path) -> None:
+    from lightdiff.tasks.sample import sample
 
-        sample(cfg)
-    except Exception as error:
-        _failed(error)
+    sample(cfg)
 
 
-def _eval_task(cfg: DictConfig) -> None:
-    try:
-        from lightdiff.tasks.evaluate import evaluate
+def _eval_task(cfg: DictConfig, script: Path) -> None:
+    from lightdiff.tasks.evaluate import evaluate
 
-        evaluate(cfg)
-    except Exception as error:
-        _failed(error)
+    evaluate(cfg)
 
 
-def _export_task(cfg: DictConfig) -> None:
-    try:
-        from lightdiff.tasks.export import export
+def _export_task(cfg: DictConfig, script: Path) -> None:
+    from lightdiff.tasks.export import export
 
-        export(cfg)
-    except Exception as error:
-        _failed(error)
+    export(cfg)
+
+
+def _follow() -> None:
+    """Of several processes of one job, not the first: train what the first one says."""
+    job = told()
+    if job is not None:
+        from lightdiff.tasks.train import run_job
+
+        run_job(*job)
 
 
 def _run_job(arguments: list[str], script: str) -> None:
@@ -128,21 +129,31 @@ def _resume(arguments: list[str], script: str) -> None:
     resume(arguments, Path(script).resolve())
 
 
-def _hydra_command(script: str, name: str, task: Callable[[DictConfig], Any]) -> int:
-    conf = Path(script).resolve().parent / "conf"
+def _hydra_command(script: str, name: str, task: Callable[[DictConfig, Path], Any]) -> int:
+    path = Path(script).resolve()
+    conf = path.parent / "conf"
     for flag in {"-m", "--multirun"} & set(sys.argv):  # Hydra understands it in front of the overrides only
         sys.argv.remove(flag)
         sys.argv.insert(1, flag)
     showing = any(argument.partition("=")[0] in SHOWING for argument in sys.argv)
     claim = next_run_folder if showing else claim_run_folder
     OmegaConf.register_new_resolver("claim_run_folder", claim, use_cache=True, replace=True)
-    main = hydra.main(version_base="1.3", config_path=str(conf), config_name=name)(task)
+    typed = {argument.casefold() for argument in sys.argv}
+    asked = os.environ.get(FULL_ERROR, "0")
+
+    def job(cfg: DictConfig) -> Any:  # perhaps in another process: it knows this one's command line by these variables
+        try:
+            return task(cfg, path)
+        except Exception as error:
+            if HydraConfig.get().mode != RunMode.MULTIRUN:
+                raise
+            keep_failure(*_explained(error, asked != "0", conf, name), typed)
+            return None
 
     def command() -> None:
-        asked = os.environ.get(FULL_ERROR, "0")
         os.environ.update({FULL_ERROR: "1", ASKED: asked})  # Hydra hands exceptions on instead of printing them
         try:
-            main()
+            hydra.main(version_base="1.3", config_path=str(conf), config_name=name)(job)()
         finally:
             os.environ[FULL_ERROR] = asked
 
@@ -151,7 +162,7 @@ def _hydra_command(script: str, name: str, task: Callable[[DictConfig], Any]) ->
 
 def _guarded(command: Callable[[], Any], script: str, name: str) -> int:
     """Run it; an exception becomes one line on stderr and an exit code (with HYDRA_FULL_ERROR=1 the trace as well)."""
-    _failures.clear()
+    wrong: list[tuple[str, int]] = []
     interrupted = None
     former = signal.signal(signal.SIGTERM, _terminated)
     try:
@@ -162,13 +173,14 @@ def _guarded(command: Callable[[], Any], script: str, name: str) -> int:
     except SystemExit as error:  # 130 or 143 after saving
         interrupted = error.code if isinstance(error.code, int) else int(error.code is not None)
     except Exception as error:
-        _failures.append(("", error))
+        full = os.environ.get(FULL_ERROR, "") not in ("", "0")
+        wrong.append(_explained(error, full, Path(script).resolve().parent / "conf", name))
     finally:
         signal.signal(signal.SIGTERM, former)
-    full = os.environ.get(FULL_ERROR, "") not in ("", "0")
-    conf = Path(script).resolve().parent / "conf"
-    codes = [_explain(job, error, full, conf, name) for job, error in _failures]
-    return min(codes, default=0) if interrupted is None else interrupted
+    wrong = failures() + wrong
+    for line, _ in wrong:
+        print(f"error: {line}", file=sys.stderr)
+    return min((code for _, code in wrong), default=0) if interrupted is None else interrupted
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
@@ -176,11 +188,10 @@ def _terminated(number: int, frame: FrameType | None) -> None:
     raise SystemExit(143)
 
 
-def _explain(job: str, error: Exception, full: bool, conf: Path, name: str) -> int:
-    """Print what went wrong and return the exit code: 2 for a bad configuration, 1 for a failure."""
+def _explained(error: Exception, full: bool, conf: Path, name: str) -> tuple[str, int]:
+    """What went wrong in one line, and the exit code: 2 for a bad configuration, 1 for a failure; other traces are printed."""
     line = bad_configuration(error, conf=conf, name=name)
     expected = line is not None or type(error).__module__.startswith("lightdiff.")  # it has a message of our own
     if full or not expected:
         traceback.print_exception(error)
-    print(f"error: {job}{line or ' '.join(str(error).split())}", file=sys.stderr)
-    return 1 if line is None else 2
+    return line or " ".join(str(error).split()), 1 if line is None else 2

@@ -1,4 +1,4 @@
-"""What stops a run from outside: no memory, no disk. One line that says what to do."""
+"""What stops a run from outside: no memory, no disk, another process gone. One line that says what to do."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from lightdiff.utils.files import disk_error, shown
 
@@ -18,7 +19,7 @@ class RunFailed(RuntimeError):
 
 @contextmanager
 def explained(folder: Path, config: dict[str, Any]) -> Iterator[None]:
-    """Turn errors of memory and disk into RunFailed.
+    """Turn errors of memory, of disk and of the talk between processes into RunFailed.
 
     Args:
         folder: the run's folder.
@@ -38,6 +39,11 @@ def explained(folder: Path, config: dict[str, Any]) -> Iterator[None]:
                 "trainer.precision=bf16-mixed; with trainer.accumulate_grad_batches=2 and half the batch_size the optimizer "
                 f"sees as many images; {_kept(folder)}"
             ) from error
+        if _left_alone(error):
+            raise RunFailed(
+                f"another process of this run has died or cannot be reached (ddp_timeout={config.get('ddp_timeout', 600)} "
+                f"seconds); its own messages say why; {_kept(folder)}; go on with: python train.py resume={shown(folder)}"
+            ) from error
         raise
 
 
@@ -49,3 +55,10 @@ def _kept(folder: Path) -> str:
 def _out_of_memory(error: Exception) -> bool:
     """Of a GPU, or of a CPU, for which torch has no class of its own."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def _left_alone(error: Exception) -> bool:
+    """In the middle of an exchange among processes; gloo and NCCL have texts only."""
+    lost = ("timed out", "connection closed by peer", "connection reset", "broken pipe", "nccl", "gloo")
+    text = str(error).casefold()
+    return dist.is_initialized() and isinstance(error, RuntimeError) and any(word in text for word in lost)

@@ -16,8 +16,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lightdiff.tasks.build import plain
+from lightdiff.tasks.devices import needs_processes
 from lightdiff.tasks.messages import ASKED, FULL_ERROR
 from lightdiff.tasks.names import foreign_names
+from lightdiff.tasks.peers import starter, tell
 from lightdiff.tasks.run_folder import CONFIG, RESULT, discard_if_untrained, finished, same_run, write_config
 from lightdiff.tasks.settings import check_known
 from lightdiff.utils.config import ConfigError, suggest
@@ -44,6 +46,9 @@ def launch(cfg: DictConfig, script: Path) -> float | None:
         discard_if_untrained(folder, refused=True)
         raise
     alone = hydra_config.mode == RunMode.RUN
+    if not alone and starter() == "torchrun":
+        discard_if_untrained(folder, refused=True)
+        raise ConfigError("-m: a sweep starts the processes of each job itself; leave torchrun away")
     if former is None:
         return start_job(config, folder, script, replace=alone)
     discard_if_untrained(folder, refused=True)
@@ -64,11 +69,18 @@ def start_job(config: dict[str, Any], folder: Path, script: Path, *, replace: bo
         script: train.py.
         replace: several devices: become that job instead of waiting for it (nothing comes after it).
     """
-    if not needs_processes(config["trainer"]):
+    several = needs_processes(config["trainer"])
+    if starter() == "torchrun" and not several:
+        raise ConfigError(
+            f"trainer.devices={config['trainer'].get('devices')}: torchrun has started more processes than that; "
+            "say how many a machine has, and trainer.num_nodes=... machines"
+        )
+    if starter() is not None or not several:
         from lightdiff.tasks.train import run_job
 
+        tell(*(folder, config) if several else (None, None))
         return _metric(config, run_job(folder, config), told=not replace)
-    if (folder / CONFIG).is_file():
+    if (folder / CONFIG).is_file() or not replace:
         from lightdiff.tasks.train import check_job
 
         check_job(folder, config)
@@ -102,20 +114,6 @@ def _wait(child: subprocess.Popen[bytes]) -> int:
             child.send_signal(signal.SIGINT)
         except SystemExit:
             child.send_signal(signal.SIGTERM)
-
-
-def needs_processes(trainer: dict[str, Any]) -> bool:
-    """Whether the trainer's devices and nodes mean more than one process."""
-    devices = trainer.get("devices", 1)
-    if trainer.get("num_nodes", 1) > 1:
-        return True
-    if isinstance(devices, list):
-        return len(devices) > 1
-    if str(devices) in ("auto", "-1"):
-        import torch
-
-        return trainer.get("accelerator") != "cpu" and torch.cuda.device_count() > 1
-    return str(devices).strip() not in ("1", "0")
 
 
 def _metric(config: dict[str, Any], result: dict[str, Any], *, told: bool) -> float | None:

@@ -67,15 +67,18 @@ def _no_choice(conf: Path) -> str:
     return "a key is missing in front of ="
 
 
-_PLUGINS = "pip install 'lightdiff[sweep]' brings the sweeper optuna"
+_PLUGINS = {
+    "hydra/sweeper": "pip install 'lightdiff[sweep]' brings optuna",
+    "hydra/launcher": "pip install 'lightdiff[cluster]' brings joblib and slurm",
+}
 
 
 def _missing_choice(error: MissingConfigException, conf: Path) -> str:
     text = " ".join(str(error).split())
     listed = re.search(r"Could not load '([^']+)'", text)  # one of a list of choices
     group, _, choice = (error.missing_cfg_file or (listed.group(1) if listed else "")).rpartition("/")
-    if group in ("hydra/sweeper", "hydra/launcher"):
-        return f"{group}={choice}: not installed; {_PLUGINS}"
+    if group in _PLUGINS:
+        return f"{group}={choice}: not installed; {_PLUGINS[group]}"
     choices = error.options or [path.stem for path in (conf / group).glob("*.yaml")]
     if not group or not choices:
         return text[:300]

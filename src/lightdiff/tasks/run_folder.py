@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from lightdiff.tasks.peers import place
 from lightdiff.utils.config import ConfigError
 
 CONFIG = "config.yaml"
@@ -25,11 +27,14 @@ def next_run_folder(log_dir: str, dataset: str) -> str:
 def claim_run_folder(log_dir: str, dataset: str) -> str:
     """Make and return the next free folder.
 
-    Making a folder succeeds for one process only, so that runs started in the same second get one each.
+    Making a folder succeeds for one process only, so that runs started in the same second get one each. Of several
+    processes of one job only the first claims; another gets a path where it can do no harm.
 
     Raises:
         ConfigError: nothing can be written there.
     """
+    if place()[0] > 0:
+        return str(Path(log_dir).absolute() / ".sweeps" / f"process_{place()[0]}_{os.getpid()}")
     while True:
         folder = Path(next_run_folder(log_dir, dataset))
         try:

@@ -47,6 +47,7 @@ class TrainSettings:
     optimized_metric: str | None = None
     auto_resume: bool = False
     on_nonfinite: Literal["stop", "skip"] = "stop"
+    ddp_timeout: float = 600
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:

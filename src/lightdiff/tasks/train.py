@@ -23,6 +23,7 @@ from lightdiff.data import DataError
 from lightdiff.lightning import DiffusionModel, Generation, load_weights_into, read_checkpoint
 from lightdiff.tasks.build import build_data, build_model, build_sampler, build_trainer
 from lightdiff.tasks.failures import explained
+from lightdiff.tasks.peers import place
 from lightdiff.tasks.run_folder import RESULT, discard_if_untrained, read_config, write_config
 from lightdiff.tasks.settings import check_fit, check_settings
 from lightdiff.utils.config import ConfigError, naming
@@ -35,7 +36,8 @@ def check_job(folder: Path, config: dict[str, Any]) -> None:
 
 
 def run_job(folder: Path, config: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Train what the folder's config.yaml says, going on from its last.ckpt; returns the content of result.json.
+    """Train what the folder's config.yaml says, going on from its last.ckpt; returns the content of result.json ({} on
+    other processes than the first).
 
     Args:
         folder: the run's folder.
@@ -49,7 +51,7 @@ def run_job(folder: Path, config: dict[str, Any] | None = None) -> dict[str, Any
     """
     folder = folder.absolute()
     config = read_config(folder) if config is None else config
-    rank_zero = int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("RANK", 0)) == 0
+    rank_zero = int(os.environ.get("LOCAL_RANK", 0)) == 0 and place()[0] == 0
     warnings.filterwarnings("ignore", message=".*LeafSpec")  # Lightning under recent torch; nothing a user could change
     log_file = _log_to(folder / "train.log") if rank_zero else None
     try:
@@ -68,9 +70,10 @@ def run_job(folder: Path, config: dict[str, Any] | None = None) -> dict[str, Any
         if log_file is not None:
             logging.getLogger().removeHandler(log_file)
             log_file.close()
+    if not rank_zero:
+        return {}
     result = json.loads((folder / RESULT).read_text()) if (folder / RESULT).is_file() else {}
-    if rank_zero:
-        _summarise(folder, result)
+    _summarise(folder, result)
     return result
 
 
