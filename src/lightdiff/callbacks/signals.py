@@ -8,7 +8,8 @@ import threading
 from types import FrameType
 from typing import Any
 
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
 
 from lightdiff.callbacks.common import at_optimizer_step, is_last_batch, last_checkpoint
 from lightdiff.utils.files import shown
@@ -18,10 +19,11 @@ ASK_EVERY = 8
 """With several processes one signalled process must not leave alone; they agree every so many batches."""
 
 
-class SaveOnSignal(Callback):
+class SaveOnSignal(Checkpoint):
     """The handler only sets a flag; the checkpoint is saved between two steps, by all processes together.
 
-    A second Ctrl-C stops at once.
+    A second Ctrl-C stops at once. As a Checkpoint it comes after all other callbacks of the same moment, whose sums are then
+    complete in the file.
 
     Raises:
         SystemExit: 130 after SIGINT, 143 after SIGTERM.
