@@ -68,9 +68,9 @@ def train_in_two_processes(config: dict, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def last(folder: Path) -> dict[str, Any]:
-    """Content of the run's last checkpoint."""
-    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+def last(folder: Path, name: str = "last.ckpt") -> dict[str, Any]:
+    """Content of the run's last checkpoint, or of another one."""
+    return torch.load(folder / "checkpoints" / name, weights_only=True)
 
 
 class Killed(BaseException):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import shutil
-from pathlib import Path
 from typing import Any, Literal
 
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
 from lightdiff.callbacks.common import is_last_batch, last_checkpoint
+from lightdiff.utils.files import replaced
 
 
 class Checkpoints(Checkpoint):
@@ -65,29 +65,38 @@ class Checkpoints(Checkpoint):
             and trainer.global_step % self.every_n_steps == 0
             and trainer.global_step != self._saved_step
             and not is_last_batch(trainer)
+            and not _ends_here(trainer)
         ):
-            self._save(trainer)
+            self._save(trainer, self.path.name)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch + 1
-        improved = self._improved(trainer)
-        keep = self.keep_every_n_epochs is not None and epoch % self.keep_every_n_epochs == 0
-        if improved or keep or epoch % self.every_n_epochs == 0:
-            self._save(trainer)
-        if trainer.is_global_zero:
-            if improved:
-                _copy(self.path, self.path.with_name("best.ckpt"))
-            if keep:
-                _copy(self.path, self.path.with_name(f"epoch_{epoch:04d}.ckpt"))
-        trainer.strategy.barrier("lightdiff: checkpoints")
+        names = []
+        if self._improved(trainer):
+            names.append("best.ckpt")
+        if self.keep_every_n_epochs is not None and epoch % self.keep_every_n_epochs == 0:
+            names.append(f"epoch_{epoch:04d}.ckpt")
+        if (names or epoch % self.every_n_epochs == 0) and not _ends_here(trainer):
+            names.append(self.path.name)  # after the others: a run that is killed in between writes them again
+        self._save(trainer, *names)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # the last thing of a run: one that is killed before goes on from before, and does again what is due at its end
         if trainer.global_step != self._saved_step:
-            self._save(trainer)
+            self._save(trainer, self.path.name)
 
-    def _save(self, trainer: Trainer) -> None:
-        self._saved_step = trainer.global_step
-        trainer.save_checkpoint(self.path, weights_only=False)
+    def _save(self, trainer: Trainer, *names: str) -> None:
+        if not names:
+            return
+        first, *others = map(self.path.with_name, names)
+        if self.path in (first, *others):
+            self._saved_step = trainer.global_step
+        trainer.save_checkpoint(first, weights_only=False)
+        if trainer.is_global_zero:
+            for other in others:
+                with replaced(other) as temporary:
+                    shutil.copyfile(first, temporary)
+        trainer.strategy.barrier("lightdiff: checkpoints")
 
     def _improved(self, trainer: Trainer) -> bool:
         if self.monitor is None or self.monitor not in trainer.callback_metrics:
@@ -107,7 +116,8 @@ class Checkpoints(Checkpoint):
         self.best = state_dict["best"]
 
 
-def _copy(source: Path, target: Path) -> None:
-    temporary = target.with_name(f".{target.name}.tmp")
-    shutil.copyfile(source, temporary)
-    temporary.replace(target)
+def _ends_here(trainer: Trainer) -> bool:
+    """Whether the run has reached all it was asked for."""
+    progress: Any = trainer.fit_loop.epoch_progress.current
+    limits = ((trainer.max_steps, trainer.global_step), (trainer.max_epochs, progress.processed))
+    return any(limit is not None and 0 <= limit <= reached for limit, reached in limits)

@@ -9,7 +9,8 @@ import time
 from types import FrameType
 from typing import Any
 
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
 
 from lightdiff.callbacks.common import at_optimizer_step, is_last_batch, last_checkpoint
 from lightdiff.utils.files import shown
@@ -21,11 +22,12 @@ GRACE = 60
 """Seconds that the others give the first process to queue a job of SLURM again."""
 
 
-class SaveOnSignal(Callback):
+class SaveOnSignal(Checkpoint):
     """The handler only sets a flag; the checkpoint is saved between two steps, by all processes together.
 
     A second Ctrl-C stops at once. SIGUSR2 is seen to where someone waits for it: submitit queues the job again on it, which is
-    left to it once the checkpoint is saved.
+    left to it once the checkpoint is saved. As a Checkpoint this comes after all other callbacks of the same moment, whose
+    sums are then complete in the file.
 
     Raises:
         SystemExit: 130 after SIGINT, 143 after SIGTERM.

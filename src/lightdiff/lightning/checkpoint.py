@@ -16,7 +16,7 @@ from lightdiff.lightning.errors import CheckpointError
 from lightdiff.lightning.export import WEIGHTS, read_export
 from lightdiff.lightning.model import DiffusionModel, Weights
 from lightdiff.utils.config import import_safe_target, instantiate
-from lightdiff.utils.files import disk_error, replaced
+from lightdiff.utils.files import replaced
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -25,14 +25,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with replaced(target) as temporary, temporary.open("wb") as file:
-                torch.save(checkpoint, file)
-        except (OSError, RuntimeError) as error:
-            cause = disk_error(error)
-            if cause is None:
-                raise
-            raise OSError(cause.errno, cause.strerror, str(target)) from error  # a write does not know its file
+        with replaced(target) as temporary, temporary.open("wb") as file:
+            torch.save(checkpoint, file)
 
 
 def find_checkpoint(path: str | Path) -> Path:
@@ -63,7 +57,7 @@ def read_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str,
     """
     file = find_checkpoint(path)
     try:
-        _check_size(file)
+        _check_archive(file)
         checkpoint = torch.load(file, map_location=map_location, weights_only=True)
     except CheckpointError:
         raise
@@ -80,16 +74,19 @@ def read_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str,
     return checkpoint
 
 
-def _check_size(file: Path) -> None:
-    """Refuse an archive that unpacks to more than it is; torch.save compresses nothing."""
+def _check_archive(file: Path) -> None:
+    """Refuse an archive that unpacks to more than it is (torch.save compresses nothing), or whose bytes have changed."""
     if not zipfile.is_zipfile(file):
         return
     with zipfile.ZipFile(file) as archive:
         unpacked = sum(entry.file_size for entry in archive.infolist())
-    if unpacked > file.stat().st_size:
-        raise CheckpointError(
-            f"{file}: not loaded, it unpacks to {unpacked} bytes, more than a checkpoint of its size has"
-        )
+        if unpacked > file.stat().st_size:
+            raise CheckpointError(
+                f"{file}: not loaded, it unpacks to {unpacked} bytes, more than a checkpoint of its size has"
+            )
+        garbled = archive.testzip()  # torch.load does not look at the checksums
+    if garbled is not None:
+        raise CheckpointError(f"{file}: a broken checkpoint ({garbled} is garbled)")
 
 
 def model_from_config(description: dict[str, Any], network: nn.Module | None = None) -> DiffusionModel:

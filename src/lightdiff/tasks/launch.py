@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -17,9 +16,11 @@ from omegaconf import DictConfig
 
 from lightdiff.tasks.build import plain
 from lightdiff.tasks.devices import needs_processes
+from lightdiff.tasks.lock import alone_in
 from lightdiff.tasks.messages import ASKED, FULL_ERROR
 from lightdiff.tasks.names import foreign_names
 from lightdiff.tasks.peers import starter, tell
+from lightdiff.tasks.processes import end_with_parent
 from lightdiff.tasks.run_folder import CONFIG, RESULT, discard_if_untrained, finished, same_run, write_config
 from lightdiff.tasks.settings import check_known
 from lightdiff.utils.config import ConfigError, suggest
@@ -80,11 +81,12 @@ def start_job(config: dict[str, Any], folder: Path, script: Path, *, replace: bo
 
         tell(*(folder, config) if several else (None, None))
         return _metric(config, run_job(folder, config), told=not replace)
-    if (folder / CONFIG).is_file() or not replace:
-        from lightdiff.tasks.train import check_job
+    with alone_in(folder):
+        if (folder / CONFIG).is_file() or not replace:
+            from lightdiff.tasks.train import check_job
 
-        check_job(folder, config)
-    write_config(folder, config)
+            check_job(folder, config)
+        write_config(folder, config)
     # Lightning starts its other processes by repeating the command line: it must be the job's, not Hydra's
     names = sorted({*foreign_names(config, script.parent / "conf").values()})
     command = [sys.executable, str(script), "--job", str(folder), *names]
@@ -94,7 +96,7 @@ def start_job(config: dict[str, Any], folder: Path, script: Path, *, replace: bo
         sys.stdout.flush()
         os.execve(sys.executable, command, environment)
     # in a session of its own: Ctrl-C in a terminal reaches this process alone, which hands it on once
-    child = subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent, start_new_session=True)
+    child = subprocess.Popen(command, env=environment, preexec_fn=end_with_parent, start_new_session=True)
     code = _wait(child)
     if code in (130, 143):
         raise SystemExit(code)
@@ -124,10 +126,3 @@ def _metric(config: dict[str, Any], result: dict[str, Any], *, told: bool) -> fl
     if name is not None and told:
         print(f"optimized_metric={name}: no such metric; {suggest(name, metrics)}", file=sys.stderr)
     return None
-
-
-def _end_with_parent() -> None:
-    """In the child: be told (SIGTERM) when the parent dies, so that a killed sweep leaves no process behind. Linux."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)

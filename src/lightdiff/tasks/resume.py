@@ -11,12 +11,13 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
-from lightdiff.lightning import find_checkpoint, read_checkpoint
+from lightdiff.tasks.good_checkpoint import resumable
 from lightdiff.tasks.launch import start_job
+from lightdiff.tasks.lock import alone_in
 from lightdiff.tasks.names import check_names, targets
 from lightdiff.tasks.run_folder import CONFIG, finished, read_config
 from lightdiff.utils.config import ConfigError, suggest
-from lightdiff.utils.files import shown
+from lightdiff.utils.files import replaced, shown
 
 KEPT = {
     "seed": "the order of the data and all noise follow from it",
@@ -36,8 +37,7 @@ def resume(arguments: list[str], script: Path) -> None:
     overrides = _parse(arguments)
     path = Path(str(overrides.pop("resume")))
     folder = _run_folder(path)
-    checkpoint = find_checkpoint(path)
-    position = read_checkpoint(checkpoint)  # names a missing or broken one before anything is touched
+    checkpoint, position = resumable(path)  # names a missing or broken one before anything is touched
     config = read_config(folder)
     for key, value in overrides.items():
         if key in KEPT:
@@ -57,7 +57,7 @@ def resume(arguments: list[str], script: Path) -> None:
             f"train on with: python train.py resume={shown(folder)} trainer.max_epochs=..."
         )
         return
-    with _in_place(checkpoint.absolute(), folder / "checkpoints" / "last.ckpt"):
+    with alone_in(folder), _in_place(checkpoint.absolute(), folder / "checkpoints" / "last.ckpt"):
         print(f"resuming at epoch {position['epoch']}, step {position['global_step']}", flush=True)
         start_job(config, folder, script, replace=True)
 
@@ -70,14 +70,17 @@ def _in_place(checkpoint: Path, last: Path) -> Iterator[None]:
         return
     former = _free_name(last.with_name("replaced_last.ckpt"))
     if last.exists():
-        last.rename(former)
-    shutil.copyfile(checkpoint, last)
+        with replaced(former) as temporary:
+            shutil.copyfile(last, temporary)
+    with replaced(last) as temporary:
+        shutil.copyfile(checkpoint, temporary)
     try:
         yield
     except ConfigError:
-        last.unlink()
         if former.exists():
-            former.rename(last)
+            former.replace(last)
+        else:
+            last.unlink()
         raise
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from lightdiff.tasks.lock import LOCK, in_training
 from lightdiff.tasks.peers import place
 from lightdiff.utils.config import ConfigError
+from lightdiff.utils.files import replaced
 
 CONFIG = "config.yaml"
 RESULT = "result.json"
@@ -56,10 +59,10 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
         number = 1
         while (kept := folder / f"{CONFIG}.{number}").exists():
             number += 1
-        path.rename(kept)
-    temporary = folder / f".{CONFIG}.tmp"
-    temporary.write_text(yaml.safe_dump(config, sort_keys=False))
-    temporary.replace(path)
+        with replaced(kept) as temporary:
+            shutil.copyfile(path, temporary)
+    with replaced(path) as temporary:
+        temporary.write_text(yaml.safe_dump(config, sort_keys=False))
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -77,12 +80,11 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def same_run(parent: Path, config: dict[str, Any]) -> Path | None:
-    """The newest run below `parent` that has a checkpoint and was started with this very configuration."""
+    """The newest run below `parent` started with this very configuration that has a checkpoint or is still being trained."""
     runs = sorted(parent.glob("version_*"), key=lambda path: int(path.name[8:]) if path.name[8:].isdigit() else -1)
     for folder in reversed(runs):
-        if (folder / "checkpoints" / "last.ckpt").is_file() and any(
-            yaml.safe_load(path.read_text()) == config for path in folder.glob(f"{CONFIG}*")
-        ):
+        same = any(yaml.safe_load(path.read_text()) == config for path in folder.glob(f"{CONFIG}*"))
+        if same and ((folder / "checkpoints" / "last.ckpt").is_file() or in_training(folder)):
             return folder
     return None
 
@@ -107,7 +109,7 @@ def discard_if_untrained(folder: Path, *, refused: bool) -> None:
     """
     if not (folder / ".hydra").is_dir():  # not made by `claim_run_folder`: written by hand
         return
-    written = [".hydra", CONFIG, "train.log", *(["events.out.tfevents.*"] if refused else [])]
+    written = [".hydra", CONFIG, LOCK, "train.log", *(["events.out.tfevents.*"] if refused else [])]
     if any(not any(map(path.match, written)) for path in folder.iterdir()):
         return
     for path in sorted(folder.rglob("*"), reverse=True):

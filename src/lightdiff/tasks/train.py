@@ -11,6 +11,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,17 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from lightdiff.data import DataError
-from lightdiff.lightning import DiffusionModel, Generation, load_weights_into, read_checkpoint
+from lightdiff.lightning import DiffusionModel, Generation, load_weights_into
 from lightdiff.tasks.build import build_data, build_model, build_sampler, build_trainer
 from lightdiff.tasks.failures import explained
+from lightdiff.tasks.good_checkpoint import resumable
+from lightdiff.tasks.lock import alone_in
 from lightdiff.tasks.peers import place
+from lightdiff.tasks.processes import end_with_first_rank
 from lightdiff.tasks.run_folder import RESULT, discard_if_untrained, read_config, write_config
 from lightdiff.tasks.settings import check_fit, check_settings
 from lightdiff.utils.config import ConfigError, naming
-from lightdiff.utils.files import shown
+from lightdiff.utils.files import remove_unfinished, shown
 
 
 def check_job(folder: Path, config: dict[str, Any]) -> None:
@@ -44,7 +48,7 @@ def run_job(folder: Path, config: dict[str, Any] | None = None) -> dict[str, Any
         config: a new configuration, written to config.yaml once all of it has been accepted.
 
     Raises:
-        ConfigError: something was refused before the first batch.
+        ConfigError: something was refused before the first batch, or another process trains in this folder.
         RunFailed: no memory or no disk.
 
     A folder without any training is removed again when that fails.
@@ -53,8 +57,16 @@ def run_job(folder: Path, config: dict[str, Any] | None = None) -> dict[str, Any
     config = read_config(folder) if config is None else config
     rank_zero = int(os.environ.get("LOCAL_RANK", 0)) == 0 and place()[0] == 0
     warnings.filterwarnings("ignore", message=".*LeafSpec")  # Lightning under recent torch; nothing a user could change
+    end_with_first_rank()
+    with alone_in(folder) if rank_zero else nullcontext():
+        return _run(folder, config, rank_zero)
+
+
+def _run(folder: Path, config: dict[str, Any], rank_zero: bool) -> dict[str, Any]:
     log_file = _log_to(folder / "train.log") if rank_zero else None
     try:
+        if rank_zero:
+            remove_unfinished(folder / "checkpoints")
         fit = _prepare(config, folder)
         if rank_zero:
             write_config(folder, config)
@@ -128,7 +140,7 @@ def limit_gpu_memory(fraction: float | None) -> None:
 
 def _check_resumable(model: DiffusionModel, last: Path) -> int:
     """Refuse a model that the checkpoint's weights do not fit, naming the first; returns the checkpoint's step."""
-    checkpoint = read_checkpoint(last)
+    _, checkpoint = resumable(last)
     ours, theirs = (
         {name: list(weight.shape) for name, weight in state.items() if isinstance(weight, Tensor)}
         for state in (model.state_dict(), checkpoint["state_dict"])

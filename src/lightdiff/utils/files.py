@@ -39,5 +39,16 @@ def replaced(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        cause = disk_error(error)
+        if cause is None:
+            raise
+        raise OSError(cause.errno, cause.strerror, str(path)) from error  # a write does not know its file
     finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a killed process was writing in this folder; nobody else may be writing there."""
+    for temporary in folder.glob(".*.tmp"):
         temporary.unlink(missing_ok=True)

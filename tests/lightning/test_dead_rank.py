@@ -1,0 +1,69 @@
+"""One of two processes is killed: the other ends too, whatever it is doing, and the run can go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytorch_lightning import Callback
+
+from crashes import GONE, Run, gone, send, until
+from lightdiff.tasks.processes import STARTER
+from lightdiff.tasks.run_folder import read_config, write_config
+from runs import train
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells a child of its parent's death there")
+
+
+class Hang(Callback):
+    """A rank that waits for ever, as one does on a GPU whose partner is gone."""
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.global_rank == self.rank and batch_idx == 6:
+            (Path(trainer.default_root_dir) / "hangs").touch()
+            time.sleep(1000)
+
+
+class Hanging(Run):
+    def command(self) -> list[str]:
+        return [*super().command(), "test_dead_rank.Hang"]
+
+
+@pytest.mark.parametrize(("whom", "hanging"), [("first", 1), ("last", 0)])
+def test_a_run_ends_with_any_of_its_ranks(
+    whom: str, hanging: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+    run = Hanging(tmp_path / "run", "callbacks=no_samples", "callbacks.checkpoints.every_n_steps=2", devices=2)
+    config = read_config(run.folder)
+    hang = {"_target_": "test_dead_rank.Hang", "rank": hanging}
+    write_config(run.folder, {**config, "callbacks": {"hang": hang, **config["callbacks"]}})
+    with run.running() as process:
+        assert until((run.folder / "hangs").exists, process)
+        begin = time.monotonic()
+        send(process, signal.SIGKILL, whom)
+        assert gone(process) is not None
+        assert time.monotonic() < begin + GONE
+    assert process.returncode not in (0, None)
+    before = run.step()
+    assert before > 0
+    callbacks = {name: each for name, each in config["callbacks"].items() if name != "beat"}
+    config = {**config, "callbacks": callbacks, "trainer": {**config["trainer"], "devices": 1}}
+    write_config(run.folder, config)
+    assert train(config, run.folder)["global_step"] == 14
+
+
+def test_a_rank_whose_first_rank_is_gone_does_not_begin() -> None:
+    rank = [sys.executable, "-c", "from lightdiff.tasks.processes import end_with_first_rank as end; end(); print(1)"]
+    environment = {**os.environ, "LOCAL_RANK": "1"}
+    for starter, code in ((os.getpid(), 0), (1, 1)):
+        assert subprocess.run(rank, env={**environment, STARTER: str(starter)}).returncode == code
