@@ -117,7 +117,7 @@ OVERRIDES = {
     "sampler.num_steps=2000": "sampler.num_steps=2000: this schedule has 1000 timesteps",
     "sampler.eta=-1": "sampler.eta=-1: a number in [0, 1] is expected",
     "sampler.eta=abc": "sampler.eta=abc: float is expected",
-    "callbacks=default callbacks.samples.rows=0": "callbacks.samples.rows=0: 1 or more is expected",
+    "callbacks=default callbacks.samples.rows=0": "callbacks.samples.rows=0: 1 to 1000 is expected",
     "callbacks=default callbacks.samples.guidance_scale=3": "guidance_scale=3: this model is unconditional",
     "callbacks.checkpoints.mode=foo": "callbacks.checkpoints.mode=foo: one of min, max is expected",
     # going on
@@ -174,8 +174,8 @@ def test_a_metric_that_does_not_exist_is_told_in_a_sweep(command: Command) -> No
 SAMPLING = {
     "ckpt=3": "ckpt: no such key; did you mean ckpt_path?",
     "ckpt_path=null": "ckpt_path=null: str is expected",
-    "ckpt_path=nowhere": "nowhere: no such checkpoint or run folder",
-    "ckpt_path=/": "/: this folder has no checkpoints/last.ckpt",
+    "ckpt_path=nowhere": "ckpt_path=nowhere: no such checkpoint or run folder",
+    "ckpt_path=/": "ckpt_path=/: this folder has no checkpoints/last.ckpt",
     "sampler=foo": "sampler=foo: no such choice; choices: ddim, ddpm",
     "sampler.num_steps=0": "sampler.num_steps=0: 1 or more steps",
     "sampler.num_steps=1001": "sampler.num_steps=1001: this schedule has 1000 timesteps",
@@ -192,7 +192,7 @@ SAMPLING = {
     "save=jpeg": "save=['jpeg']: a list of any of grid, png, npz, gif, mp4",
     "save=null": "save=null: a list of any of grid",
     "columns=null": "columns=null: int is expected",
-    "hold_frames=-1": "hold_frames=-1: 0 or more is expected",
+    "hold_frames=-1": "hold_frames=-1: 0 to 1000 is expected",
     "show=x0": "show=x0: one of x_t, x0_hat is expected",
     "progress=maybe": "progress=maybe: bool is expected",
     "out=/dev/null/x": "out=/dev/null/x: no folder can be made there",
@@ -254,11 +254,11 @@ def test_a_checkpoint_that_is_none_is_named(run: Path, command: Command, tmp_pat
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(tiny()))
     last = folder / "checkpoints" / "last.ckpt"
-    refused(command("train.py", f"resume={folder}"), f"{folder}: this folder has no checkpoints/last.ckpt")
+    refused(command("train.py", f"resume={folder}"), f"resume={folder}: this folder has no checkpoints/last.ckpt")
     for content in (b"", b"broken", (run / "checkpoints" / "last.ckpt").read_bytes()[:5000]):
         last.write_bytes(content)
-        refused(command("train.py", f"resume={folder}"), str(last))
-        refused(command("sample.py", f"ckpt_path={folder}"), str(last))
+        refused(command("train.py", f"resume={folder}"), f"resume={last}")
+        refused(command("sample.py", f"ckpt_path={folder}"), f"ckpt_path={last}")
         refused(command("train.py", *TINY, f"init_from={last}"), f"init_from={last}")
 
 

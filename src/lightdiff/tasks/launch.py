@@ -19,7 +19,7 @@ from lightdiff.tasks.build import plain
 from lightdiff.tasks.messages import ASKED, FULL_ERROR
 from lightdiff.tasks.names import foreign_names
 from lightdiff.tasks.run_folder import CONFIG, RESULT, discard_if_untrained, finished, same_run, write_config
-from lightdiff.tasks.settings import check_known
+from lightdiff.tasks.settings import check_known, check_settings
 from lightdiff.utils.config import ConfigError, suggest
 from lightdiff.utils.files import shown
 
@@ -39,6 +39,7 @@ def launch(cfg: DictConfig, script: Path) -> float | None:
         check_known(config, script.parent / "conf", "train")
         if config.get("resume") is not None:  # in an experiment, or as +resume=...: it would start afresh
             raise ConfigError(f"resume={config['resume']}: must stand on the command line, as resume=...")
+        check_settings(config)
         former = same_run(folder.parent, config) if config.get("auto_resume") else None
     except Exception:
         discard_if_untrained(folder, refused=True)

@@ -15,6 +15,8 @@ from lightdiff.lightning import find_checkpoint, read_checkpoint
 from lightdiff.tasks.launch import start_job
 from lightdiff.tasks.names import check_names, targets
 from lightdiff.tasks.run_folder import CONFIG, finished, read_config
+from lightdiff.tasks.settings import check_settings
+from lightdiff.tasks.trained import naming_path
 from lightdiff.utils.config import ConfigError, suggest
 from lightdiff.utils.files import shown
 
@@ -36,8 +38,9 @@ def resume(arguments: list[str], script: Path) -> None:
     overrides = _parse(arguments)
     path = Path(str(overrides.pop("resume")))
     folder = _run_folder(path)
-    checkpoint = find_checkpoint(path)
-    position = read_checkpoint(checkpoint)  # names a missing or broken one before anything is touched
+    with naming_path("resume", path):  # names a missing or broken one before anything is touched
+        checkpoint = find_checkpoint(path)
+        position = read_checkpoint(checkpoint)
     config = read_config(folder)
     for key, value in overrides.items():
         if key in KEPT:
@@ -50,6 +53,7 @@ def resume(arguments: list[str], script: Path) -> None:
     pairs = ({key.rpartition(".")[2]: value} for key, value in overrides.items())
     typed = {str(name) for pair in pairs for _, name in targets(pair)}
     check_names(config, script.parent / "conf", typed, "type {key}={name} beside resume=")
+    check_settings(config)
     reached = finished(folder, config) if checkpoint.name == "last.ckpt" else None
     if reached:
         print(

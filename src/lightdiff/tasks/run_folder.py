@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from lightdiff.utils.config import ConfigError
+from lightdiff.utils.config import ConfigError, shorten
 
 CONFIG = "config.yaml"
 RESULT = "result.json"
+MAX_NODES = 100_000
+"""Entries of a config.yaml; real ones have a few hundred."""
 
 
 def next_run_folder(log_dir: str, dataset: str) -> str:
-    """The next free `<log_dir>/<dataset>/version_N`, as an absolute path."""
+    """The next free `<log_dir>/<dataset>/version_N`, as an absolute path.
+
+    Raises:
+        ConfigError: one of them cannot be a folder's name.
+    """
+    for key, value in (("log_dir", log_dir), ("dataset.name", dataset)):
+        if not isinstance(value, str) or not value:
+            raise ConfigError(f"{key}={shorten(value)}: the name of a folder is expected")
+    if dataset in (".", "..") or set(dataset) & {"/", "\\", "\0"}:
+        raise ConfigError(
+            f"dataset.name={shorten(dataset)}: a plain name is expected, which becomes a folder in log_dir"
+        )
     parent = Path(log_dir).absolute() / dataset
     numbers = [int(path.name[8:]) for path in parent.glob("version_*") if path.name[8:].isdigit()]
     return str(parent / f"version_{max(numbers, default=-1) + 1}")
@@ -46,7 +60,7 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
     """Write `config.yaml`; an older one that differs is kept as config.yaml.1, .2, ..."""
     path = folder / CONFIG
     if path.exists():
-        if yaml.safe_load(path.read_text()) == config:
+        if _same(path, config):
             return
         number = 1
         while (kept := folder / f"{CONFIG}.{number}").exists():
@@ -63,12 +77,44 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"{folder}: not a run folder (it has no {CONFIG})")
     try:
-        config = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        config = _plain_yaml(path)
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not a configuration ({' '.join(str(error).split())[:120]})") from error
     if not isinstance(config, dict):
         raise ConfigError(f"{path}: not a configuration")
     return config
+
+
+def _plain_yaml(path: Path) -> Any:
+    """Content of a YAML file; ValueError where its aliases (`*name`) make more of it than a configuration is."""
+    with path.open() as file:
+        loader = yaml.SafeLoader(file)
+        try:
+            root = loader.get_single_node()
+            if root is not None and _written_out(root, {}) > MAX_NODES:
+                raise ValueError(f"without aliases it would have more than {MAX_NODES} entries")
+            return None if root is None else loader.construct_document(root)
+        finally:
+            loader.dispose()
+
+
+def _written_out(node: yaml.Node, known: dict[int, float]) -> float:
+    """Number of nodes below this one, were each alias written out; infinite where one stands within itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf  # until all below is counted
+        children: list[Any] = [] if isinstance(node, yaml.ScalarNode) else node.value
+        if isinstance(node, yaml.MappingNode):
+            children = [child for pair in children for child in pair]
+        known[id(node)] = 1 + sum(_written_out(child, known) for child in children)
+    return known[id(node)]
+
+
+def _same(path: Path, config: dict[str, Any]) -> bool:
+    """Whether the file holds this configuration; one that cannot be read does not."""
+    try:
+        return bool(_plain_yaml(path) == config)
+    except (OSError, yaml.YAMLError, ValueError, RecursionError):
+        return False
 
 
 def same_run(parent: Path, config: dict[str, Any]) -> Path | None:
@@ -76,7 +122,7 @@ def same_run(parent: Path, config: dict[str, Any]) -> Path | None:
     runs = sorted(parent.glob("version_*"), key=lambda path: int(path.name[8:]) if path.name[8:].isdigit() else -1)
     for folder in reversed(runs):
         if (folder / "checkpoints" / "last.ckpt").is_file() and any(
-            yaml.safe_load(path.read_text()) == config for path in folder.glob(f"{CONFIG}*")
+            _same(path, config) for path in folder.glob(f"{CONFIG}*")
         ):
             return folder
     return None
