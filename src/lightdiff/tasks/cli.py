@@ -47,7 +47,8 @@ def _failed(error: Exception) -> None:
     """Keep the error, with what is special about its job where it is one of a sweep."""
     now = HydraConfig.get()
     typed = {argument.casefold() for argument in sys.argv}  # Hydra writes False for false
-    special = [override for override in now.overrides.task if override.casefold() not in typed]
+    overrides: Any = OmegaConf.to_container(now.overrides.task, resolve=False)  # as typed, ${...} and all
+    special = [str(override) for override in overrides if str(override).casefold() not in typed]
     _failures.append((f"job {' '.join(special)}: " if now.mode == RunMode.MULTIRUN and special else "", error))
 
 
