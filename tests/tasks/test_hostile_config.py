@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -64,6 +66,25 @@ def test_it_would_run_where_the_user_typed_the_name(typed: str, run: Path, marke
     marker.unlink()
     command("train.py", "--job", str(run), "os.system")
     assert marker.exists()
+
+
+BOMBS = {
+    "lists": "a: &a [1, 1]\n" + "".join(f"{b}: &{b} [{', '.join(['*' + a] * 9)}]\n" for a, b in pairwise("abcdefghij")),
+    "merged": "a: &a {x: 1}\n"
+    + "".join(f"{b}: &{b} {{<<: [{', '.join(['*' + a] * 9)}]}}\n" for a, b in pairwise("abcdefghij")),
+    "within itself": "a: &a [*a]\n",
+}
+
+
+@pytest.mark.parametrize("name", list(BOMBS))
+def test_aliases_that_grow_without_bound_are_refused_at_once(name: str, run: Path, command: Command) -> None:
+    (run / "config.yaml").write_text((run / "config.yaml").read_text() + BOMBS[name])
+    start = time.perf_counter()
+    for arguments in ([f"resume={run}", "trainer.max_epochs=2"], ["--job", str(run)]):
+        done = command("train.py", *arguments)
+        assert done.returncode == 2
+        assert "config.yaml: not a configuration (without aliases it would have more than" in done.stderr
+    assert time.perf_counter() - start < 10
 
 
 def test_python_objects_in_yaml_are_not_made(run: Path, marker: Path, command: Command) -> None:

@@ -117,9 +117,24 @@ OVERRIDES = {
     "sampler.num_steps=2000": "sampler.num_steps=2000: this schedule has 1000 timesteps",
     "sampler.eta=-1": "sampler.eta=-1: a number in [0, 1] is expected",
     "sampler.eta=abc": "sampler.eta=abc: float is expected",
-    "callbacks=default callbacks.samples.rows=0": "callbacks.samples.rows=0: 1 or more is expected",
+    "callbacks=default callbacks.samples.rows=0": "callbacks.samples.rows=0: 1 to 1000 is expected",
     "callbacks=default callbacks.samples.guidance_scale=3": "guidance_scale=3: this model is unconditional",
     "callbacks.checkpoints.mode=foo": "callbacks.checkpoints.mode=foo: one of min, max is expected",
+    # what Python would take
+    "model._target_=3": "model._target_=3: the dotted name of a class or function is expected",
+    "callbacks.curves._target_=[1]": "callbacks.curves._target_=[1]: the dotted name of a class",
+    "optimizer.lr=nan": "optimizer.lr=nan: float is expected",
+    "optimizer.lr=inf": "optimizer.lr=inf: float is expected",
+    "dataset.class_names=abc": "dataset.class_names=abc: a list of str or null is expected",
+    "dataset.name=../elsewhere": "dataset.name=../elsewhere: a plain name is expected",
+    "log_dir=3": "log_dir=3: the name of a folder is expected",
+    "init_from=": "init_from=.: this folder has no checkpoints/last.ckpt",
+    "logger.tensorboard=3": "logger.tensorboard=3: a mapping with its settings, or null, is expected",
+    "schedule.betas.T=1000000000000000000": "schedule.betas.T=1000000000000000000: too large for the memory",
+    "seed=${nowhere}": "seed: Interpolation key 'nowhere' not found",
+    "trainer.devices=1000": "trainer.devices=1000: more than the 16 images of a batch (dataset.batch_size)",
+    "trainer.num_nodes=many": "trainer.num_nodes=many: int is expected",
+    "lr_scheduler=cosine lr_scheduler.final_factor=-3": "lr_scheduler.final_factor=-3: a share of the learning rate",
     # going on
     "resume=": "resume=: no such run folder or checkpoint",
     "resume=nowhere": "resume=nowhere: no such run folder or checkpoint",
@@ -174,8 +189,8 @@ def test_a_metric_that_does_not_exist_is_told_in_a_sweep(command: Command) -> No
 SAMPLING = {
     "ckpt=3": "ckpt: no such key; did you mean ckpt_path?",
     "ckpt_path=null": "ckpt_path=null: str is expected",
-    "ckpt_path=nowhere": "nowhere: no such checkpoint or run folder",
-    "ckpt_path=/": "/: this folder has no checkpoints/last.ckpt",
+    "ckpt_path=nowhere": "ckpt_path=nowhere: no such checkpoint or run folder",
+    "ckpt_path=/": "ckpt_path=/: this folder has no checkpoints/last.ckpt",
     "sampler=foo": "sampler=foo: no such choice; choices: ddim, ddpm",
     "sampler.num_steps=0": "sampler.num_steps=0: 1 or more steps",
     "sampler.num_steps=1001": "sampler.num_steps=1001: this schedule has 1000 timesteps",
@@ -192,7 +207,7 @@ SAMPLING = {
     "save=jpeg": "save=['jpeg']: a list of any of grid, png, npz, gif, mp4",
     "save=null": "save=null: a list of any of grid",
     "columns=null": "columns=null: int is expected",
-    "hold_frames=-1": "hold_frames=-1: 0 or more is expected",
+    "hold_frames=-1": "hold_frames=-1: 0 to 1000 is expected",
     "show=x0": "show=x0: one of x_t, x0_hat is expected",
     "progress=maybe": "progress=maybe: bool is expected",
     "out=/dev/null/x": "out=/dev/null/x: no folder can be made there",
@@ -254,11 +269,11 @@ def test_a_checkpoint_that_is_none_is_named(run: Path, command: Command, tmp_pat
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(tiny()))
     last = folder / "checkpoints" / "last.ckpt"
-    refused(command("train.py", f"resume={folder}"), f"{folder}: this folder has no checkpoints/last.ckpt")
+    refused(command("train.py", f"resume={folder}"), f"resume={folder}: this folder has no checkpoints/last.ckpt")
     for content in (b"", b"broken", (run / "checkpoints" / "last.ckpt").read_bytes()[:5000]):
         last.write_bytes(content)
-        refused(command("train.py", f"resume={folder}"), str(last))
-        refused(command("sample.py", f"ckpt_path={folder}"), str(last))
+        refused(command("train.py", f"resume={folder}"), f"resume={last}")
+        refused(command("sample.py", f"ckpt_path={folder}"), f"ckpt_path={last}")
         refused(command("train.py", *TINY, f"init_from={last}"), f"init_from={last}")
 
 

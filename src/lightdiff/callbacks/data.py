@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from lightdiff.callbacks.common import run_folder, tensorboards
+from lightdiff.callbacks.common import LARGEST, run_folder, tensorboards
 from lightdiff.core.randomness import keyed_generator
 from lightdiff.lightning import DiffusionModel
 from lightdiff.utils.images import enlarge, make_grid, save_png, to_uint8
@@ -23,8 +23,8 @@ class ShowData(Callback):
 
     def __init__(self, rows: int = 8, columns: int = 8, stages: int = 10, seed: int = 0) -> None:
         for name, value in (("rows", rows), ("columns", columns), ("stages", stages)):
-            if value < 1:
-                raise ValueError(f"{name}={value}: 1 or more is expected")
+            if not 1 <= value <= LARGEST:
+                raise ValueError(f"{name}={value}: 1 to {LARGEST} is expected")
         self.rows, self.columns, self.stages, self.seed = rows, columns, stages, seed
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

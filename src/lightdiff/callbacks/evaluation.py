@@ -55,8 +55,12 @@ class EvaluateSamples(Callback):
         precision: str = "32-true",
         seed: int = 0,
     ) -> None:
-        for name, value in (("num_samples", num_samples), ("every_n_epochs", every_n_epochs)):
-            if value < 1:
+        for name, value in (
+            ("num_samples", num_samples),
+            ("every_n_epochs", every_n_epochs),
+            ("batch_size", batch_size),
+        ):
+            if value is not None and value < 1:
                 raise ValueError(f"{name}={value}: 1 or more is expected")
         self.sampler, self.num_steps = sampler, num_steps
         self.metrics, self.extractor = metrics, extractor

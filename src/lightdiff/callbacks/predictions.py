@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from lightdiff.callbacks.common import run_folder, tensorboards
+from lightdiff.callbacks.common import LARGEST, run_folder, tensorboards
 from lightdiff.core.randomness import keyed_generator
 from lightdiff.lightning import DiffusionModel
 from lightdiff.lightning.generation import sampling_mode
@@ -27,6 +27,8 @@ class ShowPredictions(Callback):
         for name, value in (("columns", columns), ("every_n_epochs", every_n_epochs)):
             if value < 1:
                 raise ValueError(f"{name}={value}: 1 or more is expected")
+        if columns > LARGEST:
+            raise ValueError(f"columns={columns}: 1 to {LARGEST} is expected")
         self.columns, self.every_n_epochs, self.seed = columns, every_n_epochs, seed
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

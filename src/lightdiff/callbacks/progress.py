@@ -14,10 +14,12 @@ class ProgressBar(TQDMProgressBar):
     """Lightning's bar with the loss as the curves have it (mean since the last point) and no version number.
 
     Args:
-        refresh_rate: batches between two refreshes.
+        refresh_rate: batches between two refreshes; 0: no bar.
     """
 
     def __init__(self, refresh_rate: int = 10) -> None:
+        if refresh_rate < 0:
+            raise ValueError(f"refresh_rate={refresh_rate}: 1 or more, or 0 (no bar), is expected")
         super().__init__(refresh_rate=refresh_rate)
 
     def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:

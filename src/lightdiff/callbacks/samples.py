@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
-from lightdiff.callbacks.common import run_folder, tensorboards
+from lightdiff.callbacks.common import LARGEST, run_folder, tensorboards
 from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.samplers import Sampler
 from lightdiff.utils.images import encode_gif, enlarge, hold_last, make_grid, save_png, to_uint8
@@ -51,15 +52,13 @@ class SampleImages(Callback):
         weights: Literal["ema", "raw"] = "ema",
         seed: int = 0,
     ) -> None:
-        for name, value in (
-            ("every_n_epochs", every_n_epochs),
-            ("rows", rows),
-            ("columns", columns),
-            ("frame_every", frame_every),
-        ):
+        for name, value in (("every_n_epochs", every_n_epochs), ("frame_every", frame_every)):
             if value < 1:
                 raise ValueError(f"{name}={value}: 1 or more is expected")
-        if fps <= 0:
+        for name, value, least in (("rows", rows, 1), ("columns", columns, 1), ("hold_frames", hold_frames, 0)):
+            if not least <= value <= LARGEST:
+                raise ValueError(f"{name}={value}: {least} to {LARGEST} is expected")
+        if not 0 < fps < math.inf:
             raise ValueError(f"fps={fps}: a positive number is expected")
         self.sampler, self.num_steps = sampler, num_steps
         self.every_n_epochs = every_n_epochs

@@ -33,6 +33,10 @@ class Cosine(Constant):
 
     final_factor: float = 0.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_final_factor(self.final_factor)
+
     def factor(self, step: int, total_steps: int) -> float:
         decayed = 0.5 * (1 + math.cos(math.pi * _progress(step, self.warmup_steps, total_steps)))
         return _warmup(step, self.warmup_steps) * (self.final_factor + (1 - self.final_factor) * decayed)
@@ -43,6 +47,10 @@ class Linear(Constant):
     """Warm-up, then a straight line down to `final_factor` at the last step."""
 
     final_factor: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_final_factor(self.final_factor)
 
     def factor(self, step: int, total_steps: int) -> float:
         done = _progress(step, self.warmup_steps, total_steps)
@@ -70,6 +78,11 @@ def adopt_settings(checkpoint: dict[str, Any], settings: dict[str, Any]) -> None
 def _check_warmup(warmup_steps: int) -> None:
     if warmup_steps < 0:
         raise ValueError(f"warmup_steps={warmup_steps}: 0 or more optimizer steps are expected")
+
+
+def _check_final_factor(final_factor: float) -> None:
+    if not 0 <= final_factor <= 1:
+        raise ValueError(f"final_factor={final_factor}: a share of the learning rate, in [0, 1], is expected")
 
 
 def _warmup(step: int, warmup_steps: int) -> float:

@@ -19,7 +19,7 @@ from lightdiff.data import DiffSet
 from lightdiff.lightning import AtomicCheckpointIO, DiffusionModel
 from lightdiff.samplers import Sampler
 from lightdiff.tasks.devices import cluster, strategy
-from lightdiff.tasks.settings import TRAINER_RANGES, check_ranges
+from lightdiff.tasks.settings import DATASET_FACTS
 from lightdiff.utils.config import ConfigError, call, import_target, instantiate, naming
 
 Importer = Callable[[str], Callable[..., Any]]
@@ -81,7 +81,7 @@ def _build_group(config: dict[str, Any], name: str, importer: Importer = import_
     )
 
 
-_FACTS = {"dataset": ("value_range", "class_names", "templates"), "sampler": ("num_steps",)}
+_FACTS = {"dataset": DATASET_FACTS, "sampler": ("num_steps",)}
 """Keys of a group that describe it to others and are not arguments of its class. Likewise the kinds of condition (`cond_dim`,
 `token_dim`) that a conditioner does not give, which networks read as null."""
 
@@ -115,7 +115,8 @@ def build_callbacks(config: dict[str, Any]) -> list[Callback]:
             continue
         if not isinstance(entry, dict) or "_target_" not in entry:
             raise ConfigError(f"callbacks.{name}: a mapping with the _target_ of a callback, or null, is expected")
-        asked = inspect.signature(import_target(entry["_target_"])).parameters
+        with naming(f"callbacks.{name}", entry):
+            asked = inspect.signature(import_target(entry["_target_"])).parameters
         extra = {offer: value for offer, value in offers.items() if offer in asked and offer not in entry}
         callbacks.append(instantiate(entry, key=f"callbacks.{name}", **extra))
     return callbacks
@@ -134,7 +135,6 @@ def build_trainer(config: dict[str, Any], folder: Path, *, purge_step: int | Non
     callbacks = build_callbacks(config)
     if not config["trainer"].get("enable_progress_bar", True):  # Lightning refuses a bar beside this key
         callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
-    check_ranges("trainer", config["trainer"], TRAINER_RANGES)
     try:
         return call(
             Trainer,

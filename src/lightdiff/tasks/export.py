@@ -27,6 +27,7 @@ from lightdiff.networks import DiffusersUNet2D
 from lightdiff.networks.diffusers_unet import save_pipeline
 from lightdiff.tasks.build import plain
 from lightdiff.tasks.settings import ExportSettings
+from lightdiff.tasks.trained import naming_path
 from lightdiff.utils.config import ConfigError, call
 from lightdiff.utils.files import shown
 
@@ -45,7 +46,8 @@ def export(cfg: DictConfig) -> Path:
         ConfigError: no such model, a folder that is not empty, or a model that the format cannot express.
     """
     settings: ExportSettings = call(ExportSettings, plain(cfg), key="")
-    model = load_model(settings.ckpt_path, weights=settings.weights)
+    with naming_path("ckpt_path", settings.ckpt_path):
+        model = load_model(settings.ckpt_path, weights=settings.weights)
     if settings.half and settings.format == "diffusers":
         raise ConfigError("half=true: only with format=safetensors")
     schedule = diffusers_schedule(model) if settings.format == "diffusers" else None

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.distributed as dist
 
+from lightdiff.utils.config import out_of_memory
 from lightdiff.utils.files import disk_error, shown
 
 
@@ -32,7 +32,7 @@ def explained(folder: Path, config: dict[str, Any]) -> Iterator[None]:
         if cause is not None:
             what = f"{cause.filename}: " if cause.filename else ""
             raise RunFailed(f"{what}{cause.strerror}; {_kept(folder)}") from error
-        if _out_of_memory(error):
+        if out_of_memory(error):
             batch_size = config["dataset"]["batch_size"]
             raise RunFailed(
                 f"out of memory; lower dataset.batch_size (now {batch_size}), model.widths or dataset.image_size, or try "
@@ -50,11 +50,6 @@ def explained(folder: Path, config: dict[str, Any]) -> Iterator[None]:
 def _kept(folder: Path) -> str:
     last = folder / "checkpoints" / "last.ckpt"
     return f"last good checkpoint: {shown(last)}" if last.is_file() else "no checkpoint was saved yet"
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Of a GPU, or of a CPU, for which torch has no class of its own."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _left_alone(error: Exception) -> bool:

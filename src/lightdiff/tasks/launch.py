@@ -22,7 +22,7 @@ from lightdiff.tasks.names import foreign_names
 from lightdiff.tasks.peers import starter, tell
 from lightdiff.tasks.processes import end_with_parent
 from lightdiff.tasks.run_folder import CONFIG, RESULT, discard_if_untrained, finished, same_run, write_config
-from lightdiff.tasks.settings import check_known
+from lightdiff.tasks.settings import check_known, check_settings
 from lightdiff.utils.config import ConfigError, suggest
 from lightdiff.utils.files import shown
 
@@ -42,6 +42,7 @@ def launch(cfg: DictConfig, script: Path) -> float | None:
         check_known(config, script.parent / "conf", "train")
         if config.get("resume") is not None:  # in an experiment, or as +resume=...: it would start afresh
             raise ConfigError(f"resume={config['resume']}: must stand on the command line, as resume=...")
+        check_settings(config)
         former = same_run(folder.parent, config) if config.get("auto_resume") else None
     except Exception:
         discard_if_untrained(folder, refused=True)

@@ -11,7 +11,7 @@ from typing import Any
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 
-from lightdiff.utils.config import ConfigError, call
+from lightdiff.utils.config import ConfigError, call, shorten
 
 
 def tensorboard(folder: Path, purge_step: int | None) -> Logger:
@@ -78,6 +78,8 @@ def build_loggers(config: dict[str, Any], folder: Path, purge_step: int | None) 
     for name, arguments in (config.get("logger") or {}).items():
         if name not in LOGGERS:
             raise ConfigError(f"logger.{name}: no such logger; choices: {', '.join(LOGGERS)}")
+        if not isinstance(arguments, dict | None):
+            raise ConfigError(f"logger.{name}={shorten(arguments)}: a mapping with its settings, or null, is expected")
         try:
             loggers.append(
                 call(LOGGERS[name], arguments or {}, key=f"logger.{name}", folder=folder, purge_step=purge_step)

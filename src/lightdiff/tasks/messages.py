@@ -55,7 +55,8 @@ def bad_configuration(error: BaseException, *, conf: Path, name: str) -> str | N
     unknown = re.search(r"Could not (?:override|append to config|delete from config)[^']*'([^']+)'", text)
     if unknown is not None:
         return _unknown_key(unknown.group(1), conf, name)
-    return text[:300]
+    placed = re.match(r"(.*) full_key: (\S+)", text)
+    return f"{placed.group(2)}: {placed.group(1)}"[:300] if placed else text[:300]
 
 
 def _no_choice(conf: Path) -> str:

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from lightdiff.tasks.run_folder import read_config
 from lightdiff.utils.files import replaced, shown
 
 IGNORED = ("class_names", "templates", "_target_", "refresh_rate")
@@ -42,7 +41,7 @@ class Run:
 
 def read_run(folder: Path) -> Run:
     """What is known of the run; whatever is missing or unreadable counts as not there."""
-    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config = read_config(folder)
     try:
         result = json.loads((folder / "result.json").read_text())
         state = f"done, epoch {result['epochs']}"

@@ -16,6 +16,8 @@ from lightdiff.tasks.launch import start_job
 from lightdiff.tasks.lock import alone_in
 from lightdiff.tasks.names import check_names, targets
 from lightdiff.tasks.run_folder import CONFIG, finished, read_config
+from lightdiff.tasks.settings import check_settings
+from lightdiff.tasks.trained import naming_path
 from lightdiff.utils.config import ConfigError, suggest
 from lightdiff.utils.files import replaced, shown
 
@@ -37,7 +39,8 @@ def resume(arguments: list[str], script: Path) -> None:
     overrides = _parse(arguments)
     path = Path(str(overrides.pop("resume")))
     folder = _run_folder(path)
-    checkpoint, position = resumable(path)  # names a missing or broken one before anything is touched
+    with naming_path("resume", path):  # names a missing or broken one before anything is touched
+        checkpoint, position = resumable(path)
     config = read_config(folder)
     for key, value in overrides.items():
         if key in KEPT:
@@ -50,6 +53,7 @@ def resume(arguments: list[str], script: Path) -> None:
     pairs = ({key.rpartition(".")[2]: value} for key, value in overrides.items())
     typed = {str(name) for pair in pairs for _, name in targets(pair)}
     check_names(config, script.parent / "conf", typed, "type {key}={name} beside resume=")
+    check_settings(config)
     reached = finished(folder, config) if checkpoint.name == "last.ckpt" else None
     if reached:
         print(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -13,15 +14,28 @@ import yaml
 
 from lightdiff.tasks.lock import LOCK, in_training
 from lightdiff.tasks.peers import place
-from lightdiff.utils.config import ConfigError
+from lightdiff.utils.config import ConfigError, shorten
 from lightdiff.utils.files import replaced
 
 CONFIG = "config.yaml"
 RESULT = "result.json"
+MAX_NODES = 100_000
+"""Entries of a config.yaml; real ones have a few hundred."""
 
 
 def next_run_folder(log_dir: str, dataset: str) -> str:
-    """The next free `<log_dir>/<dataset>/version_N`, as an absolute path."""
+    """The next free `<log_dir>/<dataset>/version_N`, as an absolute path.
+
+    Raises:
+        ConfigError: one of them cannot be a folder's name.
+    """
+    for key, value in (("log_dir", log_dir), ("dataset.name", dataset)):
+        if not isinstance(value, str) or not value:
+            raise ConfigError(f"{key}={shorten(value)}: the name of a folder is expected")
+    if dataset in (".", "..") or set(dataset) & {"/", "\\", "\0"}:
+        raise ConfigError(
+            f"dataset.name={shorten(dataset)}: a plain name is expected, which becomes a folder in log_dir"
+        )
     parent = Path(log_dir).absolute() / dataset
     numbers = [int(path.name[8:]) for path in parent.glob("version_*") if path.name[8:].isdigit()]
     return str(parent / f"version_{max(numbers, default=-1) + 1}")
@@ -54,7 +68,7 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
     """Write `config.yaml`; an older one that differs is kept as config.yaml.1, .2, ..."""
     path = folder / CONFIG
     if path.exists():
-        if yaml.safe_load(path.read_text()) == config:
+        if _same(path, config):
             return
         number = 1
         while (kept := folder / f"{CONFIG}.{number}").exists():
@@ -71,19 +85,51 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"{folder}: not a run folder (it has no {CONFIG})")
     try:
-        config = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        config = _plain_yaml(path)
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not a configuration ({' '.join(str(error).split())[:120]})") from error
     if not isinstance(config, dict):
         raise ConfigError(f"{path}: not a configuration")
     return config
 
 
+def _plain_yaml(path: Path) -> Any:
+    """Content of a YAML file; ValueError where its aliases (`*name`) make more of it than a configuration is."""
+    with path.open() as file:
+        loader = yaml.SafeLoader(file)
+        try:
+            root = loader.get_single_node()
+            if root is not None and _written_out(root, {}) > MAX_NODES:
+                raise ValueError(f"without aliases it would have more than {MAX_NODES} entries")
+            return None if root is None else loader.construct_document(root)
+        finally:
+            loader.dispose()
+
+
+def _written_out(node: yaml.Node, known: dict[int, float]) -> float:
+    """Number of nodes below this one, were each alias written out; infinite where one stands within itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf  # until all below is counted
+        children: list[Any] = [] if isinstance(node, yaml.ScalarNode) else node.value
+        if isinstance(node, yaml.MappingNode):
+            children = [child for pair in children for child in pair]
+        known[id(node)] = 1 + sum(_written_out(child, known) for child in children)
+    return known[id(node)]
+
+
+def _same(path: Path, config: dict[str, Any]) -> bool:
+    """Whether the file holds this configuration; one that cannot be read does not."""
+    try:
+        return bool(_plain_yaml(path) == config)
+    except (OSError, yaml.YAMLError, ValueError, RecursionError):
+        return False
+
+
 def same_run(parent: Path, config: dict[str, Any]) -> Path | None:
     """The newest run below `parent` started with this very configuration that has a checkpoint or is still being trained."""
     runs = sorted(parent.glob("version_*"), key=lambda path: int(path.name[8:]) if path.name[8:].isdigit() else -1)
     for folder in reversed(runs):
-        same = any(yaml.safe_load(path.read_text()) == config for path in folder.glob(f"{CONFIG}*"))
+        same = any(_same(path, config) for path in folder.glob(f"{CONFIG}*"))
         if same and ((folder / "checkpoints" / "last.ckpt").is_file() or in_training(folder)):
             return folder
     return None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from pytorch_lightning import Trainer
 
+from lightdiff.callbacks.common import LARGEST
 from lightdiff.data import DiffSet
 from lightdiff.lightning import DiffusionModel
 from lightdiff.utils.config import ConfigError, call, suggest
@@ -27,7 +30,9 @@ TRAINER_RANGES: dict[str, Range] = {
     "accumulate_grad_batches": _COUNT,
     "log_every_n_steps": _COUNT,
     "check_val_every_n_epoch": _COUNT,
-    "gradient_clip_val": (lambda value: value > 0, "a positive number or null (no clipping) is expected"),
+    "gradient_clip_val": (lambda value: 0 < value < math.inf, "a positive number or null (no clipping) is expected"),
+    "num_nodes": _COUNT,
+    "num_sanity_val_steps": (lambda value: value >= -1, "0 or more, or -1 (all), is expected"),
     "limit_train_batches": (
         lambda value: value > 0,
         "a share in (0, 1], a number of batches or null (all) is expected",
@@ -53,6 +58,17 @@ class TrainSettings:
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed={self.seed}: a whole number from 0 to 4294967295 is expected")
 
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What group dataset says of the images to others, and is no argument of the data set."""
+
+    value_range: Sequence[float]
+    class_names: Sequence[str] | None
+    templates: Sequence[str] | None
+
+
+DATASET_FACTS = tuple(DatasetFacts.__dataclass_fields__)
 
 Files = Literal["grid", "png", "npz", "gif", "mp4", "strip", "steps", "history", "guidance"]
 
@@ -83,10 +99,13 @@ class SampleSettings:
     out: str | None
 
     def __post_init__(self) -> None:
-        counts = dict.fromkeys(("num_samples", "batch_size", "columns", "stages", "frame_every", "fps"), _COUNT)
+        ranges = dict.fromkeys(("num_samples", "batch_size", "columns", "frame_every"), _COUNT)
+        ranges["stages"] = (lambda value: 1 <= value <= LARGEST, f"1 to {LARGEST} is expected")
+        ranges["hold_frames"] = (lambda value: 0 <= value <= LARGEST, f"0 to {LARGEST} is expected")
+        ranges["fps"] = (lambda value: 1 <= value < math.inf, "1 or more is expected")
         if "guidance" in self.save and not self.guidance_scales:
             raise ValueError("guidance_scales=[]: at least one is expected for save=guidance")
-        check_ranges("", vars(self), {**counts, "hold_frames": (lambda value: value >= 0, "0 or more is expected")})
+        check_ranges("", vars(self), ranges)
 
 
 @dataclass(frozen=True)
@@ -154,6 +173,25 @@ def check_settings(config: Mapping[str, Any]) -> None:
             raise ConfigError(f"{group}: this group is needed")
     names = TrainSettings.__dataclass_fields__
     call(TrainSettings, {name: config[name] for name in names if name in config}, key="")
+    call(DatasetFacts, {name: config["dataset"].get(name) for name in DATASET_FACTS}, key="dataset")
+    check_trainer(config["trainer"], config["dataset"].get("batch_size"))
+
+
+def check_trainer(trainer: dict[str, Any], batch_size: Any) -> None:
+    """Refuse what Lightning's Trainer takes and cannot use; what it refuses itself comes when it is built.
+
+    Args:
+        trainer: its arguments.
+        batch_size: the global one.
+    """
+    call(Trainer, trainer, key="trainer", partial=True)
+    check_ranges("trainer", trainer, TRAINER_RANGES)
+    for name in ("devices", "num_nodes"):
+        number = trainer.get(name, 1)
+        if isinstance(number, int) and isinstance(batch_size, int) and number > max(1, batch_size):
+            raise ConfigError(
+                f"trainer.{name}={number}: more than the {batch_size} images of a batch (dataset.batch_size)"
+            )
 
 
 def check_known(config: Iterable[str], conf: Path, name: str) -> None:

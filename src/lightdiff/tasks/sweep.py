@@ -12,7 +12,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 _folders: list[Path] = []
 
@@ -35,8 +35,9 @@ def keep_failure(line: str, code: int, typed: set[str]) -> bool:
     now = HydraConfig.get()
     if now.mode != RunMode.MULTIRUN:
         return False
+    overrides: Any = OmegaConf.to_container(now.overrides.task, resolve=False)  # as typed, ${...} and all
     # Hydra writes False for false
-    special = [override for override in now.overrides.task if override.casefold() not in typed]
+    special = [str(override) for override in overrides if str(override).casefold() not in typed]
     folder = Path(now.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
     word = {"line": f"job {' '.join(special)}: {line}" if special else line, "code": code}

@@ -100,7 +100,7 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     sampler, num_steps = build_sampler(config)
     with naming("sampler", config["sampler"]):
         Generation.of(model, sampler=sampler, num_steps=num_steps)
-    if config.get("init_from") and checkpoint is None:
+    if config.get("init_from") is not None and checkpoint is None:
         load_weights_into(model, config["init_from"], weights=config["init_weights"])
     limit_gpu_memory(config.get("gpu_memory_fraction"))
     seed_everything(config["seed"], verbose=False)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lightdiff.lightning import DiffusionModel, Generation, find_checkpoint, load_model
+from lightdiff.lightning import CheckpointError, DiffusionModel, Generation, find_checkpoint, load_model
 from lightdiff.tasks.build import build_sampler
 from lightdiff.utils.config import ConfigError
 
@@ -22,9 +24,12 @@ def load_trained(config: dict[str, Any]) -> tuple[Path, DiffusionModel, Generati
     Raises:
         ConfigError: one line with the key, the value, the choices.
     """
-    checkpoint = find_checkpoint(config["ckpt_path"])
+    with naming_path("ckpt_path", config["ckpt_path"]):
+        checkpoint = find_checkpoint(config["ckpt_path"])
     sampler, num_steps = build_sampler(config)
-    model = load_model(checkpoint, weights=config["weights"], map_location=device_of(config["device"]))
+    device = device_of(config["device"])
+    with naming_path("ckpt_path", config["ckpt_path"]):
+        model = load_model(checkpoint, weights=config["weights"], map_location=device)
     try:
         generation = Generation.of(
             model,
@@ -40,6 +45,17 @@ def load_trained(config: dict[str, Any]) -> tuple[Path, DiffusionModel, Generati
     except (ValueError, TypeError) as error:
         raise ConfigError(re.sub(r"^num_steps=", "sampler.num_steps=", str(error))) from error
     return checkpoint, model, generation
+
+
+@contextmanager
+def naming_path(key: str, path: str | Path) -> Iterator[None]:
+    """What is wrong with the file at `path` gains the key that named it."""
+    try:
+        yield
+    except CheckpointError as error:
+        if not str(error).startswith(str(Path(path))):
+            raise
+        raise CheckpointError(f"{key}={error}") from error
 
 
 def device_of(name: str) -> torch.device:

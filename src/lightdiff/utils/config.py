@@ -13,13 +13,12 @@ import difflib
 import functools
 import importlib
 import inspect
+import math
 import re
-import types
-import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import typeguard
+from lightdiff.utils.hints import as_annotated, type_hints
 
 SAFE_PACKAGES = ("core", "networks", "samplers", "conditioning")
 """Packages of lightdiff whose classes a checkpoint may name: building one computes, and does nothing else."""
@@ -35,6 +34,8 @@ class NotDescribable(TypeError):
 
 def import_target(target: str) -> Callable[..., Any]:
     """Import the class or function behind a dotted name. Only for configuration the user wrote, never for a file's."""
+    if not isinstance(target, str):
+        raise ConfigError(f"_target_={shorten(target)}: the dotted name of a class or function is expected")
     module_name, _, name = target.rpartition(".")
     try:
         return getattr(importlib.import_module(module_name), name)
@@ -119,6 +120,32 @@ def naming(key: str, settings: Mapping[str, Any]) -> Iterator[None]:
         name = None if re.match(r"[\w.]+=", message) else blamed(message, settings)
         where = f"{_join(key, name)}={shorten(settings[name])}" if name else key
         raise ConfigError(f"{where}: {message}" if where else message) from error
+    except (RuntimeError, MemoryError, OverflowError) as error:
+        if not out_of_memory(error):
+            raise
+        name = _largest(settings)
+        where = f"{_join(key, name)}={shorten(settings[name])}" if name else key
+        raise ConfigError(f"{where}: too large for the memory of this machine") from error
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Of a GPU or of a CPU, for which torch has no class of its own; also a size that no machine has."""
+    if isinstance(error, MemoryError | OverflowError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return any(
+        words in str(error) for words in ("DefaultCPUAllocator", "Storage size calculation", "integer multiplication")
+    )
+
+
+def _largest(settings: Mapping[str, Any]) -> str | None:
+    """The setting with the largest whole number, or a list of some; of several equal ones the first."""
+    lists = {name: value if isinstance(value, list | tuple) else [value] for name, value in settings.items()}
+    sizes = {
+        name: max((item for item in items if isinstance(item, int)), default=0)
+        for name, items in lists.items()
+        if name != "seed"
+    }
+    return max(sizes, key=lambda name: sizes[name], default=None)
 
 
 def blamed(message: str, settings: Mapping[str, Any]) -> str | None:
@@ -170,57 +197,23 @@ def _checked_arguments(
                 raise ConfigError(f"{_join(key, name)}: a value is needed")
     hints = type_hints(target)
     return {
-        name: _checked_value(value, hints[name], _join(key, name)) if name in hints else value
+        name: _checked_value(value, hints[name], _join(key, name), _endless(known.get(name)))
+        if name in hints
+        else value
         for name, value in arguments.items()
     }
 
 
-def type_hints(target: Callable[..., Any]) -> dict[str, Any]:
-    """Annotations of a callable's arguments, as far as they can be evaluated."""
-    function = target.__init__ if inspect.isclass(target) and not dataclasses.is_dataclass(target) else target
-    try:  # a dataclass itself: its inherited fields are annotated in other modules
-        return typing.get_type_hints(function)
-    except (NameError, TypeError):
-        return {}
+def _endless(parameter: inspect.Parameter | None) -> bool:
+    """Whether infinity is a value of this argument: it is its default."""
+    return parameter is not None and isinstance(parameter.default, float) and math.isinf(parameter.default)
 
 
-def _checked_value(value: Any, hint: Any, key: str) -> Any:
-    candidates = [value, tuple(value)] if isinstance(value, list) else [value]
-    for candidate in candidates:
-        try:
-            if isinstance(candidate, bool) and not _admits_bool(hint):
-                break
-            typeguard.check_type(candidate, hint, collection_check_strategy=typeguard.CollectionCheckStrategy.ALL_ITEMS)
-            return candidate
-        except typeguard.TypeCheckError:
-            continue
-    raise ConfigError(f"{key}={shorten(value)}: {describe(hint)} is expected")
-
-
-def _admits_bool(hint: Any) -> bool:
-    """A YAML `true` is not a number, though Python's bool is an int."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return any(_admits_bool(member) for member in typing.get_args(hint))
-    if typing.get_origin(hint) is typing.Literal:
-        return any(isinstance(member, bool) for member in typing.get_args(hint))
-    return hint not in (int, float, str, type(None))
-
-
-def describe(hint: Any) -> str:
-    """A type hint in words a user of YAML understands."""
-    origin, members = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        words = [word for member in members if typing.get_origin(member) is typing.Literal for word in member.__args__]
-        others = [member for member in members if typing.get_origin(member) is not typing.Literal]
-        literal = [describe(typing.Literal[tuple(dict.fromkeys(words))])] if words else []
-        return " or ".join(literal + [name for name in map(describe, others) if name != "Tensor"])
-    if origin is typing.Literal:
-        return "one of " + ", ".join(dict.fromkeys(str(member) for member in members))
-    if hint is type(None):
-        return "null"
-    if origin is not None and members:
-        return f"a list of {describe(members[0]).replace('one of', 'any of')}"
-    return getattr(hint, "__name__", str(hint)).replace("typing.", "")
+def _checked_value(value: Any, hint: Any, key: str, endless: bool) -> Any:
+    try:
+        return as_annotated(value, hint, endless)
+    except TypeError as error:
+        raise ConfigError(f"{key}={shorten(value)}: {error}") from error
 
 
 def shorten(value: Any, length: int = 60) -> str:
