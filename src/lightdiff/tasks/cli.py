@@ -16,7 +16,6 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from lightdiff.tasks.messages import ASKED, FULL_ERROR, bad_configuration
@@ -144,9 +143,7 @@ def _hydra_command(script: str, name: str, task: Callable[[DictConfig, Path], An
     def job(cfg: DictConfig) -> Any:  # perhaps in another process: it knows this one's command line by these variables
         try:
             return task(cfg, path)
-        except Exception as error:
-            if HydraConfig.get().mode != RunMode.MULTIRUN:
-                raise
+        except Exception as error:  # Hydra would print lines of its own
             keep_failure(*_explained(error, asked != "0", conf, name), typed)
             return None
 

@@ -1,6 +1,6 @@
-"""The failed jobs of a sweep: one does not stop the others, and all are told at the end.
+"""The failed jobs of a command: one of a sweep does not stop the others, and all are told at the end.
 
-A job may run in another process or on another machine (hydra/launcher), so the word is left in the sweep's folder.
+Such a job may run in another process or on another machine (hydra/launcher), so the word is left in the sweep's folder.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 _folders: list[Path] = []
+_own: list[tuple[str, int]] = []
 
 
 class RememberSweep(Callback):
@@ -24,8 +25,8 @@ class RememberSweep(Callback):
         _folders.append(Path(config.hydra.sweep.dir).absolute())
 
 
-def keep_failure(line: str, code: int, typed: set[str]) -> bool:
-    """Leave word of a failed job for the process that started the sweep; False where this is no sweep.
+def keep_failure(line: str, code: int, typed: set[str]) -> None:
+    """Keep word of a failed job; of one of a sweep for the process that started the sweep.
 
     Args:
         line: what went wrong.
@@ -34,7 +35,8 @@ def keep_failure(line: str, code: int, typed: set[str]) -> bool:
     """
     now = HydraConfig.get()
     if now.mode != RunMode.MULTIRUN:
-        return False
+        _own.append((line, code))
+        return
     overrides: Any = OmegaConf.to_container(now.overrides.task, resolve=False)  # as typed, ${...} and all
     # Hydra writes False for false
     special = [str(override) for override in overrides if str(override).casefold() not in typed]
@@ -43,14 +45,15 @@ def keep_failure(line: str, code: int, typed: set[str]) -> bool:
     word = {"line": f"job {' '.join(special)}: {line}" if special else line, "code": code}
     with (folder / "failed.jsonl").open("a") as file:
         file.write(json.dumps(word) + "\n")
-    return True
 
 
 def failures() -> list[tuple[str, int]]:
-    """Line and exit code of each failed job of the sweep just ended."""
+    """Line and exit code of each failed job of the command just ended."""
     words = []
     while _folders:
         path = _folders.pop() / "failed.jsonl"
         if path.is_file():
             words += [json.loads(line) for line in path.read_text().splitlines()]
-    return [(word["line"], word["code"]) for word in words]
+    own = _own.copy()
+    _own.clear()
+    return own + [(word["line"], word["code"]) for word in words]
