@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from lightdiff.data import DiffSet, diffset
 from lightdiff.data.loader import BatchLoader
@@ -46,7 +47,7 @@ def test_auto_is_where_a_quarter_of_the_memory_holds_them(
     for loader in (data.train_dataloader(), data.val_dataloader()):
         batch = next(iter(loader))
         assert {value.device for value in batch.values()} == {META if expected else torch.device("cpu")}
-        assert batch["image"].shape[1:] == (1, 32, 32) and batch["image"].dtype == torch.uint8
+        assert batch["image"].shape[1:] == (1, 16, 16) and batch["image"].dtype == torch.uint8
     assert data.train_set.images.device.type == "cpu"  # type: ignore[attr-defined]
 
 
@@ -54,9 +55,12 @@ def test_the_batches_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the second of two processes, from the position of a resumed run on."""
     asked = []
     store_type = type(on_device(META).train_set)
-    monkeypatch.setattr(
-        store_type, "on", lambda self, device: asked.append(device) or store_type(self.images.clone(), self.labels)
-    )
+
+    def on(store: Any, device: torch.device) -> Any:
+        asked.append(device)
+        return store_type(store.images.clone(), store.labels)
+
+    monkeypatch.setattr(store_type, "on", on)
     there, here = on_device(META, resident=True), on_device(META, resident=False)
     pairs = list(zip(there.train_dataloader(), here.train_dataloader(), strict=True))
     assert asked == [META] and len(pairs) == len(there.train_dataloader())
@@ -73,8 +77,6 @@ def test_a_cpu_has_them_already() -> None:
 
 
 def test_files_stay_files(tmp_path: Any) -> None:
-    from PIL import Image
-
     for i in range(8):
         Image.new("L", (8, 8), i).save(tmp_path / f"{i}.png")
     data = DiffSet(
