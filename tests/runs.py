@@ -27,6 +27,7 @@ TINY = (
     "sampler=ddim",
     "sampler.num_steps=3",
     "trainer=cpu",
+    "trainer.precision=32-true",  # numbers are compared across batch sizes, processes and machines
     "trainer.max_epochs=2",
     "trainer.limit_train_batches=7",
     "trainer.limit_val_batches=2",

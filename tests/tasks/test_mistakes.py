@@ -38,7 +38,7 @@ def refused(done: CompletedProcess[str], message: str) -> None:
 
 OVERRIDES = {
     # keys and choices
-    "optimizer.lrr=1": "optimizer.lrr: no such key; did you mean lr? choices: _target_, betas, lr",
+    "optimizer.lrr=1": "optimizer.lrr: no such key; did you mean lr? choices: _target_, betas, fused, lr",
     "datset=mnist": "datset: no such key; did you mean dataset?",
     "datset.batch_size=3": "datset.batch_size: no such key; did you mean dataset?",
     "dataset=minst": "dataset=minst: no such choice; did you mean mnist?",

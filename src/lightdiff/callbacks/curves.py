@@ -60,7 +60,8 @@ class Curves(Callback):
         losses, t = outputs["losses"].to(self.sums.dtype), outputs["t"]
         finite = losses.isfinite()  # others stop the run, or their step is skipped
         quarter = (torch.ceil(t * 4) - 1).clamp(0, 3).long()
-        member = torch.nn.functional.one_hot(quarter, 4).to(self.sums.dtype) * finite[:, None]
+        # no one_hot, which on a CPU looks at every value first
+        member = (quarter[:, None] == torch.arange(4, device=t.device)).to(self.sums.dtype) * finite[:, None]
         self.sums += member.T @ torch.stack([losses.where(finite, 0), torch.ones_like(losses)], dim=1)
         self._images += len(losses) * trainer.world_size
         if self._point_is_due(trainer):

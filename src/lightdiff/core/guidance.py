@@ -49,6 +49,7 @@ class ClassifierFreeGuidance:
         self.rescale = rescale
         self.schedule: NoiseSchedule = denoiser.schedule  # type: ignore[attr-defined]
         self.value_range: tuple[float, float] = getattr(denoiser, "value_range", (-1.0, 1.0))
+        self._joined: tuple[Condition | None, Condition] = (None, {})
 
     def __call__(self, x_t: Tensor, t: Tensor, cond: Condition | None = None) -> Tensor:
         """Guided x0_hat (B, C, H, W) from x_t, times t (B,) and the condition.
@@ -65,8 +66,9 @@ class ClassifierFreeGuidance:
 
         if cond is None or cond.keys() != null_cond.keys():
             raise ValueError(f"cond={sorted(cond or {})}: the keys of null_cond are expected: {sorted(null_cond)}")
-        both = {name: torch.cat([cond[name], null_cond[name]]) for name in cond}
-        conditional, null = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), both).chunk(2)
+        if self._joined[0] is not cond:  # the same at every step of a trajectory
+            self._joined = cond, {name: torch.cat([cond[name], null_cond[name]]) for name in cond}
+        conditional, null = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), self._joined[1]).chunk(2)
         guided = null + self.guidance_scale * (conditional - null)
         if self.rescale:
             guided = guided * (1 + self.rescale * (_std(conditional) / _std(guided) - 1))

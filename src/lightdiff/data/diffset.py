@@ -11,12 +11,15 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from lightdiff.core.randomness import keyed_generator
-from lightdiff.data.image_store import ImageStore
+from lightdiff.data.image_store import ImageStore, MemoryStore
 from lightdiff.data.loader import BatchLoader
 from lightdiff.data.order import FixedOrder, RankBatches, TrainOrder
 from lightdiff.data.resize import Fit, ResizeMode
 from lightdiff.data.sources import SOURCES, Source, Splits
 from lightdiff.utils.config import shorten, suggest
+
+SHARE_OF_MEMORY = 0.25
+"""Of a device's free memory, for images; the rest is the network's."""
 
 
 class DiffSet(LightningDataModule):
@@ -39,6 +42,8 @@ class DiffSet(LightningDataModule):
         num_workers: processes that read the files of a folder too large for memory.
         on_corrupted: an image that cannot be read: "refuse" the data set, or "skip" it, for which all are read once at the start.
         max_memory_gb: a folder whose decoded images take more is read file by file.
+        resident: keep images in memory on the training's device, so that no batch has to be sent there; "auto": on a GPU, where
+            they fit in a quarter of its free memory.
         seed: key of the order of batches and of the flips.
 
     Raises:
@@ -61,6 +66,7 @@ class DiffSet(LightningDataModule):
         num_workers: int = 0,
         on_corrupted: Literal["refuse", "skip"] = "refuse",
         max_memory_gb: float = 4.0,
+        resident: Literal["auto", True, False] = "auto",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -87,6 +93,7 @@ class DiffSet(LightningDataModule):
         self.num_workers = num_workers
         self.on_corrupted = on_corrupted
         self.max_memory_gb = max_memory_gb
+        self.resident = resident
         self.seed = seed
         self._fit = Fit(self.image_size, self.resize_mode)
         self._splits: Splits | None = None
@@ -162,7 +169,7 @@ class DiffSet(LightningDataModule):
             raise ValueError(f"overfit_batches={overfit}: 0 is expected; train on a folder of few images instead")
         order = TrainOrder(self.num_train, self.batch_size, self.seed)
         batches = RankBatches(order, lambda: self.batch_number, rank, world_size)
-        return BatchLoader(self.train_set, batches, self.num_workers)
+        return BatchLoader(self._placed(self.train_set), batches, self.num_workers)
 
     def val_dataloader(self) -> BatchLoader:
         """Every validation image once. All processes have equally many batches, whose sizes may differ by one."""
@@ -173,7 +180,26 @@ class DiffSet(LightningDataModule):
                 f"batch_size={self.batch_size}: {self.num_val} validation images give a batch of {order.smallest}, "
                 f"too few for {world_size} processes; use a batch_size of at least {2 * world_size} or fewer processes"
             )
-        return BatchLoader(self.val_set, RankBatches(order, lambda: 0, rank, world_size), self.num_workers)
+        batches = RankBatches(order, lambda: 0, rank, world_size)
+        return BatchLoader(self._placed(self.val_set), batches, self.num_workers)
+
+    def residence(self, device: torch.device) -> tuple[bool, str]:
+        """Whether the images are kept on this device, and why. The batches are the same."""
+        if not isinstance(self.train_set, MemoryStore):
+            return False, "read file by file"
+        if self.resident != "auto":
+            return self.resident, "as set"
+        if device.type == "cpu":
+            return False, "the CPU has them"
+        needed, free = self.train_set.num_bytes + self.val_set.num_bytes, free_memory(device)
+        return needed <= SHARE_OF_MEMORY * free, f"{needed / 2**20:,.0f} MiB, {free / 2**20:,.0f} MiB are free"
+
+    def _placed(self, store: ImageStore) -> ImageStore:
+        """The store on the trainer's device where that is to be."""
+        if self.trainer is None or not isinstance(store, MemoryStore):
+            return store
+        device = self.trainer.strategy.root_device
+        return store.on(device) if self.residence(device)[0] else store
 
     def _process(self) -> tuple[int, int]:
         """Number of this process and how many there are."""
@@ -186,6 +212,15 @@ class DiffSet(LightningDataModule):
         rank, world_size = self._process()
         generator = keyed_generator(batch["image"].device, "flip", self.seed, self.batch_number)
         return {**batch, "image": flip(batch["image"], generator, rank, world_size)}
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes of a GPU that this process may still take; 0 for other devices."""
+    if device.type != "cuda":
+        return 0
+    free, total = torch.cuda.mem_get_info(device)
+    allowed = getattr(torch.cuda, "get_per_process_memory_fraction", lambda device: 1.0)(device)
+    return min(free, allowed * total)
 
 
 def flip(images: Tensor, generator: torch.Generator, rank: int = 0, world_size: int = 1) -> Tensor:

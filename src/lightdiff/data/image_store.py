@@ -83,7 +83,7 @@ class MemoryStore(ImageStore):
         self.labels = labels
 
     def __getitem__(self, rows: Sequence[int]) -> dict[str, Tensor]:
-        index = torch.as_tensor(rows, dtype=torch.int64)
+        index = torch.as_tensor(rows, dtype=torch.int64).to(self.images.device, non_blocking=True)
         return {"image": self.images.index_select(0, index), "label": self.labels.index_select(0, index)}
 
     @property
@@ -93,6 +93,10 @@ class MemoryStore(ImageStore):
 
     def in_memory(self) -> MemoryStore:
         return self
+
+    def on(self, device: torch.device) -> MemoryStore:
+        """The same images on a device, where batches are then put together."""
+        return MemoryStore(self.images.to(device), self.labels.to(device))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -73,6 +75,21 @@ def adopt_settings(checkpoint: dict[str, Any], settings: dict[str, Any]) -> None
     for state in checkpoint.get("lr_schedulers", []):
         if "base_lrs" in state:
             state["base_lrs"] = [settings["lr"]] * len(state["base_lrs"])
+
+
+def adopt_layout(checkpoint: dict[str, Any], optimizer: Optimizer) -> None:
+    """Lay out the optimizer's state in a checkpoint in memory as its parameters are (channels last or not).
+
+    torch's fused kernels go through both in the order of memory and would mix up the channels.
+    """
+    for saved in checkpoint.get("optimizer_states", []):
+        numbers = [number for group in saved["param_groups"] for number in group["params"]]
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        for number, parameter in zip(numbers, parameters, strict=False):  # other numbers are refused by torch
+            for name, value in saved["state"].get(number, {}).items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    laid_out = torch.empty_like(parameter, dtype=value.dtype, device=value.device, requires_grad=False)
+                    saved["state"][number][name] = laid_out.copy_(value)
 
 
 def _check_warmup(warmup_steps: int) -> None:

@@ -24,7 +24,7 @@ from lightdiff.core import Denoiser, DiffusionLoss, NoiseSchedule, Objective
 from lightdiff.core.randomness import keyed_generator, keyed_seed
 from lightdiff.lightning.ema import EMA
 from lightdiff.lightning.generation import Generation
-from lightdiff.lightning.lr_schedules import adopt_settings
+from lightdiff.lightning.lr_schedules import adopt_layout, adopt_settings
 from lightdiff.samplers import Sampler, SamplerState
 from lightdiff.utils.config import NotDescribable, config_of
 
@@ -278,7 +278,11 @@ class DiffusionModel(LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["lightdiff"] = {"format": 1, "model": self.describe()}
+        compiled = getattr(self.network, "_compiled_call_impl", None) is not None
+        training = {"device": self.device.type, "compiled": compiled}  # a resumed run goes on likewise
+        checkpoint["lightdiff"] = {"format": 1, "model": self.describe(), "training": training}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        adopt_settings(checkpoint, self._new_optimizer().defaults)  # a resumed run may have another learning rate
+        optimizer = self._new_optimizer()
+        adopt_settings(checkpoint, optimizer.defaults)  # a resumed run may have another learning rate
+        adopt_layout(checkpoint, optimizer)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+FEW_TOKENS = 256
+"""So many tokens, and bfloat16's attention pays in training on a CPU too."""
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, num_heads: int, mask: Tensor | None = None) -> Tensor:
@@ -21,7 +25,16 @@ def attend(q: Tensor, k: Tensor, v: Tensor, num_heads: int, mask: Tensor | None 
     """
     q, k, v = (part.unflatten(-1, (num_heads, -1)).transpose(1, 2) for part in (q, k, v))
     bias = None if mask is None else (mask > 0)[:, None, None, :]
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(2)
+    return _attention(q, k, v, bias).transpose(1, 2).flatten(2)
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """torch's fused attention of q (B, heads, N, d) to k and v (B, heads, L, d); in training on a CPU, few tokens in float32."""
+    if q.device.type != "cpu" or not q.requires_grad or q.dtype == torch.float64 or q.shape[-2] >= FEW_TOKENS:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    # the gradient of the bfloat16 kernel takes up to ten times as long as that of the float32 one
+    with torch.autocast("cpu", enabled=False):
+        return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=mask).to(q.dtype)
 
 
 def zeroed(layer: nn.Module) -> nn.Module:

@@ -18,6 +18,7 @@ from lightdiff.core.randomness import keyed_seed
 from lightdiff.data import DiffSet
 from lightdiff.lightning import AtomicCheckpointIO, DiffusionModel
 from lightdiff.samplers import Sampler
+from lightdiff.tasks import speed
 from lightdiff.tasks.devices import cluster, strategy
 from lightdiff.tasks.settings import DATASET_FACTS
 from lightdiff.utils.config import ConfigError, call, import_target, instantiate, naming
@@ -48,7 +49,7 @@ def build_model(cfg: Any) -> DiffusionModel:
     settings["value_range"] = config["dataset"]["value_range"]
     parts = {name: _build_group(config, name) for name in ("schedule", "objective", "conditioning", "lr_scheduler")}
     parts["network"] = _build_group(config, "model")
-    parts["optimizer"] = _build_optimizer(config["optimizer"])
+    parts["optimizer"] = _build_optimizer(config)
     try:
         return call(DiffusionModel, settings, key="", **parts)
     except ConfigError as error:
@@ -62,8 +63,11 @@ _WHERE = {"value_range": "dataset.value_range", "prediction": "objective.predict
 
 def _build_optimizer(config: dict[str, Any]) -> Any:
     """parameters -> optimizer; tried on one parameter, so that impossible settings are refused here."""
-    make = instantiate({**config, "_partial_": True}, key="optimizer")
-    with naming("optimizer", config):
+    group = {name: value for name, value in config["optimizer"].items() if name != "fused"}
+    if speed.fused(config).value:  # else nothing is said, and torch takes foreach where it can
+        group["fused"] = True
+    make = instantiate({**group, "_partial_": True}, key="optimizer")
+    with naming("optimizer", group):
         make([torch.nn.Parameter(torch.zeros(1))])
     return make
 
@@ -138,7 +142,11 @@ def build_trainer(config: dict[str, Any], folder: Path, *, purge_step: int | Non
     try:
         return call(
             Trainer,
-            {**config["trainer"], "strategy": strategy(config["trainer"], config.get("ddp_timeout", 600))},
+            {
+                **config["trainer"],
+                "precision": speed.precision(config).value,
+                "strategy": strategy(config["trainer"], config.get("ddp_timeout", 600)),
+            },
             key="trainer",
             default_root_dir=folder,
             logger=build_loggers(config, folder, purge_step),

@@ -16,6 +16,7 @@ from lightdiff.data import DiffSet
 from lightdiff.lightning import DiffusionModel
 from lightdiff.utils.config import ConfigError, call, suggest
 
+Auto = Literal["auto", True, False]
 Range = tuple[Callable[[Any], bool], str]
 
 NEEDED = ("dataset", "model", "schedule", "objective", "sampler", "optimizer", "trainer")
@@ -53,6 +54,8 @@ class TrainSettings:
     auto_resume: bool = False
     on_nonfinite: Literal["stop", "skip"] = "stop"
     ddp_timeout: float = 600
+    compile: Auto = "auto"
+    channels_last: Auto = "auto"
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
@@ -87,6 +90,8 @@ class SampleSettings:
     labels: int | Sequence[int] | None
     prompt: str | Sequence[str] | None
     precision: str
+    compile: Auto
+    channels_last: Auto
     device: str
     save: Sequence[Files]
     columns: int
@@ -122,6 +127,8 @@ class EvalSettings:
     data_dir: str | None
     cache_dir: str
     precision: str
+    compile: Auto
+    channels_last: Auto
     device: str
     progress: bool
     out: str | None

@@ -30,8 +30,11 @@ from lightdiff.tasks.peers import place
 from lightdiff.tasks.processes import end_with_first_rank
 from lightdiff.tasks.run_folder import RESULT, discard_if_untrained, read_config, write_config
 from lightdiff.tasks.settings import check_fit, check_settings
+from lightdiff.tasks.speed import TrainingSpeed
 from lightdiff.utils.config import ConfigError, naming
 from lightdiff.utils.files import remove_unfinished, shown
+
+log = logging.getLogger(__name__)
 
 
 def check_job(folder: Path, config: dict[str, Any]) -> None:
@@ -96,7 +99,8 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     checkpoint = last if last.is_file() else None
     data = build_data(config)
     model = build_model(config)
-    purge_step = _check_resumable(model, last) + 1 if checkpoint else None
+    former = _check_resumable(model, last) if checkpoint else None
+    purge_step = former["global_step"] + 1 if former else None
     sampler, num_steps = build_sampler(config)
     with naming("sampler", config["sampler"]):
         Generation.of(model, sampler=sampler, num_steps=num_steps)
@@ -115,9 +119,14 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
             raise
         data.train_dataloader()
     check_fit(model, data)
+    speed = TrainingSpeed.of(config, model, data, began=former and former["lightdiff"].get("training"))
+    speed.apply(model)
 
     def fit() -> None:
         (folder / RESULT).unlink(missing_ok=True)
+        if trainer.is_global_zero:
+            print(speed, flush=True)
+            log.info("%s", speed)
         try:
             trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         except (ValueError, MisconfigurationException) as error:
@@ -138,8 +147,8 @@ def limit_gpu_memory(fraction: float | None) -> None:
         torch.cuda.set_per_process_memory_fraction(fraction, device)
 
 
-def _check_resumable(model: DiffusionModel, last: Path) -> int:
-    """Refuse a model that the checkpoint's weights do not fit, naming the first; returns the checkpoint's step."""
+def _check_resumable(model: DiffusionModel, last: Path) -> dict[str, Any]:
+    """Refuse a model that the checkpoint's weights do not fit, naming the first; returns the checkpoint."""
     _, checkpoint = resumable(last)
     ours, theirs = (
         {name: list(weight.shape) for name, weight in state.items() if isinstance(weight, Tensor)}
@@ -151,7 +160,7 @@ def _check_resumable(model: DiffusionModel, last: Path) -> int:
                 f"resume: {name} is {theirs.get(name)} in {shown(last)} and {ours.get(name)} in this configuration; "
                 "a resumed run keeps its network"
             )
-    return int(checkpoint["global_step"])
+    return checkpoint
 
 
 def _log_to(path: Path) -> logging.Handler:

@@ -11,15 +11,18 @@ from typing import Any
 import torch
 
 from lightdiff.lightning import CheckpointError, DiffusionModel, Generation, find_checkpoint, load_model
+from lightdiff.lightning.generation import DEFAULT_BATCH_SIZE
 from lightdiff.tasks.build import build_sampler
+from lightdiff.tasks.speed import prepare_sampling
 from lightdiff.utils.config import ConfigError
+from lightdiff.utils.ranks import process
 
 
 def load_trained(config: dict[str, Any]) -> tuple[Path, DiffusionModel, Generation]:
-    """The checkpoint's file, its model on the device, and the settings of its sampling.
+    """The checkpoint's file, its model on the device and made fast there, and the settings of its sampling.
 
     Args:
-        config: ckpt_path, weights, device, sampler, guidance_scale, seed; labels and prompt where there are such keys.
+        config: ckpt_path, weights, device, sampler, guidance_scale, seed and so on; labels and prompt where there are such keys.
 
     Raises:
         ConfigError: one line with the key, the value, the choices.
@@ -44,6 +47,10 @@ def load_trained(config: dict[str, Any]) -> tuple[Path, DiffusionModel, Generati
         )
     except (ValueError, TypeError) as error:
         raise ConfigError(re.sub(r"^num_steps=", "sampler.num_steps=", str(error))) from error
+    batches = -(-config["num_samples"] // (config["batch_size"] or DEFAULT_BATCH_SIZE))
+    chosen = prepare_sampling(config, model, batches * generation.num_steps)
+    if process()[0] == 0:
+        print(chosen, flush=True)
     return checkpoint, model, generation
 
 
