@@ -1,7 +1,4 @@
-"""Peak memory of a process that trains two steps of one side; one line of JSON. Started by part g, and fine alone:
-
-python bench/parts/memory.py ours 128
-"""
+"""Peak memory of a process that trains two steps of one side, as one line of JSON. Started by part g."""
 
 from __future__ import annotations
 
@@ -10,8 +7,6 @@ import json
 import resource
 import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 from pytorch_lightning import Callback, Trainer
@@ -39,7 +34,8 @@ def train(side: str, settings: Settings) -> None:
     else:
         with fit_of(composed(settings, *ENDLESS, f"dataset.batch_size={settings.batch}")) as fit:
             if who == "ours":
-                return fit.run(AfterTwo())
+                fit.run(AfterTwo())
+                return
             fit.model.cpu()
             step = tutorial_step(fit)
     for _ in range(2):

@@ -37,9 +37,11 @@ def composed(settings: Settings, *overrides: str, name: str = "train") -> dict[s
     fixed = [f"seed={settings.seed}"]
     if name == "train":
         accelerator = "cpu" if settings.device == "cpu" else "gpu"
-        fixed += [f"trainer.accelerator={accelerator}", f"dataset.data_dir={settings.data_dir}"]
+        fixed.append(f"trainer.accelerator={accelerator}")
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = plain(compose(name, [*fixed, *overrides, *(settings.ours if name == "train" else ())]))
+    if "data_dir" in config.get("dataset", {}):
+        config["dataset"]["data_dir"] = str(settings.data_dir)
     owner = config["trainer"] if name == "train" else config
     asked = any("precision=" in override for override in (*overrides, *settings.ours))
     if owner["precision"] == "32-true" and not asked and settings.fast_dtype is not None:

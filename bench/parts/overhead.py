@@ -43,7 +43,7 @@ def step_rows(settings: Settings) -> list[Row]:
             fit.run(laps)
         pieces = pieces_of(settings, config)
         extra = rounds.ratio("ours", "bare")
-        share = Ratio(*(100 * (1 - 1 / ratio) for ratio in extra))
+        share = Ratio(*(100 * (1 - 1 / part) for part in extra))
         rows += [
             Row(
                 f"{what}, batch {fit.data.batch_size}: step; ratio: percent that is not forward, backward, optimizer",
@@ -128,12 +128,13 @@ def memory_rows(settings: Settings, batches: tuple[int, ...]) -> list[Row]:
 
 
 def megabytes(side: str, batch: int, settings: Settings) -> float:
-    """What parts/memory.py says; infinite where the process was ended for want of memory."""
+    """What parts.memory says; infinite where the process was ended for want of memory."""
     told = ["--device", settings.device, "--threads", str(settings.threads), "--data-dir", str(settings.data_dir)]
     process = subprocess.run(
         [
             sys.executable,
-            str(ROOT / "bench" / "parts" / "memory.py"),
+            "-m",
+            "parts.memory",
             side,
             str(batch),
             *told,
@@ -148,5 +149,5 @@ def megabytes(side: str, batch: int, settings: Settings) -> float:
     if process.returncode == -9 or "out of memory" in process.stderr.lower():
         return float("inf")
     if process.returncode:
-        raise RuntimeError(f"memory.py {side} {batch}: exit code {process.returncode}\n{process.stderr[-1000:]}")
+        raise RuntimeError(f"parts.memory {side} {batch}: exit code {process.returncode}\n{process.stderr[-1000:]}")
     return float(json.loads(process.stdout.splitlines()[-1])["MiB"])

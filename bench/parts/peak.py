@@ -80,7 +80,7 @@ def shares(settings: Settings, sides: tuple[int, ...] = SIDES) -> list[Row]:
             fit.run(Laps(rounds, settings.repeats, {"ours": lambda: None}, others, count))
         reached = [found[0] / seconds for seconds in rounds.seconds["ours"]]
         peaks = [2 * side**3 / seconds for seconds in rounds.seconds["peak"]]
-        part = sorted(a / b for a, b in zip(reached, peaks, strict=True))
+        part = Ratio.of([a / b for a, b in zip(reached, peaks, strict=True)])
         size = fit.data.batch_size
         rows += [
             Row(f"{what}, batch {size}, {precision}: operations", "GFLOP an image", {"ours": found[0] / size / 1e9}),
@@ -91,7 +91,7 @@ def shares(settings: Settings, sides: tuple[int, ...] = SIDES) -> list[Row]:
                     "ours": found[0] / rounds.median("ours") / 1e9,
                     "matrix product": 2 * side**3 / rounds.median("peak") / 1e9,
                 },
-                Ratio(part[len(part) // 2], part[0], part[-1]),
+                part,
                 details={"matrices": side, "seconds": rounds.seconds},
             ),
         ]

@@ -129,6 +129,8 @@ def watch(process: subprocess.Popen[bytes], start: float, folder: Path, minutes:
             process.send_signal(signal.SIGTERM)  # it saves and ends
             asked = True
         time.sleep(0.2)
+    if process.returncode == 143 and not snapshots:
+        raise RuntimeError(f"train.py wrote no checkpoint in {minutes} minutes: see {folder / 'log.txt'}")
     if process.returncode not in (0, 143) or not snapshots:
         raise RuntimeError(f"train.py ended with exit code {process.returncode}: see {folder / 'log.txt'}")
     return snapshots
@@ -144,7 +146,7 @@ def train_package(name: str, seconds: float, count: int, settings: Settings) -> 
         **{key: getattr(settings, key) for key in ("device", "threads", "seed", "data_dir", "work")},
         "start": time.time(),
     }
-    command = [sys.executable, str(ROOT / "bench" / "parts" / "recipes.py"), name]
+    command = [sys.executable, "-m", "parts.recipes", name]
     for key, value in options.items():
         command += [f"--{key.replace('_', '-')}", str(value)]
     with (folder / "log.txt").open("w") as log:

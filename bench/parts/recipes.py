@@ -1,6 +1,6 @@
 """The packages' documented ways to train on MNIST, each a process of its own started by part f (parts/quality.py).
 
-Both get the digits padded to 32x32 and unmirrored, bfloat16 where the device has it, batches of 32, and snapshots that cost no time.
+Both get the digits padded to 32x32 and unmirrored, bfloat16 where the device has it, batches of 32, snapshots that cost no time.
 
 - denoising-diffusion-pytorch, its README: Unet(dim=64, dim_mults=(1, 2, 4, 8)), GaussianDiffusion with its defaults, its Trainer
   reading image files, Adam at 8e-5, two batches a step, average with decay 0.995. Its own samples and FID while training are off.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from lightdiff.networks import DiffusersUNet2D, ResUNet
 from parts.settings import INSTALL, Skipped
@@ -17,12 +18,12 @@ from parts.settings import INSTALL, Skipped
 
 def denoising_diffusion() -> ModuleType:
     """The package denoising-diffusion-pytorch, without its progress bars."""
-    os.environ.setdefault("TQDM_DISABLE", "1")
     try:
-        import denoising_diffusion_pytorch
+        import denoising_diffusion_pytorch as package
     except ImportError as error:
         raise Skipped(f"denoising-diffusion-pytorch is not installed: {INSTALL}") from error
-    return denoising_diffusion_pytorch
+    package.denoising_diffusion_pytorch.tqdm = partial(tqdm, disable=True)
+    return package
 
 
 def diffusers() -> ModuleType:
@@ -117,11 +118,11 @@ SCHEDULERS = {
 
 @torch.inference_mode()
 def diffusers_images(unet: nn.Module, sampler: str, x: Tensor, steps: int) -> Tensor:
-    """diffusers' documented loop over a scheduler's timesteps, from noise x (B, C, H, W)."""
+    """diffusers' documented loop over a scheduler's timesteps, from noise x (B, C, H, W); the result is not clamped."""
     name, settings = SCHEDULERS[sampler]
     scheduler = getattr(diffusers(), name)(num_train_timesteps=1000, beta_schedule="linear", **settings)
     scheduler.set_timesteps(steps)
     for t in scheduler.timesteps.to(x.device):
         output = unet(scheduler.scale_model_input(x, t), t).sample
         x = scheduler.step(output, t, x).prev_sample
-    return x.clamp(-1, 1)
+    return x

@@ -33,15 +33,14 @@ def against_rivals(settings: Settings, cases: tuple[tuple[str, int], ...] = CASE
     model = DiffusionModel(network, DiscreteSchedule(linear_betas(1000)), ema_decay=None).to(settings.device).eval()
     rows = []
     for sampler, steps in cases:
-        for precision, dtype in settings.dtypes.items():
+        for precision in settings.dtypes:
             draw = samplers_of(model, network, sampler, settings, precision)
             rounds = Rounds(0, settings.synchronize)
-            with torch.autocast(settings.device, dtype, enabled=dtype is not None):
-                for side in draw.values():
-                    side(min(steps, 3))
-                for _ in range(settings.repeats if steps < 200 else min(3, settings.repeats)):
-                    for name, side in draw.items():
-                        rounds.lap(name, partial(side, steps))
+            for side in draw.values():
+                side(min(steps, 3))
+            for _ in range(settings.repeats if steps < 200 else min(3, settings.repeats)):
+                for name, side in draw.items():
+                    rounds.lap(name, partial(side, steps))
             rivals = [name for name in draw if name != "ours"]
             rows.append(
                 Row(
@@ -58,20 +57,22 @@ def against_rivals(settings: Settings, cases: tuple[tuple[str, int], ...] = CASE
 def samplers_of(
     model: DiffusionModel, network: DiffusersUNet2D, sampler: str, settings: Settings, precision: str
 ) -> dict[str, Callable[[int], Tensor]]:
-    """steps -> images, by side; autocast is around the packages', and our own setting for ours."""
-    shape = model.image_shape
+    """steps -> images, by side; the packages run as a whole within autocast, ours has its own setting."""
+    shape, dtype = model.image_shape, settings.dtypes[precision]
 
     def ours(steps: int) -> Tensor:
         return model_images(model, sampler, steps, range(settings.batch), precision, settings.seed)
 
     def diffusers_side(steps: int) -> Tensor:
         noise = torch.randn(settings.batch, *shape, device=settings.device)
-        return diffusers_images(network.unet, sampler, noise, steps)
+        with torch.autocast(settings.device, dtype, enabled=dtype is not None):
+            return diffusers_images(network.unet, sampler, noise, steps)
 
     def denoising_side(steps: int) -> Tensor:
         every = sampler == "ddpm" and steps == 1000
         diffusion = gaussian_diffusion(network, shape, None if every else steps).to(settings.device)
-        return diffusion.sample(batch_size=settings.batch)
+        with torch.autocast(settings.device, dtype, enabled=dtype is not None):
+            return diffusion.sample(batch_size=settings.batch)
 
     sides: dict[str, Callable[[int], Tensor]] = {"ours": ours, "diffusers": diffusers_side}
     try:
@@ -113,7 +114,7 @@ def few_steps(settings: Settings, many: int = 1000, few: int = 20, chunk: int = 
             f"feature distance, {samples} images; ratio: {best} over {first}",
             "FID",
             found,
-            Ratio(quality, quality, quality),
+            Ratio.of([quality]),
             "at most 1.05",
         ),
         Row(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,6 +22,10 @@ class Ratio(NamedTuple):
     median: float
     low: float
     high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Ratio:
+        return cls(statistics.median(values), min(values), max(values))
 
 
 @dataclass
@@ -74,8 +78,7 @@ class Rounds:
 
     def ratio(self, slow: str, fast: str) -> Ratio:
         """How many times longer a step of `slow` takes than one of `fast`."""
-        found = [a / b for a, b in zip(self.seconds[slow], self.seconds[fast], strict=True)]
-        return Ratio(statistics.median(found), min(found), max(found))
+        return Ratio.of([a / b for a, b in zip(self.seconds[slow], self.seconds[fast], strict=True)])
 
 
 def alternate(sides: Mapping[str, Step], repeats: int, rounds: Rounds) -> Rounds:
