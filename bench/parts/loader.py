@@ -7,23 +7,22 @@ from typing import Any
 
 from torch import Tensor
 
-from parts.ours import ENDLESS, Laps, composed, fit_of
+from parts.ours import ENDLESS, Fit, composed, timed
 from parts.results import Row
 from parts.settings import Settings
-from parts.timing import Rounds
 
 
 class Switch:
-    """A loader that hands out its own batches, or one and the same.
+    """A loader that hands out a job's own batches, or one and the same."""
 
-    Args:
-        loader: the real one.
-        batch: the resident one.
-    """
-
-    def __init__(self, loader: Any, batch: dict[str, Tensor]) -> None:
-        self.loader, self.batch = loader, batch
+    def __init__(self) -> None:
         self.resident = False
+
+    def install(self, fit: Fit) -> None:
+        """Take the place of the job's loader."""
+        self.loader: Any = fit.data.train_dataloader()
+        self.batch: dict[str, Tensor] = fit.batch()
+        fit.data.train_dataloader = lambda: self
 
     def __len__(self) -> int:
         return len(self.loader)
@@ -39,8 +38,11 @@ class Switch:
                     return
                 yield batch
 
-    def use(self, resident: bool) -> None:
-        self.resident = resident
+    def on(self) -> None:
+        self.resident = True
+
+    def off(self) -> None:
+        self.resident = False
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing; it tells Lightning that it need not be restored."""
@@ -54,15 +56,10 @@ def efficiency(settings: Settings) -> list[Row]:
     """Part d, with experiment=mnist_fast, whose steps are short, and with the tutorial's recipe."""
     rows = []
     for what, overrides in (("experiment=mnist_fast", ("experiment=mnist_fast",)), ("python train.py", ())):
-        rounds = Rounds(settings.lap_seconds, settings.synchronize)
-        with fit_of(composed(settings, *overrides, *ENDLESS)) as fit:
-            switch = Switch(fit.data.train_dataloader(), fit.batch())
-            fit.data.train_dataloader = lambda switch=switch: switch
-            modes = {
-                "loader": lambda switch=switch: switch.use(False),
-                "resident batch": lambda switch=switch: switch.use(True),
-            }
-            fit.run(Laps(rounds, settings.repeats, modes))
+        config = composed(settings, *overrides, *ENDLESS)
+        switch = Switch()
+        modes = {"loader": switch.off, "resident batch": switch.on}
+        rounds, fit = timed(settings, config, modes=modes, prepare=switch.install)
         rows.append(
             Row(
                 f"{what}, batch {fit.data.batch_size}",

@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from pytorch_lightning import Callback, Trainer
 
-from parts.ours import ENDLESS, composed, fit_of
+from lightdiff.tasks.build import build_data
+from parts.ours import ENDLESS, composed, run
 from parts.rivals import MATCHES
 from parts.settings import Settings
 from parts.training import Way, plain_step, tutorial_step
@@ -32,12 +33,14 @@ def train(side: str, settings: Settings) -> None:
         build = match.our_network if who == "ours" else match.theirs
         step = plain_step(build, settings, Way(settings.fast_dtype))
     else:
-        with fit_of(composed(settings, *ENDLESS, f"dataset.batch_size={settings.batch}")) as fit:
-            if who == "ours":
-                fit.run(AfterTwo())
-                return
-            fit.model.cpu()
-            step = tutorial_step(fit)
+        config = composed(settings, *ENDLESS)
+        config["dataset"]["batch_size"] = settings.batch
+        if who == "ours":
+            run(config, AfterTwo())
+            return
+        data = build_data(config)
+        data.setup()
+        step = tutorial_step(data, settings.device, config["model"]["widths"])
     for _ in range(2):
         step()
 

@@ -1,4 +1,4 @@
-"""Our side: what the command line would compose, trained by the project's own trainer, timed from inside."""
+"""Our side: the job that train.py would run, timed from inside by a callback."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from torch import Tensor
 
 from lightdiff import DiffSet
 from lightdiff.lightning import DiffusionModel
-from lightdiff.tasks.build import build_data, build_model, build_trainer, plain
+from lightdiff.tasks.build import plain
+from lightdiff.tasks.train import run_job
 from parts.settings import ROOT, Settings
 from parts.timing import Rounds, Step
 
@@ -49,30 +50,70 @@ def composed(settings: Settings, *overrides: str, name: str = "train") -> dict[s
     return config
 
 
+class Fit:
+    """A job of ours that runs.
+
+    Args:
+        trainer: Lightning's.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self.model: DiffusionModel = trainer.lightning_module
+        self.data: DiffSet = trainer.datamodule
+
+    def batch(self) -> dict[str, Tensor]:
+        """The first images, on the device that trains."""
+        batch = self.data.train_set[range(self.data.batch_size)]
+        return {name: tensor.to(self.trainer.strategy.root_device) for name, tensor in batch.items()}
+
+    def bare_step(self, batch: dict[str, Tensor]) -> None:
+        """Forward, backward and optimizer alone: no loader, EMA, callbacks, logging or Lightning."""
+        optimizer = self.trainer.optimizers[0]
+        with self.trainer.precision_plugin.train_step_context():
+            loss = self.model.training_step(batch, 0)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+Sides = Callable[[Fit], Mapping[str, Step]]
+
+
 class Laps(Callback):
-    """Times a fit's steps, everything included, by turns with other things, and then ends it.
+    """Times a job's steps, everything included, by turns with other things, and then ends it.
 
     Args:
         rounds: where the seconds go.
         repeats: number of rounds.
         modes: what to do at the start of this side's laps, by the name of each.
         others: steps of other sides, each called after this side's laps of the same round.
-        before: done once within the run, before any lap.
+        prepare: done before the job asks for its loader.
+        before: done once while it runs, before any lap.
     """
+
+    fit: Fit
 
     def __init__(
         self,
         rounds: Rounds,
         repeats: int,
-        modes: Mapping[str, Callable[[], None]],
-        others: Mapping[str, Step] | None = None,
-        before: Callable[[], None] = lambda: None,
+        *,
+        modes: Mapping[str, Callable[[], None]] | None = None,
+        others: Sides = lambda fit: {},
+        prepare: Callable[[Fit], None] = lambda fit: None,
+        before: Callable[[Fit], None] = lambda fit: None,
     ) -> None:
         self.rounds, self.repeats = rounds, repeats
-        self.modes, self.others, self.before = modes, dict(others or {}), before
+        self.modes = dict(modes or {"ours": lambda: None})
+        self.others, self.prepare, self.before = others, prepare, before
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.fit = Fit(trainer)
+        self.prepare(self.fit)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._script = self._laps(trainer)
+        self._script = self._laps()
         self._batches_left = next(self._script)
 
     def on_train_batch_end(
@@ -82,18 +123,19 @@ class Laps(Callback):
         if self._batches_left == 0:
             self._batches_left = next(self._script, 0)
 
-    def _laps(self, trainer: Trainer) -> Iterator[int]:
+    def _laps(self) -> Iterator[int]:
         """Yields after how many batches it wants to go on."""
         rounds = self.rounds
         yield 2  # what is done only once
-        self.before()
+        self.before(self.fit)
         for name, enter in self.modes.items():
             enter()
             yield 1  # the loader had a batch of the former mode ready
             start = rounds.now()
             yield 1
             rounds.plan(name, rounds.now() - start)
-        for name, step in self.others.items():
+        others = self.others(self.fit)
+        for name, step in others.items():
             rounds.warm_up(name, step)
         for _ in range(self.repeats):
             for name, enter in self.modes.items():
@@ -103,63 +145,33 @@ class Laps(Callback):
                 start = rounds.now()
                 yield rounds.steps[name]
                 rounds.add(name, rounds.now() - start, rounds.steps[name])
-            for name, step in self.others.items():
+            for name, step in others.items():
                 rounds.lap(name, step)
-        trainer.should_stop = True
+        self.fit.trainer.should_stop = True
 
 
-class Fit:
-    """A training run of ours that has been built and not yet started.
-
-    Args:
-        config: plain data, see `composed`.
-        folder: for its logs and checkpoints.
-    """
-
-    def __init__(self, config: dict[str, Any], folder: Path) -> None:
-        self.config = config
-        self.data: DiffSet = build_data(config)
-        self.data.prepare_data()
-        self.data.setup()
-        self.model: DiffusionModel = build_model(config)
-        self.trainer = build_trainer(config, folder)
-
-    def run(self, callback: Callback) -> None:
-        """Train until the callback ends it; the progress bar is drawn, and not shown."""
-        self.trainer.callbacks.append(callback)
-        said = io.StringIO()
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            self.trainer.fit(self.model, datamodule=self.data)
-
-    def batch(self, size: int | None = None) -> dict[str, Tensor]:
-        """The first images, on the device that trains."""
-        size = size or self.data.batch_size
-        batch = self.data.train_set[range(size)]
-        return {name: tensor.to(self.trainer.strategy.root_device) for name, tensor in batch.items()}
-
-    def bare_step(self, batch: dict[str, Tensor]) -> None:
-        """Forward, backward and optimizer alone: no loader, EMA, callbacks, logging or Lightning. Only within `run`."""
-        optimizer = self.trainer.optimizers[0]
-        with self.trainer.precision_plugin.train_step_context():
-            loss = self.model.training_step(batch, 0)["loss"]
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+_callback: Callback | None = None
 
 
-@contextlib.contextmanager
-def fit_of(config: dict[str, Any]) -> Iterator[Fit]:
-    """A run in a folder that is removed afterwards."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield Fit(config, Path(folder))
+def current_callback() -> Callback:
+    """What `run` adds to a configuration, which can only name it."""
+    assert _callback is not None
+    return _callback
 
 
-def timed(
-    settings: Settings, config: dict[str, Any], others: Callable[[Fit], Mapping[str, Step]] = lambda fit: {}
-) -> tuple[Rounds, Fit]:
-    """Seconds a step of the whole training, "ours", by turns with other steps."""
+def run(config: dict[str, Any], callback: Callback) -> None:
+    """The job of a configuration, with a callback that ends it, in a folder that is removed; its progress bar is not shown."""
+    global _callback
+    _callback = callback
+    named = {**config["callbacks"], "bench": {"_target_": f"{__name__}.current_callback"}}
+    said = io.StringIO()
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        run_job(Path(folder), {**config, "callbacks": named})
+
+
+def timed(settings: Settings, config: dict[str, Any], **laps: Any) -> tuple[Rounds, Fit]:
+    """Seconds a step of the whole training, "ours", by turns with other steps; `laps` as for `Laps`."""
     torch.manual_seed(settings.seed)
-    rounds = Rounds(settings.lap_seconds, settings.synchronize)
-    with fit_of(config) as fit:
-        fit.run(Laps(rounds, settings.repeats, {"ours": lambda: None}, others(fit)))
-    return rounds, fit
+    callback = Laps(Rounds(settings.lap_seconds, settings.synchronize), settings.repeats, **laps)
+    run(config, callback)
+    return callback.rounds, callback.fit

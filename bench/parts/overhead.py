@@ -10,12 +10,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from parts.ours import ENDLESS, Fit, Laps, composed, fit_of
+from parts.ours import ENDLESS, Fit, composed, timed
 from parts.probe import Durations
 from parts.results import Row
 from parts.rivals import MATCHES
 from parts.settings import ROOT, Settings, Skipped
-from parts.timing import Ratio, Rounds
+from parts.timing import Ratio, Rounds, Step
 
 BATCHES = (32, 128, 256)
 
@@ -30,17 +30,16 @@ def step_rows(settings: Settings) -> list[Row]:
     rows = []
     for what, overrides in (("python train.py", ()), ("experiment=mnist_fast", ("experiment=mnist_fast",))):
         config = composed(settings, *overrides, *ENDLESS)
-        rounds = Rounds(settings.lap_seconds, settings.synchronize)
-        with fit_of(config) as fit:
-            batch, saved = fit.batch(), Rounds(0, settings.synchronize)
+        saved = Rounds(0, settings.synchronize)
 
-            def save(fit: Fit = fit, saved: Rounds = saved) -> None:
-                path = Path(fit.trainer.default_root_dir) / "timed.ckpt"
-                saved.lap("checkpoint", lambda: fit.trainer.save_checkpoint(path))
+        def others(fit: Fit, saved: Rounds = saved) -> dict[str, Step]:
+            batch, path = fit.batch(), Path(fit.trainer.default_root_dir) / "timed.ckpt"
+            return {
+                "bare": lambda: fit.bare_step(batch),
+                "saving": lambda: saved.lap("checkpoint", lambda: fit.trainer.save_checkpoint(path)),
+            }
 
-            others = {"bare": lambda fit=fit, batch=batch: fit.bare_step(batch), "saving": save}
-            laps = Laps(rounds, settings.repeats, {"ours": lambda: None}, others)
-            fit.run(laps)
+        rounds, fit = timed(settings, config, others=others)
         pieces = pieces_of(settings, config)
         extra = rounds.ratio("ours", "bare")
         share = Ratio(*(100 * (1 - 1 / part) for part in extra))
@@ -63,14 +62,16 @@ def step_rows(settings: Settings) -> list[Row]:
 
 def pieces_of(settings: Settings, config: dict) -> dict[str, float]:
     """Milliseconds a step of EMA, callbacks (logging is one of them) and loader, in a run of their own that is waited for."""
-    rounds = Rounds(settings.lap_seconds, settings.synchronize)
-    with fit_of(config) as fit:
-        durations = Durations(settings.synchronize)
+    durations = Durations(settings.synchronize)
+
+    def look(fit: Fit) -> None:
         fit.trainer.profiler = durations
         if fit.model.ema is not None:
-            fit.model.ema.update = durations.timing("ema", fit.model.ema.update)  # type: ignore[method-assign]
-        fit.run(Laps(rounds, settings.repeats, {"ours": lambda: None}))
-        return durations.pieces(fit.trainer.global_step)
+            fit.model.ema.update = durations.timing("ema", fit.model.ema.update)
+        durations.first_step = fit.trainer.global_step
+
+    _, fit = timed(settings, config, before=look)
+    return durations.pieces(fit.trainer.global_step - durations.first_step)
 
 
 def start_rows(settings: Settings) -> list[Row]:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from parts.ours import ENDLESS, Fit, Laps, composed, fit_of
+from parts.ours import ENDLESS, Fit, composed, timed
 from parts.results import Row
 from parts.settings import Settings
 from parts.timing import Ratio, Rounds, Step
@@ -65,30 +65,30 @@ def shares(settings: Settings, sides: tuple[int, ...] = SIDES) -> list[Row]:
     """Part e, for the tutorial's recipe and for mnist_fast; the peak is measured by turns with the training."""
     rows = []
     for what, overrides in (("python train.py", ()), ("experiment=mnist_fast", ("experiment=mnist_fast",))):
-        with fit_of(composed(settings, *overrides, *ENDLESS)) as fit:
-            precision = fit.trainer.precision
-            dtype = DTYPES[precision]
-            side = best_side(dtype, settings, sides)
-            found: list[int] = []
+        found: dict[str, int] = {}
+
+        def look(fit: Fit, found: dict[str, int] = found) -> None:
             batch = fit.batch()
+            found["operations"] = counted(lambda: fit.bare_step(batch))
+            found["side"] = best_side(DTYPES[fit.trainer.precision], settings, sides)
 
-            def count(fit: Fit = fit, batch: dict[str, Tensor] = batch, found: list[int] = found) -> None:
-                found.append(counted(lambda: fit.bare_step(batch)))
+        def peak(fit: Fit, found: dict[str, int] = found) -> dict[str, Step]:
+            return {"peak": product(DTYPES[fit.trainer.precision], settings.device, found["side"])}
 
-            rounds = Rounds(settings.lap_seconds, settings.synchronize)
-            others = {"peak": product(dtype, settings.device, side)}
-            fit.run(Laps(rounds, settings.repeats, {"ours": lambda: None}, others, count))
-        reached = [found[0] / seconds for seconds in rounds.seconds["ours"]]
+        rounds, fit = timed(settings, composed(settings, *overrides, *ENDLESS), before=look, others=peak)
+        flops, side = found["operations"], found["side"]
+        precision = fit.trainer.precision
+        reached = [flops / seconds for seconds in rounds.seconds["ours"]]
         peaks = [2 * side**3 / seconds for seconds in rounds.seconds["peak"]]
         part = Ratio.of([a / b for a, b in zip(reached, peaks, strict=True)])
         size = fit.data.batch_size
         rows += [
-            Row(f"{what}, batch {size}, {precision}: operations", "GFLOP an image", {"ours": found[0] / size / 1e9}),
+            Row(f"{what}, batch {size}, {precision}: operations", "GFLOP an image", {"ours": flops / size / 1e9}),
             Row(
                 f"{what}, batch {size}, {precision}: speed; ratio: share of the peak",
                 "GFLOP/s",
                 {
-                    "ours": found[0] / rounds.median("ours") / 1e9,
+                    "ours": flops / rounds.median("ours") / 1e9,
                     "matrix product": 2 * side**3 / rounds.median("peak") / 1e9,
                 },
                 part,

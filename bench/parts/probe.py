@@ -35,6 +35,7 @@ class Durations(Profiler):
         self.synchronize = synchronize
         self.sums: dict[str, float] = defaultdict(float)
         self._started: dict[str, float] = {}
+        self.first_step = 0
 
     def start(self, action_name: str) -> None:
         self.synchronize()
@@ -42,7 +43,9 @@ class Durations(Profiler):
 
     def stop(self, action_name: str) -> None:
         self.synchronize()
-        self.sums[action_name] += time.perf_counter() - self._started.pop(action_name)
+        started = self._started.pop(action_name, None)  # None: it was running when this profiler came
+        if started is not None:
+            self.sums[action_name] += time.perf_counter() - started
 
     def timing(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, with its time counted under `name`."""

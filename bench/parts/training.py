@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lightdiff import DiffSet
 from parts.ours import ENDLESS, Fit, composed, timed
 from parts.peak import operations
 from parts.results import Row
@@ -20,30 +21,34 @@ from parts.tutorial import TutorialTraining, TutorialUNet
 
 def against_tutorial(settings: Settings) -> list[Row]:
     """Part a: `python train.py`, everything included, against the tutorial's step on a batch that is there already."""
+
+    def tutorial(fit: Fit) -> Step:
+        return tutorial_step(fit.data, fit.trainer.strategy.root_device, fit.model.network.widths)
+
     rows = []
     for what, overrides in (
         ("as composed by default", ()),
         ("both in single precision", ("trainer.precision=32-true",)),
     ):
         config = composed(settings, *ENDLESS, *overrides)
-        rounds, fit = timed(settings, config, lambda fit: {"tutorial": tutorial_step(fit)})
+        rounds, fit = timed(settings, config, others=lambda fit: {"tutorial": tutorial(fit)})
         rows.append(
             Row(
                 f"tutorial's UNet, batch {fit.data.batch_size}, {what}",
                 "ms a step",
                 {side: 1000 * rounds.median(side) for side in ("ours", "tutorial")},
                 rounds.ratio("tutorial", "ours"),
-                details={"precision": config["trainer"]["precision"], "seconds": rounds.seconds},
+                details={"precision": fit.trainer.precision, "seconds": rounds.seconds},
             )
         )
     return rows
 
 
-def tutorial_step(fit: Fit) -> Step:
-    """The tutorial's step with a network of the same widths, on a batch of the same images."""
-    device = fit.trainer.strategy.root_device
-    network = TutorialUNet(fit.data.channels, fit.model.network.widths).to(device)
-    return TutorialTraining(network, fit.model.normalise(fit.batch()["image"])).step
+def tutorial_step(data: DiffSet, device: torch.device | str, widths: Sequence[int]) -> Step:
+    """The tutorial's step with a network of these widths, on the first images of the data set."""
+    images = data.train_set[range(data.batch_size)]["image"].to(device)
+    network = TutorialUNet(data.channels, tuple(widths)).to(device)
+    return TutorialTraining(network, images.float() / 127.5 - 1).step
 
 
 @dataclass(frozen=True)
