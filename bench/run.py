@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     say(
         "--minutes", type=float, help="part f: what the packages get, and ours at most (default: as long as ours takes)"
     )
+    say("--snapshots", type=int, default=default.snapshots, help="part f: of each package, each drawn and judged")
     say("--marks", type=float, nargs="+", default=default.marks, help="part f: feature distances to reach")
     say("--ours", nargs="+", default=(), metavar="KEY=VALUE", help="overrides of train.py on our side")
     say("--compiled", action="store_true", help="part b: let torch.compile compete, too")

@@ -32,12 +32,11 @@ Curve = list[tuple[float, float]]
 """(seconds of training, feature distance), in the order of time."""
 
 
-def race(settings: Settings, count: int = 6, steps: int = 50, chunk: int = 128) -> list[Row]:
+def race(settings: Settings, steps: int = 20, chunk: int = 128) -> list[Row]:
     """Part f.
 
     Args:
-        settings: minutes, samples, marks, overrides of ours.
-        count: snapshots of each package.
+        settings: minutes, snapshots, samples, marks, overrides of ours.
         steps: of ddim, for all.
         chunk: images at a time.
     """
@@ -51,7 +50,7 @@ def race(settings: Settings, count: int = 6, steps: int = 50, chunk: int = 128) 
             package()
         except Skipped:
             continue
-        trained[name] = train_package(name, seconds, count, settings)
+        trained[name] = train_package(name, seconds, settings)
     distances = {
         "ours": FeatureDistance(settings, image_size=28, resize_mode="none"),
         "theirs": FeatureDistance(settings, image_size=SIDE, resize_mode="pad"),
@@ -136,13 +135,13 @@ def watch(process: subprocess.Popen[bytes], start: float, folder: Path, minutes:
     return snapshots
 
 
-def train_package(name: str, seconds: float, count: int, settings: Settings) -> dict[float, Path]:
+def train_package(name: str, seconds: float, settings: Settings) -> dict[float, Path]:
     """Run its recipe; its snapshots by their seconds."""
     write_images(settings.work / "digits", settings.data_dir)
     folder = fresh(settings.work / name)
     options = {
         "seconds": seconds,
-        "count": count,
+        "count": settings.snapshots,
         **{key: getattr(settings, key) for key in ("device", "threads", "seed", "data_dir", "work")},
         "start": time.time(),
     }
