@@ -1,0 +1,98 @@
+"""Part e: floating-point operations a second of the whole training, as a share of what matrix products reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from parts.ours import ENDLESS, Fit, composed, timed
+from parts.results import Row
+from parts.settings import Settings
+from parts.timing import Ratio, Rounds, Step
+
+DTYPES = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+SIDES = (1024, 2048, 4096)
+
+
+class Operations(NamedTuple):
+    """Size of a network: parameters, and floating-point operations of a training step an image."""
+
+    parameters: int
+    training: float
+
+
+def counted(step: Step) -> int:
+    """Floating-point operations of the matrix products and convolutions within; attention counts as two products."""
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops()
+
+
+def operations(build: Callable[[], nn.Module], shape: tuple[int, int, int] = (1, 32, 32)) -> Operations:
+    """Of a network for images of this shape; nothing is computed."""
+    batch = 2
+    with torch.device("meta"):
+        network = build()
+        x, t = torch.zeros(batch, *shape), torch.zeros(batch, dtype=torch.long)
+        flops = counted(lambda: network(x, t).sum().backward())
+    return Operations(sum(parameter.numel() for parameter in network.parameters()), flops / batch)
+
+
+def product(dtype: torch.dtype, device: str, side: int) -> Step:
+    """A product of two square matrices."""
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    out = torch.empty(side, side, device=device, dtype=dtype)
+    return lambda: torch.mm(a, b, out=out)
+
+
+def best_side(dtype: torch.dtype, settings: Settings, sides: tuple[int, ...] = SIDES) -> int:
+    """The side of the matrices whose product is fastest for its operations."""
+    rounds = Rounds(settings.lap_seconds / 4, settings.synchronize)
+    for side in sides:
+        step = product(dtype, settings.device, side)
+        rounds.warm_up(str(side), step)
+        for _ in range(3):
+            rounds.lap(str(side), step)
+    return min(sides, key=lambda side: min(rounds.seconds[str(side)]) / side**3)
+
+
+def shares(settings: Settings, sides: tuple[int, ...] = SIDES) -> list[Row]:
+    """Part e, for the tutorial's recipe and for mnist_fast; the peak is measured by turns with the training."""
+    rows = []
+    for what, overrides in (("python train.py", ()), ("experiment=mnist_fast", ("experiment=mnist_fast",))):
+        found: dict[str, int] = {}
+
+        def look(fit: Fit, found: dict[str, int] = found) -> None:
+            batch = fit.batch()
+            found["operations"] = counted(lambda: fit.bare_step(batch))
+            found["side"] = best_side(DTYPES[fit.trainer.precision], settings, sides)
+
+        def peak(fit: Fit, found: dict[str, int] = found) -> dict[str, Step]:
+            return {"peak": product(DTYPES[fit.trainer.precision], settings.device, found["side"])}
+
+        rounds, fit = timed(settings, composed(settings, *overrides, *ENDLESS), before=look, others=peak)
+        flops, side = found["operations"], found["side"]
+        precision = fit.trainer.precision
+        reached = [flops / seconds for seconds in rounds.seconds["ours"]]
+        peaks = [2 * side**3 / seconds for seconds in rounds.seconds["peak"]]
+        part = Ratio.of([a / b for a, b in zip(reached, peaks, strict=True)])
+        size = fit.data.batch_size
+        rows += [
+            Row(f"{what}, batch {size}, {precision}: operations", "GFLOP an image", {"ours": flops / size / 1e9}),
+            Row(
+                f"{what}, batch {size}, {precision}: speed; ratio: share of the peak",
+                "GFLOP/s",
+                {
+                    "ours": flops / rounds.median("ours") / 1e9,
+                    "matrix product": 2 * side**3 / rounds.median("peak") / 1e9,
+                },
+                part,
+                details={"matrices": side, "seconds": rounds.seconds},
+            ),
+        ]
+    return rows
