@@ -1,4 +1,4 @@
-"""What stops a run from outside: no memory, no disk. One line that says what to do."""
+"""What stops a run from outside: no memory, no disk, a process of it killed. One line that says what to do."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import torch
 
 from lightdiff.utils.files import disk_error, shown
 
+PARTNER_LOST = ("by peer", "DataLoader worker")
+"""In messages of torch, which has no class for it: another rank, or a process that reads images."""
+
 
 class RunFailed(RuntimeError):
     """The run ended for a reason outside of it; the message is one line."""
@@ -18,7 +21,7 @@ class RunFailed(RuntimeError):
 
 @contextmanager
 def explained(folder: Path, config: dict[str, Any]) -> Iterator[None]:
-    """Turn errors of memory and disk into RunFailed.
+    """Turn errors of memory, disk and lost processes into RunFailed.
 
     Args:
         folder: the run's folder.
@@ -31,6 +34,9 @@ def explained(folder: Path, config: dict[str, Any]) -> Iterator[None]:
         if cause is not None:
             what = f"{cause.filename}: " if cause.filename else ""
             raise RunFailed(f"{what}{cause.strerror}; {_kept(folder)}") from error
+        if isinstance(error, RuntimeError) and any(sign in str(error) for sign in PARTNER_LOST):
+            cause_line = " ".join(str(error).split())[:120]
+            raise RunFailed(f"a process of this run was killed or failed; {_kept(folder)} ({cause_line})") from error
         if _out_of_memory(error):
             batch_size = config["dataset"]["batch_size"]
             raise RunFailed(
