@@ -43,7 +43,9 @@ def test_a_full_disk_is_named_and_the_last_checkpoint_is_whole(small_disk: Path)
     free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
     (small_disk / "other").write_bytes(bytes(max(free - 40_000, 0)))  # nearly all that is left
     write_config(folder, config(max_epochs=2))
-    with pytest.raises(RunFailed, match=r"(best|last).ckpt: No space left on device; last good checkpoint: .*last.ckpt"):
+    with pytest.raises(
+        RunFailed, match=r"(best|last).ckpt: No space left on device; last good checkpoint: .*last.ckpt"
+    ):
         run_job(folder)
     assert last(folder)["global_step"] == first["global_step"] == 7
     assert not list((folder / "checkpoints").glob(".*"))

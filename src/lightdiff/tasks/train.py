@@ -93,7 +93,8 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     checkpoint = last if last.is_file() else None
     data = build_data(config)
     model = build_model(config)
-    purge_step = _check_resumable(model, last) + 1 if checkpoint else None
+    # without a checkpoint it begins anew, also where a killed run has left points
+    purge_step = _check_resumable(model, last) + 1 if checkpoint else 0
     sampler, num_steps = build_sampler(config)
     with naming("sampler", config["sampler"]):
         Generation.of(model, sampler=sampler, num_steps=num_steps)
