@@ -24,7 +24,7 @@ from lightdiff.tasks.run_folder import write_config
 from runs import ROOT, differences, scalars, tiny
 
 SAVED = ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch")
-logging.getLogger("tensorboard").setLevel(logging.WARNING)  # it tells of every point that a resumed run draws again
+logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of every point that a resumed run draws again
 PATIENCE = 300.0
 """Seconds that a step of a busy machine may take before the test itself is given up."""
 GONE = 30.0
@@ -179,7 +179,7 @@ def ranks(session: int) -> list[int]:
     for pid in members(session):
         with contextlib.suppress(OSError):
             parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-            if pid == session or (parent == session and b"train.py" in Path(f"/proc/{pid}/cmdline").read_bytes()):
+            if pid == session or (parent == session and b"LOCAL_RANK=" in Path(f"/proc/{pid}/environ").read_bytes()):
                 jobs.append(pid)
     return jobs
 

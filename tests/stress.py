@@ -222,7 +222,8 @@ def sigterm(random: Random, folder: Path, count: int) -> Outcome:
                 phase = run.beat()[1]
                 send(process, signal.SIGTERM)
                 result.ended(gone(process), f"{run.folder.name}: SIGTERM")
-                if process.returncode not in (143, 0 if phase == "end" else 143):  # at its very end a run just ends
+                finished = process.returncode == 0 and (run.folder / "result.json").is_file()  # in its last batches
+                if process.returncode != 143 and not finished:
                     result.wrong.append(f"{run.folder.name}: SIGTERM ({phase}): exit code {process.returncode}")
             result.events[f"{devices} proc., {phase}"] += 1
             run.step()

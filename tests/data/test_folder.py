@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
@@ -174,3 +176,14 @@ def test_impossible_settings_are_refused(arguments) -> None:
     (name,) = arguments
     with pytest.raises(ValueError, match=f"^{name}="):
         Folder(**arguments)
+
+
+def test_a_signal_to_the_process_group_does_not_reach_the_workers(photos: Path) -> None:
+    """SIGTERM and Ctrl-C are for the run, which needs its workers until it has saved."""
+    lazy = folder(photos, max_memory_gb=0, num_workers=2, batch_size=2)
+    batches = iter(lazy.train_dataloader())
+    next(batches)
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    assert all(os.getpgid(worker.pid) == worker.pid for worker in workers)
+    del batches, lazy

@@ -28,7 +28,10 @@ class Files:
 
 
 def config() -> dict[str, Any]:
-    return tiny("callbacks.samples.every_n_epochs=3", "callbacks.checkpoints.keep_every_n_epochs=2")
+    return tiny(
+        *("callbacks.samples.every_n_epochs=3", "callbacks.checkpoints.keep_every_n_epochs=2"),
+        "callbacks.checkpoints.every_n_steps=6",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +54,12 @@ def test_files_come_in_this_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     files = Files(monkeypatch)
     train(config(), tmp_path)
     assert of_checkpoints(files.names) == [
-        *("best.ckpt", "last.ckpt"),
-        *("best.ckpt", "epoch_0002.ckpt", "last.ckpt", "result.json"),
+        *("last.ckpt", "best.ckpt", "last.ckpt"),
+        *("last.ckpt", "best.ckpt", "epoch_0002.ckpt", "last.ckpt", "result.json"),
     ]
 
 
-@pytest.mark.parametrize("stop", range(6))
+@pytest.mark.parametrize("stop", range(8))
 def test_killed_before_a_file_and_resumed(
     stop: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,7 +77,10 @@ def test_killed_before_a_file_and_resumed(
     pictures = [{path.name: path.read_bytes() for path in (run / "samples").glob("step_*")} for run in (whole, folder)]
     assert len(pictures[0]) == 2 and pictures[0] == pictures[1]
     curves = [scalars(run) for run in (whole, folder)]
-    assert curves[0].keys() == curves[1].keys()  # those of the HParams tab too
+    assert curves[0].keys() == curves[1].keys()  # those of the HParams tab too, which have a point for every end
+    for tag in curves[0].keys() - {"train/images_per_second"}:
+        points = [set(each[tag]) if tag.startswith("final/") else each[tag] for each in curves]
+        assert points[0] == points[1], tag
 
 
 @pytest.mark.parametrize("stop", [0, 1])

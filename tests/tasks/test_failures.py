@@ -43,7 +43,9 @@ def test_a_full_disk_is_named_and_the_last_checkpoint_is_whole(small_disk: Path)
     free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
     (small_disk / "other").write_bytes(bytes(max(free - 40_000, 0)))  # nearly all that is left
     write_config(folder, config(max_epochs=2))
-    with pytest.raises(RunFailed, match=r"last.ckpt: No space left on device; last good checkpoint: .*last.ckpt"):
+    with pytest.raises(
+        RunFailed, match=r"(best|last).ckpt: No space left on device; last good checkpoint: .*last.ckpt"
+    ):
         run_job(folder)
     assert last(folder)["global_step"] == first["global_step"] == 7
     assert not list((folder / "checkpoints").glob(".*"))
@@ -68,7 +70,7 @@ raise SystemExit(train_command({str(ROOT / "train.py")!r}))
     done = subprocess.run([sys.executable, "-c", job], cwd=tmp_path, capture_output=True, text=True, timeout=200)
     assert done.returncode == 1
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1 and "last.ckpt: File too large; no checkpoint was saved yet" in errors[0]
+    assert len(errors) == 1 and "best.ckpt: File too large; no checkpoint was saved yet" in errors[0]
     assert "Traceback" not in done.stderr
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
 
@@ -96,3 +98,28 @@ def test_out_of_memory_names_the_keys_to_lower(kind: str, tmp_path: Path, monkey
     write_config(folder, made)
     with pytest.raises(RunFailed, match=r"out of memory; lower dataset.batch_size \(now 16\), model.widths"):
         run_job(folder)
+
+
+class Lonely(Callback):
+    """Meets, at the second batch, what torch says of a process that is gone."""
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 1:
+            raise RuntimeError(self.message)
+
+
+@pytest.mark.parametrize(
+    "message", ["[gloo/transport/tcp/pair.cc:561] Connection closed by peer", "DataLoader worker (pid 9) is killed"]
+)
+def test_a_lost_process_is_told_in_one_line(message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runs.Lonely", Lonely, raising=False)
+    made = config()
+    made["callbacks"] = {"lonely": {"_target_": "runs.Lonely", "message": message}, **made["callbacks"]}
+    write_config(tmp_path, made)
+    with pytest.raises(
+        RunFailed, match="a process of this run was killed, has failed or .*; no checkpoint was saved yet"
+    ):
+        run_job(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -11,6 +12,12 @@ from torch.utils.data import DataLoader
 
 from lightdiff.data.image_store import DecodingStore, ImageStore
 from lightdiff.data.order import RankBatches
+
+
+def _apart(worker: int) -> None:
+    """In a worker: Ctrl-C and a SIGTERM to the whole process group are for the run, which saves and then ends its workers."""
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
 
 
 class BatchLoader:
@@ -33,6 +40,7 @@ class BatchLoader:
                 persistent_workers=True,
                 pin_memory=torch.cuda.is_available(),
                 generator=torch.Generator(),  # workers' seeds: not from the global generator
+                worker_init_fn=_apart,
             )
 
     def __len__(self) -> int:

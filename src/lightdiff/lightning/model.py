@@ -169,7 +169,12 @@ class DiffusionModel(LightningModule):
         self.val_loss.update(losses)
 
     def on_validation_epoch_end(self) -> None:
-        self.log("val/loss", self.val_loss.compute().float(), prog_bar=True)
+        loss = self.val_loss.compute().float()
+        self.log("val/loss", loss, prog_bar=True, logger=False)
+        for (
+            logger
+        ) in self.trainer.loggers:  # at this step; Lightning's way is one before, which a resumed run may keep twice
+            logger.log_metrics({"val/loss": loss.item()}, step=self.trainer.global_step)
         self.val_loss.reset()
 
     def _losses(

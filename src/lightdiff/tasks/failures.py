@@ -1,4 +1,4 @@
-"""What stops a run from outside: no memory, no disk, another process gone. One line that says what to do."""
+"""What stops a run from outside: no memory, no disk, a process of it gone. One line that says what to do."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
-
 from lightdiff.utils.config import out_of_memory
 from lightdiff.utils.files import disk_error, shown
+
+PARTNER_LOST = ("by peer", "connection reset", "broken pipe", "gloo", "nccl", "dataloader worker")
+"""In messages of torch, which has no class for it: another rank, or a process that reads images."""
 
 
 class RunFailed(RuntimeError):
@@ -19,7 +20,7 @@ class RunFailed(RuntimeError):
 
 @contextmanager
 def explained(folder: Path, config: dict[str, Any]) -> Iterator[None]:
-    """Turn errors of memory, of disk and of the talk between processes into RunFailed.
+    """Turn errors of memory, of disk and of lost processes into RunFailed.
 
     Args:
         folder: the run's folder.
@@ -32,6 +33,11 @@ def explained(folder: Path, config: dict[str, Any]) -> Iterator[None]:
         if cause is not None:
             what = f"{cause.filename}: " if cause.filename else ""
             raise RunFailed(f"{what}{cause.strerror}; {_kept(folder)}") from error
+        if isinstance(error, RuntimeError) and any(sign in str(error).casefold() for sign in PARTNER_LOST):
+            raise RunFailed(
+                "a process of this run was killed, has failed or cannot be reached (its own messages say why; ddp_timeout="
+                f"{config.get('ddp_timeout')}); {_kept(folder)}; go on with: python train.py resume={shown(folder)}"
+            ) from error
         if out_of_memory(error):
             batch_size = config["dataset"]["batch_size"]
             raise RunFailed(
@@ -39,21 +45,9 @@ def explained(folder: Path, config: dict[str, Any]) -> Iterator[None]:
                 "trainer.precision=bf16-mixed; with trainer.accumulate_grad_batches=2 and half the batch_size the optimizer "
                 f"sees as many images; {_kept(folder)}"
             ) from error
-        if _left_alone(error):
-            raise RunFailed(
-                f"another process of this run has died or cannot be reached (ddp_timeout={config.get('ddp_timeout', 600)} "
-                f"seconds); its own messages say why; {_kept(folder)}; go on with: python train.py resume={shown(folder)}"
-            ) from error
         raise
 
 
 def _kept(folder: Path) -> str:
     last = folder / "checkpoints" / "last.ckpt"
     return f"last good checkpoint: {shown(last)}" if last.is_file() else "no checkpoint was saved yet"
-
-
-def _left_alone(error: Exception) -> bool:
-    """In the middle of an exchange among processes; gloo and NCCL have texts only."""
-    lost = ("timed out", "connection closed by peer", "connection reset", "broken pipe", "nccl", "gloo")
-    text = str(error).casefold()
-    return dist.is_initialized() and isinstance(error, RuntimeError) and any(word in text for word in lost)

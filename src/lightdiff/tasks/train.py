@@ -100,7 +100,8 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     data = build_data(config)
     model = build_model(config)
     former = _check_resumable(model, last) if checkpoint else None
-    purge_step = former["global_step"] + 1 if former else None
+    # without a checkpoint it begins anew, also where a killed run has left points
+    purge_step = former["global_step"] + 1 if former else 0
     sampler, num_steps = build_sampler(config)
     with naming("sampler", config["sampler"]):
         Generation.of(model, sampler=sampler, num_steps=num_steps)

@@ -1,0 +1,40 @@
+"""A run that is interrupted by a signal and resumed has the curves of one that was not."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lightdiff.tasks.run_folder import write_config
+from runs import KillAt, scalars, tiny, train
+
+
+class SignalAt(KillAt):
+    """Interrupts the run in the middle of a batch."""
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.fit_loop.epoch_loop.batch_progress.total.processed + 1 == self.batch:
+            signal.raise_signal(signal.SIGTERM)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("batch", [3, 5, 7])
+def test_curves_are_those_of_an_uninterrupted_run(batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runs.SignalAt", SignalAt, raising=False)
+    config = tiny("callbacks=no_samples")
+    train(config, tmp_path / "whole" / "version_0")
+    folder = tmp_path / "stopped" / "version_0"
+    signalled = {"signal": {"_target_": "runs.SignalAt", "batch": batch}, **config["callbacks"]}
+    with pytest.raises(SystemExit, match="143"):
+        train({**config, "callbacks": signalled}, folder)
+    write_config(folder, config)
+    train(config, folder)
+    whole, stopped = scalars(tmp_path / "whole" / "version_0"), scalars(folder)
+    assert whole.keys() == stopped.keys()
+    for tag in whole.keys() - {"train/images_per_second"}:
+        assert whole[tag] == stopped[tag], tag
