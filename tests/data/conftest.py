@@ -108,7 +108,14 @@ def pretend_trainer(*, rank: int = 0, world_size: int = 1, processed: int = 0, t
     """As much of a trainer as DiffSet looks at."""
     total = SimpleNamespace(processed=processed)
     loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=SimpleNamespace(total=total)))
-    return SimpleNamespace(global_rank=rank, world_size=world_size, training=training, overfit_batches=0, fit_loop=loop)
+    return SimpleNamespace(
+        global_rank=rank,
+        world_size=world_size,
+        training=training,
+        overfit_batches=0,
+        fit_loop=loop,
+        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+    )
 
 
 @pytest.fixture

@@ -191,7 +191,8 @@ def check_trainer(trainer: dict[str, Any], batch_size: Any) -> None:
         trainer: its arguments.
         batch_size: the global one.
     """
-    call(Trainer, trainer, key="trainer", partial=True)
+    given = {name: value for name, value in trainer.items() if (name, value) != ("precision", "auto")}  # ours to settle
+    call(Trainer, given, key="trainer", partial=True)
     check_ranges("trainer", trainer, TRAINER_RANGES)
     for name in ("devices", "num_nodes"):
         number = trainer.get(name, 1)
