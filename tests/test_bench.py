@@ -262,6 +262,7 @@ def test_what_surrounds_a_step(settings: Settings) -> None:
     assert checkpoint.values["ours"] > 0
 
 
+@pytest.mark.slow
 def test_memory_of_a_process(settings: Settings) -> None:
     assert overhead.megabytes("ours", 2, settings) > 100
 

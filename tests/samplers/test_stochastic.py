@@ -55,7 +55,7 @@ def propagated(sampler: OneStepSampler, schedule: NoiseSchedule, num_steps: int)
 @pytest.mark.parametrize("schedule", list(SCHEDULES))
 @pytest.mark.parametrize("name", list(STOCHASTIC))
 def test_error_of_mean_and_variance_falls_as_1_over_n(name: str, schedule: str) -> None:
-    steps = [100, 200, 400, 800]
+    steps = [100, 200, 400]
     errors = [propagated(STOCHASTIC[name], SCHEDULES[schedule], num_steps) for num_steps in steps]
     assert slope(steps, errors) == pytest.approx(1, abs=0.15)
 

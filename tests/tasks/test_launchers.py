@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 import yaml
 
 from runs import ROOT, TINY
@@ -28,17 +27,10 @@ def test_joblib_runs_jobs_of_two_processes_and_lists_those_that_failed(run_scrip
     assert len(list(tmp_path.glob("lightning_logs/digits/*/result.json"))) == 1
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((), "error: trainer.devices=1: torchrun has started more processes than that"),
-        (("-m", "trainer.devices=2", "seed=1,2"), "leave torchrun away"),
-    ],
-)
-def test_torchrun_refuses_in_one_line(arguments: tuple[str, ...], message: str, run_module, tmp_path: Path) -> None:
-    done = run_module(*TORCHRUN, *TINY, *arguments)
+def test_torchrun_refuses_in_one_line(run_module, tmp_path: Path) -> None:
+    done = run_module(*TORCHRUN, *TINY)
     assert done.returncode != 0
-    assert message in done.stderr
+    assert done.stderr.count("error: trainer.devices=1: torchrun has started more processes than that") == 1
     assert _runs(tmp_path) == []
 
 
