@@ -231,6 +231,7 @@ def compare(name: str, images: int, draws: int, seed: int, data_dir: Path, out: 
         *(f"callbacks.{picture}=null" for picture in ("samples", "data", "schedule_plot", "loss_plot")),
         "logger=csv",
         "trainer.accelerator=cpu",
+        "trainer.precision=32-true",  # as the plain loop
         "trainer.max_epochs=-1",
         "trainer.limit_val_batches=0",
         f"trainer.log_every_n_steps={max(1, min(25, per_epoch, steps // 4))}",
