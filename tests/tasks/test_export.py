@@ -153,7 +153,7 @@ MISTAKES = {
     "wieghts=raw": "wieghts: no such key; did you mean weights?",
     "out=/dev/null/x": "out=/dev/null/x: no folder can be made there",
     "out=.": "out=.: a new or an empty folder is expected",
-    "ckpt_path=nowhere": "nowhere: no such checkpoint or run folder",
+    "ckpt_path=nowhere": "ckpt_path=nowhere: no such checkpoint or run folder",
 }
 
 

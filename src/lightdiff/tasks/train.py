@@ -59,7 +59,11 @@ def run_job(folder: Path, config: dict[str, Any] | None = None) -> dict[str, Any
     folder = folder.absolute()
     config = read_config(folder) if config is None else config
     rank_zero = int(os.environ.get("LOCAL_RANK", 0)) == 0 and place()[0] == 0
-    warnings.filterwarnings("ignore", message=".*LeafSpec")  # Lightning under recent torch; nothing a user could change
+    for harmless in (
+        ".*LeafSpec",
+        ".*is not supported by the model summary",
+    ):  # Lightning's; nothing a user could change
+        warnings.filterwarnings("ignore", message=harmless)
     end_with_first_rank()
     with alone_in(folder) if rank_zero else nullcontext():
         return _run(folder, config, rank_zero)
