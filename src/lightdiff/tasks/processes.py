@@ -26,5 +26,7 @@ def end_with_first_rank() -> None:
         os.environ[STARTER] = str(os.getpid())
     elif STARTER in os.environ and starter() is None:
         end_with_parent(signal.SIGKILL)
+        for number in (signal.SIGINT, signal.SIGTERM):  # until training begins it is the first rank that ends all
+            signal.signal(number, signal.SIG_IGN)
         if os.getppid() != int(os.environ[STARTER]):  # it died before the line above
             raise SystemExit(1)
