@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -185,5 +186,8 @@ def test_a_signal_to_the_process_group_does_not_reach_the_workers(photos: Path) 
     next(batches)
     workers = multiprocessing.active_children()
     assert len(workers) == 2
-    assert all(os.getpgid(worker.pid) == worker.pid for worker in workers)
+    deadline = time.monotonic() + 60  # one of them may still be starting
+    while not all(os.getpgid(worker.pid) == worker.pid for worker in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     del batches, lazy

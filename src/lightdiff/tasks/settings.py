@@ -196,6 +196,8 @@ def check_trainer(trainer: dict[str, Any], batch_size: Any) -> None:
     check_ranges("trainer", trainer, TRAINER_RANGES)
     for name in ("devices", "num_nodes"):
         number = trainer.get(name, 1)
+        if name == "devices" and isinstance(number, int) and number < 1 and number != -1:
+            raise ConfigError(f"trainer.devices={number}: 1 or more, a list, or auto is expected")
         if isinstance(number, int) and isinstance(batch_size, int) and number > max(1, batch_size):
             raise ConfigError(
                 f"trainer.{name}={number}: more than the {batch_size} images of a batch (dataset.batch_size)"
