@@ -75,7 +75,7 @@ def begin(*args: Any, **kwargs: Any) -> None:
 
 def job_here(executable: str, command: list[str], environment: dict[str, str]) -> None:
     """In place of the processes that several devices need: the same job in this one, up to the start of the others."""
-    with mock.patch.object(sys, "argv", command[1:]):
+    with mock.patch.object(sys, "argv", command[1:]), mock.patch.dict(os.environ, environment, clear=True):
         raise SystemExit(COMMANDS["train.py"](command[1]))
 
 
