@@ -32,9 +32,19 @@ GONE = 30.0
 
 
 class Beat(Callback):
-    """Writes into the run's file `beat` how many batches it has trained on, and whether it is in a step or at an epoch's end."""
+    """Writes into the run's file `beat` how many batches it has trained on, and whether it is in a step or at an epoch's end.
+
+    Args:
+        disk: seconds by which a write to the disk is longer than it is.
+    """
+
+    def __init__(self, disk: float = 0.0) -> None:
+        self.disk = disk
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self.disk:
+            fsync = os.fsync
+            os.fsync = lambda file: (time.sleep(self.disk), fsync(file))[1]
         self.file = os.open(Path(trainer.default_root_dir) / "beat", os.O_CREAT | os.O_WRONLY)
 
     def _write(self, trainer: Trainer, phase: str) -> None:
@@ -96,10 +106,10 @@ class Run:
     forked = False
     """Start it as a fork of this process, which has imported torch already: seconds less. Other ranks are fresh processes."""
 
-    def __init__(self, folder: Path, *overrides: str, devices: int = 1) -> None:
+    def __init__(self, folder: Path, *overrides: str, devices: int = 1, disk: float = 0.0) -> None:
         self.folder, self.devices = folder, devices
         config = tiny(*overrides, f"trainer.devices={devices}")
-        config["callbacks"] = {"beat": {"_target_": "crashes.Beat"}, **config["callbacks"]}
+        config["callbacks"] = {"beat": {"_target_": "crashes.Beat", "disk": disk}, **config["callbacks"]}
         folder.mkdir(parents=True)
         write_config(folder, config)
         self.last = folder / "checkpoints" / "last.ckpt"

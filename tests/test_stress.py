@@ -44,7 +44,7 @@ def test_killed_mid_epoch_and_in_the_writing_of_a_checkpoint(tmp_path: Path) -> 
     overrides = [*SHORT, *BIG[2:-2], "trainer.limit_train_batches=30", "callbacks.checkpoints.every_n_steps=1"]
     result = Outcome()
     whole = whole_run(tmp_path / "whole", overrides, 1, result)
-    run = Run(tmp_path / "killed", *overrides)
+    run = Run(tmp_path / "killed", *overrides, disk=0.15)  # so that the kill comes before the writing has ended
     kill_mid_epoch(run, "all")
     kill_in_writing(run, Random(0), result)
     assert sum(result.events.values()) == 1

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
+from lightdiff.tasks import cli
 from runs import ROOT, TINY
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(ROOT / "train.py"))
@@ -32,6 +35,33 @@ def test_torchrun_refuses_in_one_line(run_module, tmp_path: Path) -> None:
     assert done.returncode != 0
     assert done.stderr.count("error: trainer.devices=1: torchrun has started more processes than that") == 1
     assert _runs(tmp_path) == []
+
+
+def test_torchrun_refuses_a_sweep(command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("lightdiff.tasks.launch.starter", lambda: "torchrun")
+    done = command("train.py", "-m", *TINY, "seed=1,2")
+    assert done.returncode == 2
+    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    reason = "-m: a sweep starts the processes of each job itself; leave torchrun away"
+    assert told == [f"error: job seed={seed}: {reason}" for seed in (1, 2)]
+    assert _runs(tmp_path) == []
+
+
+def test_a_task_of_a_slurm_job_that_fails_ends_with_an_exit_code(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In the process that submitit runs, which takes an exception kept to itself for success; the first one would wait for it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(ROOT / "train.py"), "-m", *TINY])
+    monkeypatch.setattr(cli, "place", lambda: (1, 2))
+    monkeypatch.setattr(cli, "told", lambda: (tmp_path / "nowhere", {"model": 1}))
+    monkeypatch.setattr(cli, "GRACE", 0)
+    monkeypatch.setattr(cli, "_guarded", lambda command, *_: command())
+    with pytest.raises(SystemExit) as raised:
+        cli._hydra_command(sys.argv[0], "train", cli._train_task)
+    assert raised.value.code not in (0, None)
+    [word] = cli.failures()
+    assert word[1] == raised.value.code
 
 
 def test_torchrun_trains_in_one_folder_and_resumes(run_module, tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,11 +26,11 @@ pytestmark = [
 def _run_of(sweep: Path, log_dir: Path) -> tuple[str, Path] | None:
     """SLURM's number and the run folder of a job of one process that has just saved a checkpoint."""
     for log in sweep.glob("*/.submitit/*/*_0_log.out"):
-        said = re.search(r"run folder: (\S+)", log.read_text())
+        folder_line = re.search(r"run folder: (\S+)", log.read_text())
         job = log.parent.name
-        if said is None:
+        if folder_line is None:
             continue
-        folder = log_dir.parent / said.group(1)
+        folder = log_dir.parent / folder_line.group(1)
         config = folder / "config.yaml"
         if (folder / "checkpoints" / "last.ckpt").is_file() and yaml.safe_load(config.read_text())["trainer"][
             "devices"
@@ -37,42 +39,82 @@ def _run_of(sweep: Path, log_dir: Path) -> tuple[str, Path] | None:
     return None
 
 
-def test_sweep_of_slurm_jobs_one_of_them_queued_again(tmp_path: Path) -> None:
-    """Four jobs, two of them of two processes; one is stopped by SLURM, queued again, and ends as if nothing had been."""
-    longer = ("trainer.max_epochs=6", "callbacks.checkpoints.every_n_steps=2", "trainer.enable_model_summary=false")
-    swept = ("seed=1,2", "trainer.devices=1,2", "hydra.launcher.tasks_per_node=2", "hydra.launcher.array_parallelism=2")
-    log_dir = tmp_path / "lightning_logs"
-    with slurm.cluster(tmp_path / "slurm") as environment:
-        sweep = subprocess.Popen(
-            [sys.executable, str(ROOT / "train.py"), "-m", "launcher=slurm", *TINY, *longer, *swept],
-            cwd=tmp_path,
-            env={**environment, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        found = None
-        deadline = time.monotonic() + 300
-        while found is None:
+LONGER = ("trainer.max_epochs=6", "callbacks.checkpoints.every_n_steps=2", "trainer.enable_model_summary=false")
+
+
+@contextlib.contextmanager
+def sweep_in(
+    folder: Path, environment: dict[str, str], *swept: str
+) -> Iterator[tuple[subprocess.Popen[str], str, Path]]:
+    """A sweep on SLURM, with the number and the run folder of a job of one process that has saved a checkpoint."""
+    sweep = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), "-m", "launcher=slurm", *TINY, *LONGER, *swept],
+        cwd=folder,
+        env={**environment, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    log_dir = folder / "lightning_logs"
+    deadline = time.monotonic() + 300
+    try:
+        while (found := _run_of(log_dir / ".sweeps", log_dir)) is None:
             assert sweep.poll() is None, sweep.communicate()[0]
             assert time.monotonic() < deadline
             time.sleep(0.1)
-            found = _run_of(log_dir / ".sweeps", log_dir)
-        job, folder = found
+        yield sweep, *found
+    finally:
+        sweep.kill()
+
+
+def said(folder: Path, job: str) -> str:
+    """What all starts of this job have printed."""
+    logs = (folder / "lightning_logs" / ".sweeps").glob(f"*/.submitit/{job}/*_0_log.*")
+    return "".join(log.read_text() for log in logs)
+
+
+def as_if_nothing_had_been(run: Path, whole: Path, *overrides: str) -> None:
+    """The run ends as one that was never stopped, with no point of its curves twice."""
+    uninterrupted = train(tiny(*LONGER, *overrides), whole / "version_0")
+    for part in ("state_dict", "optimizer_states"):
+        assert differences(uninterrupted[part], last(run)[part], part) == []
+    for points in scalars(run).values():
+        assert len({step for step, _ in points}) == len(points)
+
+
+def test_sweep_of_slurm_jobs_one_of_them_queued_again(tmp_path: Path) -> None:
+    """Four jobs, two of them of two processes; one is stopped by SLURM, queued again, and ends as if nothing had been."""
+    swept = ("seed=1,2", "trainer.devices=1,2", "hydra.launcher.tasks_per_node=2", "hydra.launcher.array_parallelism=2")
+    with (
+        slurm.cluster(tmp_path / "slurm") as environment,
+        sweep_in(tmp_path, environment, *swept) as (sweep, job, folder),
+    ):
         again = subprocess.run(["scontrol", "requeue", job], env=environment, capture_output=True, text=True)
         assert again.returncode == 0, again.stderr
         output, _ = sweep.communicate(timeout=600)
         assert sweep.returncode == 0, output
-    runs = sorted((log_dir / "digits").iterdir())
+    runs = sorted((tmp_path / "lightning_logs" / "digits").iterdir())
     assert [run.name for run in runs] == [f"version_{i}" for i in range(4)]
     configs = [yaml.safe_load((run / "config.yaml").read_text()) for run in runs]
     assert sorted((c["seed"], c["trainer"]["devices"]) for c in configs) == [(1, 1), (1, 2), (2, 1), (2, 2)]
     assert [json.loads((run / "result.json").read_text())["steps"] for run in runs] == [42] * 4
-    logs = "".join(log.read_text() for log in (log_dir / ".sweeps").glob(f"*/.submitit/{job}/*_0_log.out"))
-    assert f"auto_resume: going on with lightning_logs/digits/{folder.name}" in logs
+    assert f"auto_resume: going on with lightning_logs/digits/{folder.name}" in said(tmp_path, job)
     seed = yaml.safe_load((folder / "config.yaml").read_text())["seed"]
-    whole = train(tiny(*longer, f"seed={seed}"), tmp_path / "whole" / "version_0")
-    for part in ("state_dict", "optimizer_states"):
-        assert differences(whole[part], last(folder)[part], part) == []
-    for points in scalars(folder).values():
-        assert len({step for step, _ in points}) == len(points)
+    as_if_nothing_had_been(folder, tmp_path / "whole", f"seed={seed}")
+
+
+def test_job_out_of_time_saves_and_is_queued_again(tmp_path: Path) -> None:
+    """SLURM's warning that the time is nearly over, sent by hand: saved after the step, queued again, gone on with."""
+    with (
+        slurm.cluster(tmp_path / "slurm") as environment,
+        sweep_in(tmp_path, environment, "seed=1") as (sweep, job, run),
+    ):
+        warned = subprocess.run(["scancel", "--signal=USR2", job], env=environment, capture_output=True, text=True)
+        assert warned.returncode == 0, warned.stderr
+        output, _ = sweep.communicate(timeout=600)
+        assert sweep.returncode == 0, output + said(tmp_path, job)
+    text = said(tmp_path, job)
+    assert re.search(r"SIGUSR2: saving after this step.*saved step \d+ to .*last\.ckpt", text, re.DOTALL), text
+    assert f"auto_resume: going on with lightning_logs/digits/{run.name}" in text
+    assert json.loads((run / "result.json").read_text())["steps"] == 42
+    as_if_nothing_had_been(run, tmp_path / "whole", "seed=1")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,8 @@ from lightdiff.tasks.sweep import failures, keep_failure
 
 SHOWING = ("--cfg", "-c", "--info", "-i")
 """Flags that only show the configuration: no run folder is made for them."""
+GRACE = 10
+"""Seconds that the first process of a job has to tell of its own failure before that of another one ends it."""
 
 # here and not in a function: a job in another process finds it by importing this module
 OmegaConf.register_new_resolver("claim_run_folder", claim_run_folder, use_cache=True, replace=True)
@@ -144,8 +147,14 @@ def _hydra_command(script: str, name: str, task: Callable[[DictConfig, Path], An
         try:
             return task(cfg, path)
         except Exception as error:  # Hydra would print lines of its own
-            keep_failure(*_explained(error, asked != "0", conf, name), typed)
-            return None
+            line, code = _explained(error, asked != "0", conf, name)
+            keep_failure(line, code, typed)
+            if place()[0] == 0:
+                return None
+            time.sleep(GRACE)
+            raise SystemExit(
+                code
+            ) from error  # the first one may be waiting for this process; Hydra would hide an exception
 
     def command() -> None:
         os.environ.update({FULL_ERROR: "1", ASKED: asked})  # Hydra hands exceptions on instead of printing them

@@ -12,6 +12,7 @@ from pytorch_lightning.plugins.environments import ClusterEnvironment, Lightning
 from pytorch_lightning.strategies import DDPStrategy
 
 from lightdiff.tasks.peers import starter
+from lightdiff.tasks.processes import take_signals
 from lightdiff.utils.config import ConfigError
 
 warnings.filterwarnings("ignore", message="The `srun` command is available")  # it need not be used
@@ -38,7 +39,15 @@ def cluster(trainer: dict[str, Any]) -> list[ClusterEnvironment]:
     return [LightningEnvironment()]  # one task, which starts its own processes where it needs several
 
 
-def strategy(trainer: dict[str, Any], timeout: float) -> str | DDPStrategy:
+class Ranks(DDPStrategy):
+    """DDP in front of whose `fit` signals are held; the other ranks, if any were to be started, have been."""
+
+    def setup_environment(self) -> None:
+        take_signals()
+        super().setup_environment()
+
+
+def strategy(trainer: dict[str, Any], timeout: float) -> str | Ranks:
     """The strategy by its name, or DDP with a bound on the seconds that a process waits for the others.
 
     Raises:
@@ -49,4 +58,4 @@ def strategy(trainer: dict[str, Any], timeout: float) -> str | DDPStrategy:
         raise ConfigError(f"ddp_timeout={timeout}: a positive number of seconds is expected")
     if name not in ("auto", "ddp") or not needs_processes(trainer):
         return name
-    return DDPStrategy(timeout=timedelta(seconds=timeout))
+    return Ranks(timeout=timedelta(seconds=timeout))

@@ -23,11 +23,12 @@ from torch import Tensor
 from lightdiff.data import DataError
 from lightdiff.lightning import DiffusionModel, Generation, load_weights_into
 from lightdiff.tasks.build import build_data, build_model, build_sampler, build_trainer
+from lightdiff.tasks.devices import Ranks
 from lightdiff.tasks.failures import explained
 from lightdiff.tasks.good_checkpoint import resumable
 from lightdiff.tasks.lock import alone_in
 from lightdiff.tasks.peers import place
-from lightdiff.tasks.processes import end_with_first_rank
+from lightdiff.tasks.processes import end_with_first_rank, hold_signals, take_signals
 from lightdiff.tasks.run_folder import RESULT, discard_if_untrained, read_config, write_config
 from lightdiff.tasks.settings import check_fit, check_settings
 from lightdiff.tasks.speed import TrainingSpeed
@@ -132,12 +133,16 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
         if trainer.is_global_zero:
             print(speed, flush=True)
             log.info("%s", speed)
+        if isinstance(trainer.strategy, Ranks):
+            hold_signals()
         try:
             trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         except (ValueError, MisconfigurationException) as error:
             if model.batch_number > 0:
                 raise
             raise ConfigError(" ".join(str(error).split())) from error  # refused before the first batch
+        finally:
+            take_signals()
 
     return fit
 
