@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from lightdiff.samplers import DDIM
 from parts import PARTS, loader, overhead, peak, quality, recipes, rivals, sampling, training
 from parts.measure import FeatureDistance
 from parts.results import Row, add, read, tables
-from parts.settings import ROOT, Settings, Skipped
+from parts.settings import Settings, Skipped
 from parts.snapshots import Snapshots, TimeIsUp
 from parts.timing import Ratio, Rounds, alternate
 from parts.tutorial import TutorialTraining, TutorialUNet
@@ -138,17 +137,17 @@ def test_exit_codes_tell_skipped_from_failed_and_measured(
     assert run.measure(["z", "y"], Settings(), out) == 1 and sorted(read(out)["parts"]) == ["y"]
 
 
-def test_the_command_refuses_unknown_parts_and_prints_what_a_file_holds(tmp_path: Path) -> None:
-    def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, str(ROOT / "bench" / "run.py"), *arguments], capture_output=True, text=True, cwd=tmp_path
-        )
-
+def test_the_command_refuses_unknown_parts_and_prints_what_a_file_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     add(tmp_path / "bench.json", "d", [Row("a row", "ms", {"ours": 1.0})], Settings().facts())
-    shown = bench("--table")
-    assert shown.returncode == 0 and "| a row | ms | 1 |" in shown.stdout
-    refused = bench("--parts", "a,q")
-    assert refused.returncode == 2 and "a, b, c, d, e, f, g, h" in refused.stderr
+    monkeypatch.setattr(sys, "argv", ["run.py", "--table"])
+    assert run.main() == 0 and "| a row | ms | 1 |" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["run.py", "--parts", "a,q"])
+    with pytest.raises(SystemExit, match="2"):
+        run.main()
+    assert "a, b, c, d, e, f, g, h" in capsys.readouterr().err
 
 
 # -- the tutorial ---------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from tiny_clip import WIDTH, save_tiny_clip
 
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
 SMALL = (
-    "dataset.batch_size=4",
+    "dataset.batch_size=2",
     "trainer=cpu",
     "trainer.max_epochs=1",
     "trainer.limit_train_batches=2",

@@ -19,7 +19,7 @@ from runs import ROOT, last, scalars, tiny, train, train_in_two_processes
 FLOAT64 = ("trainer.precision=64-true", "dataset.horizontal_flip=true", "callbacks.checkpoints.every_n_steps=2")
 
 
-@pytest.mark.parametrize("conditioning", ["none", "label"])
+@pytest.mark.parametrize("conditioning", [pytest.param("none", marks=pytest.mark.slow), "label"])
 def test_two_processes_equal_one(conditioning: str, tmp_path: Path) -> None:
     config = tiny(*FLOAT64, f"conditioning={conditioning}")
     one, two = tmp_path / "one" / "version_0", tmp_path / "two" / "version_0"

@@ -88,31 +88,32 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", list(MISTAKES))
-def test_a_mistake_in_the_overrides_is_one_line_and_code_2(mistake: str, tmp_path: Path) -> None:
-    done = call(tmp_path, "train.py", *TINY, mistake)
+def test_a_mistake_in_the_overrides_is_one_line_and_code_2(command: Run, mistake: str, tmp_path: Path) -> None:
+    done = command("train.py", *TINY, mistake)
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith(f"error: {MISTAKES[mistake]}"), done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert list(tmp_path.glob("lightning_logs/*/*")) == []
 
 
-def test_an_impossible_value_is_one_line_and_leaves_no_folder(tmp_path: Path) -> None:
-    done = call(tmp_path, "train.py", *TINY, "callbacks.samples.guidance_scale=3")
+def test_an_impossible_value_is_one_line_and_leaves_no_folder(
+    command: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    done = command("train.py", *TINY, "callbacks.samples.guidance_scale=3")
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("error: guidance_scale=3: this model is unconditional")
     assert "Traceback" not in done.stderr
     assert list(tmp_path.glob("lightning_logs/*/*")) == []
-    trace = call(tmp_path, "train.py", "dataset=minst", HYDRA_FULL_ERROR="1")
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    trace = command("train.py", "dataset=minst")
     assert trace.returncode == 2
     assert "Traceback" in trace.stderr
 
 
-def test_missing_images_are_told_without_waiting(tmp_path: Path) -> None:
+def test_missing_images_are_told_without_waiting(command: Run, tmp_path: Path) -> None:
     start = time.perf_counter()
-    call(tmp_path, "train.py", *TINY, "trainer.max_epochs=-7")  # start-up alone
-    startup = time.perf_counter() - start
-    done = call(tmp_path, "train.py", *TINY, "dataset=mnist")
-    assert time.perf_counter() - start - 2 * startup < 10
+    done = command("train.py", *TINY, "dataset=mnist")
+    assert time.perf_counter() - start < 10
     message = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 1
     assert "data/MNIST/raw" in message
@@ -123,8 +124,8 @@ def test_missing_images_are_told_without_waiting(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.gz"))
 
 
-def test_sweep_makes_a_folder_for_each_job_and_survives_a_failed_one(tmp_path: Path) -> None:
-    done = call(tmp_path, "train.py", *TINY, "-m", "seed=1,2", "optimizer.lr=1e-3,-1", "callbacks=no_samples")
+def test_sweep_makes_a_folder_for_each_job_and_survives_a_failed_one(command: Run, tmp_path: Path) -> None:
+    done = command("train.py", *TINY, "-m", "seed=1,2", "optimizer.lr=1e-3,-1", "callbacks=no_samples")
     assert done.returncode == 2
     configs = [
         yaml.safe_load(path.read_text()) for path in tmp_path.glob("lightning_logs/digits/version_*/config.yaml")
@@ -136,19 +137,19 @@ def test_sweep_makes_a_folder_for_each_job_and_survives_a_failed_one(tmp_path: P
     assert all("optimizer.lr=-1" in line and "Invalid learning rate" in line for line in errors)
 
 
-def test_resume_goes_on_in_the_same_folder(workplace: Path, tmp_path: Path) -> None:
+def test_resume_goes_on_in_the_same_folder(command: Run, workplace: Path, tmp_path: Path) -> None:
     run = tmp_path / "lightning_logs" / "digits" / "version_0"
     shutil.copytree(version(workplace, 0), run)
-    finished = call(tmp_path, "train.py", f"resume={run}")
+    finished = command("train.py", f"resume={run}")
     assert (finished.returncode, "this run is finished" in finished.stdout) == (0, True)
     for refused, message in {
         "optimizer=adamw": "optimizer=adamw: a resumed run keeps its optimizer",
         "trainer.max_epoch=3": "trainer.max_epoch: no such key; did you mean max_epochs?",
     }.items():
-        done = call(tmp_path, "train.py", f"resume={run}", refused)
+        done = command("train.py", f"resume={run}", refused)
         assert done.returncode == 2
         assert message in done.stderr
-    longer = call(tmp_path, "train.py", f"resume={run}/checkpoints/last.ckpt", "trainer.max_epochs=2")
+    longer = command("train.py", f"resume={run}/checkpoints/last.ckpt", "trainer.max_epochs=2")
     assert longer.returncode == 0, longer.stderr
     assert json.loads((run / "result.json").read_text())["epochs"] == 2
     assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_epochs"] == 2
@@ -157,14 +158,14 @@ def test_resume_goes_on_in_the_same_folder(workplace: Path, tmp_path: Path) -> N
     steps = [step for step, _ in scalars(run)["train/loss"]]
     assert steps == list(range(1, 9))
     (run / "checkpoints" / "last.ckpt").write_bytes(b"broken")
-    broken = call(tmp_path, "train.py", f"resume={run}", "trainer.max_epochs=3")
+    broken = command("train.py", f"resume={run}", "trainer.max_epochs=3")
     assert broken.returncode == 2
     assert "last.ckpt" in broken.stderr
 
 
-def test_init_from_starts_from_the_weights_alone(workplace: Path, tmp_path: Path) -> None:
+def test_init_from_starts_from_the_weights_alone(command: Run, workplace: Path, tmp_path: Path) -> None:
     source = version(workplace, 0)
-    done = call(tmp_path, "train.py", *TINY, f"init_from={source}", "optimizer.lr=1e-30", "init_weights=raw")
+    done = command("train.py", *TINY, f"init_from={source}", "optimizer.lr=1e-30", "init_weights=raw")
     assert done.returncode == 0, done.stderr
     before, after = (
         torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (source, version(tmp_path, 0))
@@ -173,14 +174,14 @@ def test_init_from_starts_from_the_weights_alone(workplace: Path, tmp_path: Path
     for name, weight in before["state_dict"].items():
         if name.startswith("network."):
             torch.testing.assert_close(after["state_dict"][name], weight)
-    misfit = call(tmp_path, "train.py", *TINY, f"init_from={source}", "model.widths=[16,16]")
+    misfit = command("train.py", *TINY, f"init_from={source}", "model.widths=[16,16]")
     assert misfit.returncode == 2
     assert "network.inc" in misfit.stderr
     assert "[16" in misfit.stderr
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_saves_and_says_how_to_resume(number: int, code: int, tmp_path: Path) -> None:
+def test_an_interrupted_run_saves_and_says_how_to_resume(command: Run, number: int, code: int, tmp_path: Path) -> None:
     arguments = [*TINY, "trainer.max_epochs=100000", "callbacks=no_samples", "trainer.limit_train_batches=50"]
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "train.py"), *arguments],
@@ -202,13 +203,13 @@ def test_an_interrupted_run_saves_and_says_how_to_resume(number: int, code: int,
     assert "python train.py resume=lightning_logs/digits/version_0" in errors
     saved = torch.load(checkpoint, weights_only=True)["global_step"]
     assert f"saved step {saved}" in errors
-    again = call(tmp_path, "train.py", "resume=lightning_logs/digits/version_0", f"trainer.max_steps={saved + 3}")
+    again = command("train.py", "resume=lightning_logs/digits/version_0", f"trainer.max_steps={saved + 3}")
     assert again.returncode == 0, again.stderr
     assert torch.load(checkpoint, weights_only=True)["global_step"] == saved + 3
 
 
-def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
-    done = call(tmp_path, "train.py", *TINY, "optimizer.lr=1e25", "trainer.limit_train_batches=20")
+def test_a_loss_that_is_no_number_stops_the_run(command: Run, tmp_path: Path) -> None:
+    done = command("train.py", *TINY, "optimizer.lr=1e25", "trainer.limit_train_batches=20")
     assert done.returncode == 1
     message = done.stderr.strip().splitlines()[-1]
     assert message.startswith("error: the loss or a weight became NaN or infinite between steps")
@@ -216,12 +217,12 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_sample_writes_the_same_images_for_any_batch_size(workplace: Path, tmp_path: Path) -> None:
+def test_sample_writes_the_same_images_for_any_batch_size(command: Run, workplace: Path, tmp_path: Path) -> None:
     images = {}
     for batch_size in (3, 10):
         out = tmp_path / str(batch_size)
-        done = call(
-            *(workplace, "sample.py", "ckpt_path=lightning_logs/digits/version_0", "num_samples=10"),
+        done = command(
+            *("sample.py", "ckpt_path=lightning_logs/digits/version_0", "num_samples=10"),
             *(
                 f"batch_size={batch_size}",
                 "sampler.num_steps=4",
@@ -229,6 +230,7 @@ def test_sample_writes_the_same_images_for_any_batch_size(workplace: Path, tmp_p
                 f"out={out}",
             ),
             *("seed=5", "stages=3"),
+            folder=workplace,
         )
         assert done.returncode == 0, done.stderr
         assert str(out) in done.stdout or out.name in done.stdout
@@ -247,12 +249,13 @@ def test_sample_writes_the_same_images_for_any_batch_size(workplace: Path, tmp_p
     assert np.abs(images[3].astype(int) - images[10]).max() <= 1  # rounding
 
 
-def test_job_flag_runs_a_folder(workplace: Path, tmp_path: Path) -> None:
-    done = call(tmp_path, "train.py", "--job", "nowhere")
+def test_job_flag_runs_a_folder(command: Run, workplace: Path, tmp_path: Path) -> None:
+    done = command("train.py", "--job", "nowhere")
     assert done.returncode == 2
     assert "not a run folder" in done.stderr
 
 
+@pytest.mark.slow
 def test_sweep_over_jobs_of_two_processes_makes_one_folder_each(tmp_path: Path) -> None:
     done = call(tmp_path, "train.py", "-m", *TINY, "trainer.devices=2", "seed=1,2", "callbacks=no_samples")
     assert done.returncode == 0, done.stderr

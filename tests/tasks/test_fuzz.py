@@ -354,11 +354,22 @@ TYPED = {
 }
 
 
+def of_typed(typed: str, run: Callable[..., CompletedProcess[str]], folder: Path) -> None:
+    script, *overrides = typed.split()
+    check_refused(run(script, *overrides), f"error: {TYPED[typed]}")
+    assert [*folder.glob("**/version_*")] == []
+
+
 @pytest.mark.parametrize("typed", list(TYPED))
 def test_a_mistake_on_the_command_line_is_one_line_and_code_2(
+    typed: str, command: Callable[..., CompletedProcess[str]], tmp_path: Path
+) -> None:
+    of_typed(typed, command, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("typed", list(TYPED))
+def test_a_mistake_ends_the_process_with_one_line_and_code_2(
     typed: str, run_script: Callable[..., CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    script, *overrides = typed.split()
-    done = run_script(script, *overrides)
-    check_refused(done, f"error: {TYPED[typed]}")
-    assert [*tmp_path.glob("**/version_*")] == []
+    of_typed(typed, run_script, tmp_path)

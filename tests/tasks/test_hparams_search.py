@@ -19,6 +19,7 @@ QUICK = (
     "model.attention_levels=[]",
     "trainer=debug",
     "trainer.max_epochs=1",
+    "trainer.log_every_n_steps=1",
     "trainer.enable_progress_bar=false",
     "trainer.enable_model_summary=false",
     "sampler.num_steps=2",
@@ -41,8 +42,8 @@ def test_optuna_minimises_the_distance(run_script: Run, tmp_path) -> None:
     assert config["optimizer"]["lr"] == pytest.approx(best["best_params"]["optimizer.lr"])
 
 
-def test_a_grid_trains_every_combination(run_script: Run, tmp_path) -> None:
-    done = run_script("train.py", "-m", "hparams_search=grid_mnist", *QUICK, "optimizer.lr=1e-3,2e-3", "ema_decay=0.9")
+def test_a_grid_trains_every_combination(command: Run, tmp_path) -> None:
+    done = command("train.py", "-m", "hparams_search=grid_mnist", *QUICK, "optimizer.lr=1e-3,2e-3", "ema_decay=0.9")
     assert done.returncode == 0, done.stderr
     runs = sorted(tmp_path.glob("lightning_logs/digits/version_*"))
     found = [yaml.safe_load((run / "config.yaml").read_text()) for run in runs]

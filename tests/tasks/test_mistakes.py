@@ -98,6 +98,7 @@ OVERRIDES = {
     "dataset.channels=5": "dataset.channels=5: choices: 1 (grayscale), 3 (RGB)",
     "dataset.resize_mode=foo": "dataset.resize_mode=foo: one of pad, resize, crop, none or null is expected",
     "dataset.value_range=[1,-1]": "dataset.value_range=[1, -1]: two numbers, the lower one first, are expected",
+    "dataset.value_range=[]": "dataset.value_range=[]: two numbers, the lower one first, are expected",
     "model.channels=3": "model: made for images of 3x16x16 (channels, height, width), but those of the data set are 1x16x16",
     "conditioning=label conditioning.num_classes=5": "conditioning.num_classes=5: the data set has 10 classes",
     "model.widths=[-1]": "model.widths=[-1]: ",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from runs import ROOT, TINY, composed, train
+from runs import TINY, composed, train
+
+Run = Callable[..., CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
@@ -34,40 +35,38 @@ def tiny_without_unet(*overrides: str) -> dict:
     return composed(*(override for override in TINY if not override.startswith("model")), *overrides)
 
 
-def sample(run: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable,
-        str(ROOT / "sample.py"),
-        f"ckpt_path={run}",
-        "sampler.num_steps=2",
-        "num_samples=2",
-        *arguments,
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=run, env=environment, capture_output=True, text=True, timeout=120)
+@pytest.fixture
+def sample(run: Path, command: Run) -> Run:
+    """sample.py on that model."""
+
+    def sample(*arguments: str) -> CompletedProcess[str]:
+        settings = (f"ckpt_path={run}", "sampler.num_steps=2", "num_samples=2")
+        return command("sample.py", *settings, *arguments, folder=run)
+
+    return sample
 
 
-def test_a_prompt_draws_images(run: Path) -> None:
+def test_a_prompt_draws_images(sample: Run, run: Path) -> None:
     images = []
     for prompt in ("A handwritten digit 4", "A handwritten digit 7"):
         out = run / prompt[-1]
-        done = sample(run, f"prompt={prompt}", "guidance_scale=8", "save=[npz]", f"out={out}")
+        done = sample(f"prompt={prompt}", "guidance_scale=8", "save=[npz]", f"out={out}")
         assert done.returncode == 0, done.stderr
         images.append(np.load(out / "samples.npz")["images"])
     assert images[0].shape == (2, 16, 16, 1)
 
 
-def test_a_prompt_it_cannot_read_is_one_line(run: Path) -> None:
-    done = sample(run, "prompt=A purple digit 4")
+def test_a_prompt_it_cannot_read_is_one_line(sample: Run) -> None:
+    done = sample("prompt=A purple digit 4")
     assert done.returncode == 2
     message = done.stderr.strip().splitlines()[-1]
     assert message.startswith("error: prompt='A purple digit 4': unknown word 'purple'; known: 0, 1, 2")
 
 
-def test_history_and_guidance_rows(run: Path) -> None:
+def test_history_and_guidance_rows(sample: Run, run: Path) -> None:
     out = run / "pictures"
     settings = ("prompt=A handwritten digit 4", "sampler.num_steps=4", "num_samples=3", "columns=2", f"out={out}")
-    done = sample(run, *settings, "save=[history,guidance,png]", "stages=4", "guidance_scales=[0,1,1e4]", "weights=raw")
+    done = sample(*settings, "save=[history,guidance,png]", "stages=4", "guidance_scales=[0,1,1e4]", "weights=raw")
     assert done.returncode == 0, done.stderr
     with Image.open(out / "guidance.png") as picture:
         assert picture.width / picture.height == pytest.approx(2 / 3, rel=0.1)
@@ -82,8 +81,8 @@ def test_history_and_guidance_rows(run: Path) -> None:
         assert (picture.width // factor, picture.height // factor) == (2 * (2 * 17 + 1) + 4, 4 * 17 + 1)
 
 
-def test_guidance_rows_need_a_condition_and_scales(run: Path) -> None:
-    done = sample(run, "save=guidance", "guidance_scales=[]")
+def test_guidance_rows_need_a_condition_and_scales(sample: Run) -> None:
+    done = sample("save=guidance", "guidance_scales=[]")
     assert (done.returncode, done.stderr.strip()) == (
         2,
         "error: guidance_scales=[]: at least one is expected for save=guidance",

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 import slurm
@@ -75,6 +76,7 @@ def said(folder: Path, job: str) -> str:
 
 def as_if_nothing_had_been(run: Path, whole: Path, *overrides: str) -> None:
     """The run ends as one that was never stopped, with no point of its curves twice."""
+    torch.set_num_threads(1)  # as those of the job
     uninterrupted = train(tiny(*LONGER, *overrides), whole / "version_0")
     for part in ("state_dict", "optimizer_states"):
         assert differences(uninterrupted[part], last(run)[part], part) == []

@@ -8,6 +8,7 @@ Shapes: B images a batch, C channels, H x W pixels.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
@@ -69,8 +70,8 @@ class DiffusionModel(LightningModule):
         super().__init__()
         self.objective = objective or Objective()
         self.objective.check(schedule)
-        low, high = (float(bound) for bound in value_range)
-        if not low < high:
+        bounds = tuple(float(bound) for bound in value_range)
+        if len(bounds) != 2 or not -math.inf < bounds[0] < bounds[1] < math.inf:
             raise ValueError(f"value_range={list(value_range)}: two numbers, the lower one first, are expected")
         shape = image_shape or getattr(network, "image_shape", None)
         if shape is None:
@@ -84,7 +85,7 @@ class DiffusionModel(LightningModule):
         self.network = network
         self.schedule = schedule
         self.conditioning = conditioning
-        self.value_range = (low, high)
+        self.value_range = bounds
         self.image_shape: tuple[int, int, int] = tuple(int(size) for size in shape)  # type: ignore[assignment]
         self.time_input = time_input
         self.ema_decay = ema_decay
