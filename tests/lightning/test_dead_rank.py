@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pytorch_lightning import Callback
 
-from crashes import GONE, Run, gone, send, until
+from crashes import GONE, Run, gone, members, send, until
 from lightdiff.tasks.processes import STARTER
 from lightdiff.tasks.run_folder import read_config, write_config
 from runs import train
@@ -67,3 +67,13 @@ def test_a_rank_whose_first_rank_is_gone_does_not_begin() -> None:
     environment = {**os.environ, "LOCAL_RANK": "1"}
     for starter, code in ((os.getpid(), 0), (1, 1)):
         assert subprocess.run(rank, env={**environment, STARTER: str(starter)}).returncode == code
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_ranks_that_are_just_starting_ends_them_with_its_exit_code(number: int, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", "callbacks=no_samples", "trainer.max_epochs=1000", devices=2)
+    with run.running() as process:
+        assert until(lambda: len(members(process.pid)) > 1, process)
+        send(process, number)
+        assert gone(process) is not None
+    assert process.returncode == 128 + number, run.output.read_text()

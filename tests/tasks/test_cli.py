@@ -19,6 +19,7 @@ import torch
 import yaml
 from PIL import Image
 
+from lightdiff.callbacks.signals import SaveOnSignal
 from runs import ROOT, scalars
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -206,6 +207,22 @@ def test_an_interrupted_run_saves_and_says_how_to_resume(command: Run, number: i
     again = command("train.py", "resume=lightning_logs/digits/version_0", f"trainer.max_steps={saved + 3}")
     assert again.returncode == 0, again.stderr
     assert torch.load(checkpoint, weights_only=True)["global_step"] == saved + 3
+
+
+def test_an_interruption_that_nothing_waits_for(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before training begins, or the second Ctrl-C."""
+
+    def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SaveOnSignal, "on_train_start", pressed)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        done = command("train.py", *TINY)
+    finally:
+        signal.signal(signal.SIGINT, handler)  # Lightning ignores it from then on
+    assert done.returncode == 130
+    assert "interrupted" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_loss_that_is_no_number_stops_the_run(command: Run, tmp_path: Path) -> None:

@@ -141,6 +141,10 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
             if model.batch_number > 0:
                 raise
             raise ConfigError(" ".join(str(error).split())) from error  # refused before the first batch
+        except SystemExit as error:
+            if isinstance(error.__context__, KeyboardInterrupt):  # of which Lightning makes exit code 1
+                raise KeyboardInterrupt from error
+            raise
         finally:
             take_signals()
 
