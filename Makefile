@@ -8,7 +8,7 @@ BIN := .venv/bin
 .DELETE_ON_ERROR:
 
 train: .venv/.installed
-	$(BIN)/python train.py experiment=digits $(ARGS)
+	$(BIN)/python train.py experiment=digits_fast $(ARGS)
 
 test: setup lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope $(ARGS)

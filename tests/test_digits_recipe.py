@@ -17,7 +17,7 @@ from runs import ROOT
 
 @pytest.mark.slow
 def test_digits_are_readable(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "train.py"), "experiment=digits", "trainer.enable_progress_bar=false"]
+    command = [sys.executable, str(ROOT / "train.py"), "experiment=digits_fast", "trainer.enable_progress_bar=false"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr
     for shown in ("run folder: ", "samples:    ", "animation:  "):

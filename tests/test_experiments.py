@@ -31,25 +31,33 @@ SMALL = (
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MNIST's files with 24 images of noise in each."""
+    """Files of MNIST, Fashion-MNIST and CIFAR-10 with 24 images of noise in each, and photos."""
     folder = tmp_path_factory.mktemp("data")
-    raw = folder / "MNIST" / "raw"
-    raw.mkdir(parents=True)
     random = np.random.default_rng(0)
-    for name in ("train", "t10k"):
-        pixels = random.integers(0, 256, (24, 28, 28), dtype=np.uint8)
-        head = np.array([0x803, 24, 28, 28], dtype=">i4").tobytes()
-        (raw / f"{name}-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
-        labels = np.arange(24, dtype=np.uint8) % 10
-        (raw / f"{name}-labels-idx1-ubyte").write_bytes(np.array([0x801, 24], dtype=">i4").tobytes() + labels.tobytes())
+    labels = np.arange(24, dtype=np.uint8) % 10
+    for raw in (folder / "MNIST" / "raw", folder / "FashionMNIST" / "raw"):
+        raw.mkdir(parents=True)
+        for name in ("train", "t10k"):
+            pixels = random.integers(0, 256, (24, 28, 28), dtype=np.uint8)
+            head = np.array([0x803, 24, 28, 28], dtype=">i4").tobytes()
+            (raw / f"{name}-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
+            head = np.array([0x801, 24], dtype=">i4").tobytes()
+            (raw / f"{name}-labels-idx1-ubyte").write_bytes(head + labels.tobytes())
+    cifar = folder / "cifar-10-batches-bin"
+    cifar.mkdir()
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        pixels = random.integers(0, 256, (24, 3072), dtype=np.uint8)
+        (cifar / f"{name}.bin").write_bytes(np.concatenate([labels[:, None], pixels], axis=1).tobytes())
     for i in range(20):
         (folder / "photos").mkdir(exist_ok=True)
         Image.fromarray(random.integers(0, 256, (72, 96, 3), dtype=np.uint8)).save(folder / "photos" / f"{i}.jpg")
     return folder
 
 
-DATA = {"cars": ["dataset=folder", "dataset.horizontal_flip=true"]}
-"""Recipes whose data are any folder of photos here."""
+DATA = {
+    "cars": ["dataset=folder", "dataset.horizontal_flip=true"],  # any folder of photos
+    "cifar_gpu": ["callbacks.evaluation=null"],  # whose classifier would be trained on noise
+}
 
 
 @pytest.mark.parametrize(
@@ -57,7 +65,7 @@ DATA = {"cars": ["dataset=folder", "dataset.horizontal_flip=true"]}
 )
 def test_runs_two_steps_samples_and_reloads(name: str, images: Path, tmp_path: Path) -> None:
     name, *others = name.split()
-    where = [f"dataset.data_dir={images / 'photos'}"] if name in DATA else []
+    where = [f"dataset.data_dir={images / 'photos'}"] if name == "cars" else []
     if others:
         clip = save_tiny_clip(tmp_path / "clip")
         where += [f"conditioning.pretrained={clip}", f"conditioning.token_dim={WIDTH}", "conditioning.max_tokens=32"]

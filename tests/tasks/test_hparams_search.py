@@ -13,7 +13,7 @@ from runs import ROOT
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 QUICK = (
-    "experiment=digits",
+    "experiment=digits_fast",
     "optimizer=adamw",
     "model.widths=[8,8]",
     "model.attention_levels=[]",
