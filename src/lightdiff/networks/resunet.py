@@ -24,9 +24,9 @@ from lightdiff.networks.checks import (
 from lightdiff.networks.embedding import Embedding
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
-    """GroupNorm with at most 32 groups of at least 4 channels, as many as divide them."""
-    groups = next(n for n in range(min(32, max(1, channels // 4)), 0, -1) if channels % n == 0)
+def group_norm(channels: int, group_channels: int) -> nn.GroupNorm:
+    """GroupNorm with at most 32 groups of at least `group_channels` channels, as many as divide them."""
+    groups = next(n for n in range(min(32, max(1, channels // group_channels)), 0, -1) if channels % n == 0)
     return nn.GroupNorm(groups, channels)
 
 
@@ -38,14 +38,17 @@ class ResBlock(nn.Module):
         out_channels: of the output; where they differ the input goes through a 1x1 convolution.
         embed_dim: width of the embedding.
         dropout: share of values dropped before the last convolution.
+        group_channels: fewest channels of a group of GroupNorm.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, embed_dim: int, dropout: float) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, embed_dim: int, dropout: float, group_channels: int = 4
+    ) -> None:
         super().__init__()
-        self.norm1 = group_norm(in_channels)
+        self.norm1 = group_norm(in_channels, group_channels)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.embed = nn.Linear(embed_dim, 2 * out_channels)
-        self.norm2 = group_norm(out_channels)
+        self.norm2 = group_norm(out_channels, group_channels)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1))
         self.skip = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
@@ -61,12 +64,12 @@ class ResBlock(nn.Module):
 class AttentionBlock(nn.Module):
     """x + attention between all pixels, then + attention to the caption's tokens where there are any; both start at 0."""
 
-    def __init__(self, channels: int, num_heads: int, token_dim: int | None) -> None:
+    def __init__(self, channels: int, num_heads: int, token_dim: int | None, group_channels: int = 4) -> None:
         super().__init__()
         if channels % num_heads:
             raise ValueError(f"num_heads={num_heads}: it must divide the width {channels} of a level with attention")
         self.num_heads = num_heads
-        self.norm = group_norm(channels)
+        self.norm = group_norm(channels, group_channels)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = zeroed(nn.Linear(channels, channels))
         self.cross = CrossAttention(channels, token_dim, num_heads) if token_dim is not None else None
@@ -106,6 +109,7 @@ class ResUNet(nn.Module):
         num_heads: heads of each attention.
         patch_size: side of the patches that are folded into channels first, so that the finest level is that much smaller.
         dropout: share of values dropped in each block.
+        group_channels: fewest channels of a group of GroupNorm, of which there are at most 32.
         cond_dim: width of `cond["vector"]` (B, cond_dim); None: it takes none.
         token_dim: width of `cond["tokens"]` (B, L, token_dim), with `mask` (B, L), for cross-attention; None: it takes none.
 
@@ -125,10 +129,11 @@ class ResUNet(nn.Module):
         dropout: float = 0.0,
         cond_dim: int | None = None,
         token_dim: int | None = None,
+        group_channels: int = 4,
     ) -> None:
         super().__init__()
         check_positive(channels=channels, blocks_per_level=blocks_per_level, num_heads=num_heads, patch_size=patch_size)
-        check_positive(cond_dim=cond_dim, token_dim=token_dim)
+        check_positive(cond_dim=cond_dim, token_dim=token_dim, group_channels=group_channels)
         check_widths(widths)
         check_levels(attention_levels, len(widths))
         check_divisible(image_size, patch_size * 2 ** (len(widths) - 1))
@@ -136,7 +141,7 @@ class ResUNet(nn.Module):
             raise ValueError(f"dropout={dropout}: a number in [0, 1) is expected")
         self.channels, self.image_size, self.blocks_per_level = channels, image_size, blocks_per_level
         self.num_heads, self.patch_size, self.dropout = num_heads, patch_size, dropout
-        self.cond_dim, self.token_dim = cond_dim, token_dim
+        self.cond_dim, self.token_dim, self.group_channels = cond_dim, token_dim, group_channels
         self.widths, self.attention_levels = tuple(widths), tuple(attention_levels)
         self.image_shape = (channels, *two_sizes(image_size))
         self.cond_keys = (("vector",) if cond_dim is not None else ()) + (
@@ -144,10 +149,15 @@ class ResUNet(nn.Module):
         )
         embed_dim = 4 * widths[0]
 
+        def res_block(in_channels: int, width: int) -> ResBlock:
+            return ResBlock(in_channels, width, embed_dim, dropout, group_channels)
+
+        def attention(width: int) -> AttentionBlock:
+            return AttentionBlock(width, num_heads, token_dim, group_channels)
+
         def stage(in_channels: int, level: int) -> Stage:
             width = widths[level]
-            attention = AttentionBlock(width, num_heads, token_dim) if level in attention_levels else None
-            return Stage(ResBlock(in_channels, width, embed_dim, dropout), attention)
+            return Stage(res_block(in_channels, width), attention(width) if level in attention_levels else None)
 
         self.embedding = Embedding(widths[0], embed_dim, cond_dim)
         self.inc = nn.Conv2d(channels * patch_size**2, widths[0], 3, padding=1)
@@ -163,8 +173,8 @@ class ResUNet(nn.Module):
             if level < len(widths) - 1:
                 self.downs.append(nn.Conv2d(width, width, 3, stride=2, padding=1))
                 skips.append(width)
-        self.middle1 = Stage(ResBlock(width, width, embed_dim, dropout), AttentionBlock(width, num_heads, token_dim))
-        self.middle2 = ResBlock(width, width, embed_dim, dropout)
+        self.middle1 = Stage(res_block(width, width), attention(width))
+        self.middle2 = res_block(width, width)
         self.up_stages, self.ups = nn.ModuleList(), nn.ModuleList()
         for level in reversed(range(len(widths))):
             stages = nn.ModuleList()
@@ -174,7 +184,7 @@ class ResUNet(nn.Module):
             self.up_stages.append(stages)
             if level > 0:
                 self.ups.append(nn.Conv2d(width, width, 3, padding=1))
-        self.norm = group_norm(width)
+        self.norm = group_norm(width, group_channels)
         self.outc = zeroed(nn.Conv2d(width, channels * patch_size**2, 3, padding=1))
 
     def forward(self, x: Tensor, time: Tensor | None = None, cond: dict[str, Tensor] | None = None) -> Tensor:
