@@ -152,9 +152,8 @@ def _hydra_command(script: str, name: str, task: Callable[[DictConfig, Path], An
             if place()[0] == 0:
                 return None
             time.sleep(GRACE)
-            raise SystemExit(
-                code
-            ) from error  # the first one may be waiting for this process; Hydra would hide an exception
+            # the first one may be waiting for this process; Hydra would keep an exception to itself
+            raise SystemExit(code) from error
 
     def command() -> None:
         os.environ.update({FULL_ERROR: "1", ASKED: asked})  # Hydra hands exceptions on instead of printing them
