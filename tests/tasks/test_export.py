@@ -187,6 +187,9 @@ def test_half_the_size_is_nearly_the_same_model(run: Path, command: Command, tmp
         assert done.returncode == 0, done.stderr
     full, small = ((tmp_path / half / "model.safetensors").stat().st_size for half in ("false", "true"))
     assert small < 0.6 * full
+    assert (
+        len({path.stat().st_mode for path in (tmp_path / "true").iterdir()}) == 1
+    )  # whoever may read one may read all
     images = [load_model(tmp_path / half).sample(4, num_steps=3, seed=0) for half in ("false", "true")]
     assert images[1].dtype == torch.float32 and (images[0] - images[1]).abs().mean() < 0.02
     done = command("export.py", f"ckpt_path={run}", "half=true", "format=diffusers", f"out={tmp_path / 'pipeline'}")

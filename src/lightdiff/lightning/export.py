@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,9 @@ def save_export(model: DiffusionModel, folder: Path, *, weights: Weights, half: 
     config = {"lightdiff": {"format": FORMAT, "weights": weights, "model": {**model.describe(), "ema_decay": None}}}
     save_file(state, folder / WEIGHTS)
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    shutil.copymode(
+        folder / CONFIG, folder / WEIGHTS
+    )  # of a folder to hand on; safetensors lets only its owner read it
 
 
 def read_export(folder: Path) -> Export:
