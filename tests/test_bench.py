@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -23,10 +24,10 @@ from lightdiff.core import (
 )
 from lightdiff.networks import UNet
 from lightdiff.samplers import DDIM
-from parts import PARTS, loader, overhead, peak, quality, recipes, rivals, sampling, training
+from parts import PARTS, loader, memory, overhead, peak, quality, recipes, rivals, sampling, training
 from parts.measure import FeatureDistance
 from parts.results import Row, add, read, tables
-from parts.settings import Settings, Skipped
+from parts.settings import ROOT, Settings, Skipped
 from parts.snapshots import Snapshots, TimeIsUp
 from parts.timing import Ratio, Rounds, alternate
 from parts.tutorial import TutorialTraining, TutorialUNet
@@ -259,6 +260,16 @@ def test_what_surrounds_a_step(settings: Settings) -> None:
     assert step.ratio and step.ratio.median == pytest.approx(100 * (1 - step.values["bare"] / step.values["ours"]))
     assert all(0 < row.values["ours"] < step.values["ours"] for row in (ema, callbacks, batch))
     assert checkpoint.values["ours"] > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_is_that_of_the_process_alone() -> None:
+    """Not of the one that started it, which holds more here."""
+    held = torch.ones(2**28, dtype=torch.uint8)  # 256 MiB
+    ask = "import sys; sys.path[:0] = sys.argv[1:]; from parts.memory import resident_peak; print(resident_peak())"
+    paths = [str(ROOT / "bench"), str(ROOT / "src")]
+    told = subprocess.run([sys.executable, "-c", ask, *paths], capture_output=True, text=True, check=True).stdout
+    assert 100 < float(told) < memory.resident_peak() - held.nbytes / 2**20 / 2
 
 
 @pytest.mark.slow

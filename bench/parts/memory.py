@@ -45,6 +45,14 @@ def train(side: str, settings: Settings) -> None:
         step()
 
 
+def resident_peak() -> float:
+    """MiB. Linux: of this program alone; getrusage would count what the process that started it held."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return int(next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("side")
@@ -59,9 +67,7 @@ def main() -> None:
         device=told.device, threads=told.threads, batch=told.batch, data_dir=told.data_dir, ours=tuple(told.ours)
     )
     train(told.side, settings)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
-    if told.device != "cpu":
-        peak = torch.cuda.max_memory_allocated() / 2**20
+    peak = resident_peak() if told.device == "cpu" else torch.cuda.max_memory_allocated() / 2**20
     print(json.dumps({"side": told.side, "batch": told.batch, "MiB": round(peak, 1)}))
 
 
