@@ -266,7 +266,7 @@ def test_sample_writes_the_same_images_for_any_batch_size(command: Run, workplac
     assert np.abs(images[3].astype(int) - images[10]).max() <= 1  # rounding
 
 
-def test_job_flag_runs_a_folder(command: Run, workplace: Path, tmp_path: Path) -> None:
+def test_the_job_flag_needs_a_run_folder(command: Run) -> None:
     done = command("train.py", "--job", "nowhere")
     assert done.returncode == 2
     assert "not a run folder" in done.stderr
