@@ -192,19 +192,22 @@ def test_training_against_the_tutorial(settings: Settings) -> None:
 @pytest.mark.parametrize("name", rivals.MATCHES)
 def test_matched_networks_have_equal_parameters_and_operations(name: str) -> None:
     match = rivals.MATCHES[name]
-    ours, theirs = (peak.operations(build) for build in (match.our_network, match.theirs))
-    assert ours.parameters == pytest.approx(theirs.parameters, rel=0.05)
-    assert ours.training == pytest.approx(theirs.training, rel=0.05)
+    theirs = peak.operations(match.theirs)
+    for build in match.our_networks().values():
+        ours = peak.operations(build)
+        assert ours.parameters == pytest.approx(theirs.parameters, rel=0.05)
+        assert ours.training == pytest.approx(theirs.training, rel=0.05)
 
 
 @needs("diffusers")
 def test_training_against_a_package(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"widths": (8, 16), "blocks_per_level": 1, "attention_levels": (1,)}
-    match = rivals.Match(rivals.diffusers, lambda: rivals.DiffusersUNet2D(**small), small)
+    match = rivals.Match(rivals.diffusers, lambda: rivals.DiffusersUNet2D(**small), {"ours": small})
     monkeypatch.setattr(training, "MATCHES", {"diffusers": match})
     rows = training.against_rivals(settings)
     assert [row.unit for row in rows[:2]] == ["million", "GFLOP an image"]
     assert len(rows) == 3 + len(settings.dtypes) and rows[-1].details["ways"].keys() == {"ours", "diffusers"}
+    assert all(row.values.keys() == {"ours", "diffusers"} for row in rows)
 
 
 @needs("diffusers")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -50,20 +50,21 @@ def there(*packages: Callable[[], ModuleType]) -> list[str]:
 
 @dataclass(frozen=True)
 class Match:
-    """A rival's documented network, and a ResUNet with as many parameters and operations as it (within 5 %).
+    """A rival's documented network, and ResUNets with as many parameters and operations as it (within 5 %).
 
     Args:
         package: of the rival.
         theirs: builds it, for images (1, 32, 32).
-        ours: arguments of ResUNet.
+        ours: arguments of each ResUNet, by the name of the side.
     """
 
     package: Callable[[], ModuleType]
     theirs: Callable[[], nn.Module]
-    ours: dict[str, Any]
+    ours: Mapping[str, Mapping[str, Any]]
 
-    def our_network(self) -> nn.Module:
-        return ResUNet(channels=1, image_size=32, **self.ours)
+    def our_networks(self) -> dict[str, Callable[[], nn.Module]]:
+        """What builds ours, by the name of the side."""
+        return {side: partial(ResUNet, channels=1, image_size=32, **given) for side, given in self.ours.items()}
 
 
 def documented_unet() -> nn.Module:
@@ -71,16 +72,24 @@ def documented_unet() -> nn.Module:
     return denoising_diffusion().Unet(dim=64, dim_mults=(1, 2, 4, 8), channels=1, flash_attn=True)
 
 
+PATCHED = "ours, 2x2 patches"
+
 MATCHES = {
     "denoising-diffusion-pytorch": Match(
         denoising_diffusion,
         documented_unet,
-        {"widths": (64, 96, 192, 384), "blocks_per_level": 2, "attention_levels": (2,)},
+        {
+            "ours": {"widths": (64, 96, 192, 384), "attention_levels": (2,)},
+            PATCHED: {"widths": (128, 288, 320), "attention_levels": (1,), "patch_size": 2},
+        },
     ),
     "diffusers": Match(
         diffusers,
         DiffusersUNet2D,  # its defaults: UNet2DModel of the unconditional example, at 32x32
-        {"widths": (128, 160, 192, 512), "blocks_per_level": 2, "attention_levels": (2,)},
+        {
+            "ours": {"widths": (128, 160, 192, 512), "attention_levels": (2,)},
+            PATCHED: {"widths": (288, 320, 352), "attention_levels": (1,), "patch_size": 2},
+        },
     ),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -71,13 +71,13 @@ class Way:
 
 
 def plain_step(build: Callable[[], nn.Module], settings: Settings, way: Way) -> Step:
-    """The same loop for every network: noise a resident batch, predict the noise, Adam."""
+    """The same loop for every network: noise a resident batch, predict the noise, fused Adam."""
     torch.manual_seed(settings.seed)
     order = torch.channels_last if way.channels_last else torch.contiguous_format
     network = build().to(settings.device).to(memory_format=order).train()
     if way.compiled:
         network.compile()
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, fused=True)
     x0 = torch.rand(settings.batch, 1, 32, 32, device=settings.device).mul(2).sub(1).to(memory_format=order)
     left = torch.linspace(1e-4, 0.02, 1000, device=settings.device).neg().add(1).cumprod(0)
 
@@ -95,7 +95,7 @@ def plain_step(build: Callable[[], nn.Module], settings: Settings, way: Way) -> 
 
 
 def against_rivals(settings: Settings) -> list[Row]:
-    """Part b: resunet against a network of each package, with equally many parameters and operations."""
+    """Part b: ResUNets against a network of each package, with equally many parameters and operations."""
     for line in there(*(match.package for match in MATCHES.values())):
         print(f"left out: {line}", flush=True)
     rows = []
@@ -114,7 +114,8 @@ def there_is(match: Match) -> bool:
 
 
 def _against(name: str, match: Match, settings: Settings) -> list[Row]:
-    builders = {"ours": match.our_network, name: match.theirs}
+    ours = match.our_networks()
+    builders = {**ours, name: match.theirs}
     sizes = {side: operations(build) for side, build in builders.items()}
     rows = [
         Row("parameters", "million", {side: size.parameters / 1e6 for side, size in sizes.items()}),
@@ -124,30 +125,31 @@ def _against(name: str, match: Match, settings: Settings) -> list[Row]:
     def compare(what: str, ways: dict[str, Way]) -> None:
         steps = {side: plain_step(build, settings, ways[side]) for side, build in builders.items()}
         rounds = alternate(steps, settings.repeats, Rounds(settings.lap_seconds, settings.synchronize))
-        rows.append(
+        rows.extend(
             Row(
                 f"{what}, batch {settings.batch}",
                 "images/s",
-                {side: settings.batch / rounds.median(side) for side in builders},
-                rounds.ratio(name, "ours"),
+                {side: settings.batch / rounds.median(side) for side in (our, name)},
+                rounds.ratio(name, our),
                 details={"ways": {side: str(way) for side, way in ways.items()}, "seconds": rounds.seconds},
             )
+            for our in ours
         )
 
-    for precision, dtype in settings.dtypes.items():
-        compare(precision, dict.fromkeys(builders, Way(dtype)))
-    compare("each at its best", {side: best_way(build, settings) for side, build in builders.items()})
+    eager = {
+        precision: [Way(dtype, channels_last) for channels_last in (False, True)]
+        for precision, dtype in settings.dtypes.items()
+    }
+    every = [way for ways in eager.values() for way in ways]
+    if settings.compiled:
+        every += [replace(way, compiled=True) for way in every]
+    for what, ways in {**eager, "each at its best": every}.items():
+        compare(what, {side: fastest(build, ways, settings) for side, build in builders.items()})
     return rows
 
 
-def best_way(build: Callable[[], nn.Module], settings: Settings) -> Way:
-    """The fastest of all ways, by two short laps of each."""
-    ways = [
-        Way(dtype, channels_last, compiled)
-        for dtype in settings.dtypes.values()
-        for channels_last in (False, True)
-        for compiled in ((False, True) if settings.compiled else (False,))
-    ]
+def fastest(build: Callable[[], nn.Module], ways: Sequence[Way], settings: Settings) -> Way:
+    """The fastest of these ways, by two short laps of each."""
     rounds = Rounds(settings.lap_seconds / 2, settings.synchronize)
     for way in ways:  # one after the other: all their weights together may not fit
         alternate({str(way): plain_step(build, settings, way)}, 2, rounds)

@@ -42,7 +42,7 @@ class ResBlock(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, embed_dim: int, dropout: float, group_channels: int = 4
+        self, in_channels: int, out_channels: int, embed_dim: int, dropout: float, group_channels: int = 16
     ) -> None:
         super().__init__()
         self.norm1 = group_norm(in_channels, group_channels)
@@ -64,7 +64,7 @@ class ResBlock(nn.Module):
 class AttentionBlock(nn.Module):
     """x + attention between all pixels, then + attention to the caption's tokens where there are any; both start at 0."""
 
-    def __init__(self, channels: int, num_heads: int, token_dim: int | None, group_channels: int = 4) -> None:
+    def __init__(self, channels: int, num_heads: int, token_dim: int | None, group_channels: int = 16) -> None:
         super().__init__()
         if channels % num_heads:
             raise ValueError(f"num_heads={num_heads}: it must divide the width {channels} of a level with attention")
@@ -129,7 +129,7 @@ class ResUNet(nn.Module):
         dropout: float = 0.0,
         cond_dim: int | None = None,
         token_dim: int | None = None,
-        group_channels: int = 4,
+        group_channels: int = 16,
     ) -> None:
         super().__init__()
         check_positive(channels=channels, blocks_per_level=blocks_per_level, num_heads=num_heads, patch_size=patch_size)
