@@ -6,30 +6,18 @@ has nothing left to refuse.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import os
-import sys
-import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
-from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, Phase, assume, given, note, settings
 from hypothesis import strategies as st
 
-from conftest import COMMANDS
-from lightdiff.lightning import DiffusionModel
-from lightdiff.tasks import launch
+from refusals import check
 from runs import ROOT, TINY, composed, tiny, train
 
-CHATTER = ("GPU available", "TPU available", "HPU available", "💡")
 HUGE = "1000000000000000000"
 """Memory of this size is refused at once, not taken."""
 VALUES = (
@@ -63,79 +51,6 @@ def leaves(config: dict[str, Any], key: str = "") -> Iterator[str]:
             yield from leaves(value, place)
         else:
             yield place
-
-
-class Begun(SystemExit):
-    """The first batch of a training; ends the command as done."""
-
-
-def begin(*args: Any, **kwargs: Any) -> None:
-    raise Begun(0)
-
-
-def job_here(executable: str, command: list[str], environment: dict[str, str]) -> None:
-    """In place of the processes that several devices need: the same job in this one, up to the start of the others."""
-    with mock.patch.object(sys, "argv", command[1:]), mock.patch.dict(os.environ, environment, clear=True):
-        raise SystemExit(COMMANDS["train.py"](command[1]))
-
-
-@contextlib.contextmanager
-def harmless() -> Iterator[None]:
-    """Within, training ends at its first batch and no process is started."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch.object(DiffusionModel, "training_step", begin))
-        stack.enter_context(mock.patch.object(launch.os, "execve", job_here))
-        for name in ("subprocess_script._SubprocessScriptLauncher", "multiprocessing._MultiProcessingLauncher"):
-            stack.enter_context(mock.patch(f"pytorch_lightning.strategies.launchers.{name}.launch", begin))
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")
-        yield
-
-
-def run(script: str, arguments: Sequence[str], folder: Path) -> CompletedProcess[str]:
-    """The command in this process and in an empty working directory."""
-    argv = [str(ROOT / script), *arguments]
-    output, errors = io.StringIO(), io.StringIO()
-    root = logging.getLogger()
-    handlers, before = list(root.handlers), Path.cwd()
-    os.chdir(folder)
-    try:
-        with (
-            harmless(),
-            mock.patch.object(sys, "argv", [*argv]),
-            contextlib.redirect_stdout(output),
-            contextlib.redirect_stderr(errors),
-        ):
-            code = COMMANDS[script](argv[0])
-    finally:
-        os.chdir(before)
-        root.handlers[:] = handlers
-    return CompletedProcess(argv, code, output.getvalue(), errors.getvalue())
-
-
-def told(done: CompletedProcess[str]) -> list[str]:
-    return [line for line in done.stderr.splitlines() if line.strip() and not line.startswith(CHATTER)]
-
-
-def check_refused(done: CompletedProcess[str], *named: str) -> None:
-    """Code 2 and one line that names one of these."""
-    lines = told(done)
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith("error: ")
-    assert any(name in lines[0] for name in named), done.stderr
-
-
-def check(script: str, base: Sequence[str], override: str, *named: str, may_be_right: bool = False) -> None:
-    """Run it: refused without a trace of the run, or done."""
-    with tempfile.TemporaryDirectory() as folder:
-        done = run(script, [*base, override], Path(folder))
-        if may_be_right and done.returncode == 0:
-            assert "Traceback" not in done.stderr
-            return
-        check_refused(done, *named)
-        assert [*Path(folder).glob("**/version_*")] == []
 
 
 @pytest.fixture(scope="module")
@@ -338,38 +253,3 @@ def test_many_misspelt_choices_are_refused(fuzz: Fuzz, drawn: tuple[str, str, st
 @given(drawn=places(), form=st.sampled_from(BROKEN))
 def test_much_broken_syntax_is_refused(fuzz: Fuzz, drawn: tuple[str, str, str], form: str) -> None:
     of_syntax(fuzz, drawn, form)
-
-
-TYPED = {
-    "train.py trainer.max_epoch=3": "trainer.max_epoch: no such key; did you mean max_epochs?",
-    "train.py schedule=liner": "schedule=liner: no such choice; did you mean linear?",
-    "train.py seed": "seed: not understood; write key=value",
-    "train.py dataset=digits optimizer.lr=fast": "optimizer.lr=fast: float is expected",
-    "train.py dataset=digits trainer.devices=1000": "trainer.devices=1000: more than the 128 images of a batch",
-    "train.py init_from=nowhere dataset=digits model=unet_small": "init_from=nowhere: no such checkpoint or run folder",
-    "sample.py ckpt_path=nowhere": "ckpt_path=nowhere: no such checkpoint or run folder",
-    "sample.py num_sample=3": "num_sample: no such key; did you mean num_samples?",
-    "eval.py ckpt_path=nowhere num_samples=0": "num_samples=0: 1 or more is expected",
-    "eval.py metrics=[fld]": "metrics=fld: no such choice; did you mean fid?",
-}
-
-
-def of_typed(typed: str, run: Callable[..., CompletedProcess[str]], folder: Path) -> None:
-    script, *overrides = typed.split()
-    check_refused(run(script, *overrides), f"error: {TYPED[typed]}")
-    assert [*folder.glob("**/version_*")] == []
-
-
-@pytest.mark.parametrize("typed", list(TYPED))
-def test_a_mistake_on_the_command_line_is_one_line_and_code_2(
-    typed: str, command: Callable[..., CompletedProcess[str]], tmp_path: Path
-) -> None:
-    of_typed(typed, command, tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("typed", list(TYPED))
-def test_a_mistake_ends_the_process_with_one_line_and_code_2(
-    typed: str, run_script: Callable[..., CompletedProcess[str]], tmp_path: Path
-) -> None:
-    of_typed(typed, run_script, tmp_path)
