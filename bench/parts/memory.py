@@ -26,11 +26,11 @@ class AfterTwo(Callback):
 
 
 def train(side: str, settings: Settings) -> None:
-    """Two steps of ours or tutorial (the tutorial's UNet), of ours:NAME or theirs:NAME (the networks of part b)."""
+    """Two steps of ours or tutorial (the tutorial's UNet), of SIDE:NAME (a network of part b, by its side)."""
     who, _, package = side.partition(":")
     if package:
         match = MATCHES[package]
-        build = match.our_network if who == "ours" else match.theirs
+        build = {**match.our_networks(), "theirs": match.theirs}[who]
         step = plain_step(build, settings, Way(settings.fast_dtype))
     else:
         config = composed(settings, *ENDLESS)

@@ -122,9 +122,9 @@ def memory_rows(settings: Settings, batches: tuple[int, ...]) -> list[Row]:
             match.package()
         except Skipped:
             continue
-        values = {side: megabytes(f"{side}:{name}", max(batches), settings) for side in ("ours", "theirs")}
-        renamed = {"ours": values["ours"], name: values["theirs"]}
-        rows.append(Row(f"networks of part b, batch {max(batches)}: peak memory", "MiB", renamed))
+        sides = {**{side: side for side in match.ours}, name: "theirs"}
+        values = {side: megabytes(f"{who}:{name}", max(batches), settings) for side, who in sides.items()}
+        rows.append(Row(f"networks of part b, batch {max(batches)}: peak memory", "MiB", values))
     return rows
 
 

@@ -118,8 +118,9 @@ def test_memory_is_that_of_the_process_alone() -> None:
 
 
 @pytest.mark.slow
-def test_memory_of_a_process(settings: Settings) -> None:
-    assert overhead.megabytes("ours", 2, settings) > 100
+@pytest.mark.parametrize("side", ["ours", "ours:diffusers", "ours, 2x2 patches:diffusers"])
+def test_memory_of_a_process(side: str, settings: Settings) -> None:
+    assert overhead.megabytes(side, 2, settings) > 100
 
 
 def test_few_steps_against_many(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
