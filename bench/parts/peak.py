@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from parts.ours import ENDLESS, Fit, composed, timed
@@ -43,6 +44,19 @@ def operations(build: Callable[[], nn.Module], shape: tuple[int, int, int] = (1,
     return Operations(sum(parameter.numel() for parameter in network.parameters()), flops / batch)
 
 
+def operators(step: Step, device: str) -> dict[str, float]:
+    """Percent of the computing time by operator, the largest first; the profiler itself slows small ones down."""
+    cuda = device.startswith("cuda")
+    kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
+    with profile(activities=kinds) as found:
+        step()
+    times = {
+        event.key: event.self_device_time_total if cuda else event.self_cpu_time_total for event in found.key_averages()
+    }
+    whole = sum(times.values())
+    return {name: 100 * times[name] / whole for name in sorted(times, key=lambda name: -times[name])}
+
+
 def product(dtype: torch.dtype, device: str, side: int) -> Step:
     """A product of two square matrices."""
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
@@ -61,15 +75,23 @@ def best_side(dtype: torch.dtype, settings: Settings, sides: tuple[int, ...] = S
     return min(sides, key=lambda side: min(rounds.seconds[str(side)]) / side**3)
 
 
-def shares(settings: Settings, sides: tuple[int, ...] = SIDES) -> list[Row]:
-    """Part e, for the tutorial's recipe and for mnist_fast; the peak is measured by turns with the training."""
+def shares(settings: Settings, sides: tuple[int, ...] = SIDES, shown: int = 8) -> list[Row]:
+    """Part e, for the tutorial's recipe and for mnist_fast; the peak is measured by turns with the training.
+
+    Args:
+        settings: as given.
+        sides: of the matrices.
+        shown: operators, those that take the longest.
+    """
     rows = []
     for what, overrides in (("python train.py", ()), ("experiment=mnist_fast", ("experiment=mnist_fast",))):
         found: dict[str, int] = {}
+        times: dict[str, float] = {}
 
-        def look(fit: Fit, found: dict[str, int] = found) -> None:
+        def look(fit: Fit, found: dict[str, int] = found, times: dict[str, float] = times) -> None:
             batch = fit.batch()
             found["operations"] = counted(lambda: fit.bare_step(batch))
+            times |= operators(lambda: fit.bare_step(batch), settings.device)
             found["side"] = best_side(DTYPES[fit.trainer.precision], settings, sides)
 
         def peak(fit: Fit, found: dict[str, int] = found) -> dict[str, Step]:
@@ -94,5 +116,6 @@ def shares(settings: Settings, sides: tuple[int, ...] = SIDES) -> list[Row]:
                 part,
                 details={"matrices": side, "seconds": rounds.seconds},
             ),
+            *(Row(f"{what}: {name}", "% of the step", {"ours": times[name]}) for name in list(times)[:shown]),
         ]
     return rows

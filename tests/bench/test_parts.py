@@ -93,8 +93,10 @@ def test_the_loader_and_the_resident_batch_take_turns(settings: Settings, monkey
 
 def test_operations_are_counted_and_the_peak_measured(settings: Settings) -> None:
     assert peak.counted(lambda: torch.ones(3, 4) @ torch.ones(4, 5)) == 2 * 3 * 4 * 5
-    rows = peak.shares(settings, sides=(64,))
-    images, speed = rows[0], rows[1]
+    rows = peak.shares(settings, sides=(64,), shown=3)
+    images, speed, *operators = rows[:5]
+    shares = [row.values["ours"] for row in operators]
+    assert len(rows) == 10 and sorted(shares, reverse=True) == shares and 0 < sum(shares) < 100
     assert images.unit == "GFLOP an image" and images.values["ours"] > 0
     assert speed.ratio and speed.ratio.median == pytest.approx(speed.values["ours"] / speed.values["matrix product"])
 
