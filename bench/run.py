@@ -3,6 +3,7 @@
     python bench/run.py --out bench.json                       # every part
     python bench/run.py --parts a,d --out bench.json           # some; the others stay as they are in the file
     python bench/run.py --table --out bench.json               # only print the tables
+    python bench/run.py --picture f.png --out bench.json       # only draw part f
     python bench/run.py --list                                 # the parts
 
 Sides of a comparison run by turns, and figures are medians over rounds (parts/timing.py). What each row means, and how long each
@@ -23,6 +24,7 @@ import torch
 
 from lightdiff.data import DataError
 from parts import PARTS
+from parts.picture import draw_race
 from parts.results import add, read, tables
 from parts.settings import Settings, Skipped
 
@@ -43,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     say("--parts", type=chosen, default=list(PARTS), help="letters, as in a,b,c (default: all)")
     say("--out", type=Path, default=Path("bench.json"), help="the JSON file; measured parts are replaced, others stay")
     say("--table", action="store_true", help="only print what the file holds, in Markdown")
+    say("--picture", type=Path, metavar="PNG", help="only draw the curves of part f")
     say("--list", action="store_true", help="only print the parts")
     say("--device", choices=("cpu", "cuda"), default=default.device)
     say("--threads", type=int, default=torch.get_num_threads(), help="of PyTorch, the same for all sides")
@@ -102,6 +105,13 @@ def main() -> int:
         return 0
     if arguments.table:
         print(tables(read(arguments.out)))
+        return 0
+    if arguments.picture:
+        try:
+            draw_race(read(arguments.out), arguments.picture)
+        except ValueError as error:
+            print(f"error: {arguments.out}: {error}", file=sys.stderr)
+            return 2
         return 0
     if arguments.device == "cuda" and not torch.cuda.is_available():
         print("error: --device cuda: there is no GPU here", file=sys.stderr)
