@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from lightdiff.tasks.cli import eval_command, export_command, sample_command, train_command
 
@@ -40,8 +41,10 @@ def real_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     script = REAL_DATA / "unpack.py"
     if not script.is_file():
         pytest.skip("real images (../shared/data) are not at hand")
-    folder = tmp_path_factory.mktemp("real")
-    subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True)
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "real"  # one for all workers
+    with FileLock(f"{folder}.lock"):  # whoever comes second finds it complete
+        subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True)
     return folder
 
 
