@@ -114,7 +114,7 @@ def test_impossible_values_are_refused(overrides: list[str], message: str, tmp_p
 
 AUTO: dict[str, Any] = {"channels_last": "auto", "compile": "auto"}
 WIDE = UNet(widths=(16, 32), attention_levels=())
-NARROW = ResUNet(widths=(32,), attention_levels=(), image_size=16)
+NARROW = ResUNet(widths=(32,), attention_levels=(), image_size=16, group_channels=4)
 
 
 @pytest.mark.parametrize(
