@@ -1,0 +1,45 @@
+"""Usual mistakes on the command line: one line that names key, value and choices, and code 2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from refusals import check_refused
+
+TYPED = {
+    "train.py trainer.max_epoch=3": "trainer.max_epoch: no such key; did you mean max_epochs?",
+    "train.py schedule=liner": "schedule=liner: no such choice; did you mean linear?",
+    "train.py seed": "seed: not understood; write key=value",
+    "train.py dataset=digits optimizer.lr=fast": "optimizer.lr=fast: float is expected",
+    "train.py dataset=digits trainer.devices=1000": "trainer.devices=1000: more than the 128 images of a batch",
+    "train.py init_from=nowhere dataset=digits model=unet_small": "init_from=nowhere: no such checkpoint or run folder",
+    "sample.py ckpt_path=nowhere": "ckpt_path=nowhere: no such checkpoint or run folder",
+    "sample.py num_sample=3": "num_sample: no such key; did you mean num_samples?",
+    "eval.py ckpt_path=nowhere num_samples=0": "num_samples=0: 1 or more is expected",
+    "eval.py metrics=[fld]": "metrics=fld: no such choice; did you mean fid?",
+}
+
+
+def of_typed(typed: str, run: Callable[..., CompletedProcess[str]], folder: Path) -> None:
+    script, *overrides = typed.split()
+    check_refused(run(script, *overrides), f"error: {TYPED[typed]}")
+    assert [*folder.glob("**/version_*")] == []
+
+
+@pytest.mark.parametrize("typed", list(TYPED))
+def test_a_mistake_on_the_command_line_is_one_line_and_code_2(
+    typed: str, command: Callable[..., CompletedProcess[str]], tmp_path: Path
+) -> None:
+    of_typed(typed, command, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("typed", list(TYPED))
+def test_a_mistake_ends_the_process_with_one_line_and_code_2(
+    typed: str, run_script: Callable[..., CompletedProcess[str]], tmp_path: Path
+) -> None:
+    of_typed(typed, run_script, tmp_path)
