@@ -26,6 +26,7 @@ from lightdiff.data import DataError
 from parts import PARTS
 from parts.picture import draw_race
 from parts.results import add, read, tables
+from parts.rivals import MATCHES
 from parts.settings import Settings, Skipped
 
 
@@ -59,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     say(
         "--minutes", type=float, help="part f: what the packages get, and ours at most (default: as long as ours takes)"
     )
+    say("--packages", nargs="+", choices=tuple(MATCHES), help="part f: the ones that train (default: all)")
     say("--snapshots", type=int, default=default.snapshots, help="part f: of each package, each drawn and judged")
     say("--marks", type=float, nargs="+", default=default.marks, help="part f: feature distances to reach")
     say("--ours", nargs="+", default=(), metavar="KEY=VALUE", help="overrides of train.py on our side")
@@ -67,9 +69,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
-    taken = {name: value for name, value in vars(arguments).items() if name in Settings.__dataclass_fields__}
+    taken = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in vars(arguments).items()
+        if name in Settings.__dataclass_fields__
+    }
     paths = {name: taken[name].absolute() for name in ("data_dir", "work")}
-    return Settings(**{**taken, **paths, "marks": tuple(arguments.marks), "ours": tuple(arguments.ours)})
+    return Settings(**{**taken, **paths})
 
 
 def measure(parts: list[str], settings: Settings, out: Path) -> int:

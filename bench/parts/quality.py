@@ -2,7 +2,8 @@
 
 Ours is `python train.py experiment=mnist_fast`, whole: imports, loading, validation and pictures while training count. A watcher
 copies its last.ckpt whenever it is new. The packages train as parts/recipes.py says, for the same minutes. All snapshots are
-sampled afterwards, with equally many images and steps of ddim, and judged by the same distance.
+sampled afterwards, with equally many images and steps of ddim, once without noise on the way (eta 0) and once with that of
+ancestral sampling (eta 1), and judged by the same distance; the better of the two counts, for each side.
 """
 
 from __future__ import annotations
@@ -12,22 +13,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lightdiff.lightning import Generation, load_model
 from lightdiff.networks import DiffusersUNet2D
+from lightdiff.samplers import DDIM
 from lightdiff.utils.images import to_uint8
 from parts.measure import FeatureDistance
 from parts.recipes import SIDE, denoising_diffusion_model, write_images
 from parts.results import Row
-from parts.rivals import denoising_diffusion, diffusers, diffusers_images, there
+from parts.rivals import MATCHES, diffusers_images, there
 from parts.settings import ROOT, Settings, Skipped
 
-PACKAGES = {"denoising-diffusion-pytorch": denoising_diffusion, "diffusers": diffusers}
+ETAS = (0.0, 1.0)
+"""Of ddim: noise added on the way."""
 Curve = list[tuple[float, float]]
 """(seconds of training, feature distance), in the order of time."""
 
@@ -40,14 +44,14 @@ def race(settings: Settings, steps: int = 20, chunk: int = 128) -> list[Row]:
         steps: of ddim, for all.
         chunk: images at a time.
     """
-    for line in there(*PACKAGES.values()):
+    for line in there(*(match.package for match in MATCHES.values())):
         print(f"left out: {line}", flush=True)
     samples = settings.samples or 1000
     trained = {"ours": train_ours(settings)}
     seconds = settings.minutes * 60 if settings.minutes else max(trained["ours"])
-    for name, package in PACKAGES.items():
+    for name in settings.packages or MATCHES:
         try:
-            package()
+            MATCHES[name].package()
         except Skipped:
             continue
         trained[name] = train_package(name, seconds, settings)
@@ -56,19 +60,28 @@ def race(settings: Settings, steps: int = 20, chunk: int = 128) -> list[Row]:
         "theirs": FeatureDistance(settings, image_size=SIDE, resize_mode="pad"),
     }
     curves: dict[str, Curve] = {}
+    each: dict[str, list[list[float]]] = {}
     for name, snapshots in trained.items():
         draw, distance = DRAW[name], distances["ours" if name == "ours" else "theirs"]
-        curves[name] = []
+        curves[name], each[name] = [], []
         for at, file in sorted(snapshots.items()):
-            images = draw(file, samples, steps, chunk, settings)
-            curves[name].append((at, distance(images)))
-            print(f"{name}: {at / 60:.1f} minutes, feature distance {curves[name][-1][1]:.3g}", flush=True)
-    return rows_of(curves, settings.marks, f"{samples} images, ddim, {steps} steps")
+            found = [distance(draw(file, samples, steps, eta, chunk, settings)) for eta in ETAS]
+            curves[name].append((at, min(found)))
+            each[name].append(found)
+            print(f"{name}: {at / 60:.1f} minutes, feature distance {found} with eta {ETAS}", flush=True)
+    protocol = f"{samples} images, ddim, {steps} steps, the better eta of {ETAS}"
+    return rows_of(curves, settings.marks, {"protocol": protocol, "by_eta": each})
 
 
-def rows_of(curves: dict[str, Curve], marks: tuple[float, ...], protocol: str) -> list[Row]:
-    """Minutes to each mark, None where it was not reached, and the last distance of each side."""
-    details = {"curves": curves, "protocol": protocol}
+def rows_of(curves: dict[str, Curve], marks: tuple[float, ...], facts: Mapping[str, Any]) -> list[Row]:
+    """Minutes to each mark, None where it was not reached, and the last distance of each side.
+
+    Args:
+        curves: of each side.
+        marks: feature distances.
+        facts: how the curves were found: their `protocol`, in words, and what else is to be kept.
+    """
+    details = {"curves": curves, **facts}
     rows = [
         Row(
             f"to a feature distance below {mark:g}",
@@ -80,7 +93,12 @@ def rows_of(curves: dict[str, Curve], marks: tuple[float, ...], protocol: str) -
     last = {name: curve[-1] for name, curve in curves.items() if curve}
     return [
         *rows,
-        Row(f"at the end; {protocol}", "feature distance", {name: at[1] for name, at in last.items()}, details=details),
+        Row(
+            f"at the end; {facts['protocol']}",
+            "feature distance",
+            {name: at[1] for name, at in last.items()},
+            details=details,
+        ),
         Row("training", "minutes", {name: at[0] / 60 for name, at in last.items()}),
     ]
 
@@ -163,10 +181,10 @@ def fresh(folder: Path) -> Path:
     return folder
 
 
-def our_images(file: Path, samples: int, steps: int, chunk: int, settings: Settings) -> Tensor:
+def our_images(file: Path, samples: int, steps: int, eta: float, chunk: int, settings: Settings) -> Tensor:
     model = load_model(file, map_location=settings.device)
-    precision = list(settings.dtypes)[-1]
-    generation = Generation.of(model, sampler="ddim", num_steps=steps, seed=settings.seed, precision=precision)
+    precision, sampler = list(settings.dtypes)[-1], DDIM(eta=eta, clip_denoised=True)
+    generation = Generation.of(model, sampler=sampler, num_steps=steps, seed=settings.seed, precision=precision)
     return to_uint8(generation.images(model, range(samples), batch_size=chunk)).cpu()
 
 
@@ -181,19 +199,19 @@ def in_chunks(draw: Callable[[int], Tensor], samples: int, chunk: int, settings:
     return torch.cat(parts)
 
 
-def denoising_images(file: Path, samples: int, steps: int, chunk: int, settings: Settings) -> Tensor:
-    model = denoising_diffusion_model(steps).to(settings.device).eval()
+def denoising_images(file: Path, samples: int, steps: int, eta: float, chunk: int, settings: Settings) -> Tensor:
+    model = denoising_diffusion_model(steps, eta).to(settings.device).eval()
     model.load_state_dict(torch.load(file, weights_only=True, map_location=settings.device))
     return in_chunks(lambda count: model.sample(batch_size=count).float() * 2 - 1, samples, chunk, settings)
 
 
-def images_of_diffusers(file: Path, samples: int, steps: int, chunk: int, settings: Settings) -> Tensor:
+def images_of_diffusers(file: Path, samples: int, steps: int, eta: float, chunk: int, settings: Settings) -> Tensor:
     network = DiffusersUNet2D().to(settings.device).eval()
     network.load_state_dict(torch.load(file, weights_only=True, map_location=settings.device))
 
     def draw(count: int) -> Tensor:
         noise = torch.randn(count, 1, SIDE, SIDE, device=settings.device)
-        return diffusers_images(network.unet, "ddim", noise, steps)
+        return diffusers_images(network.unet, "ddim", noise, steps, eta=eta)
 
     return in_chunks(draw, samples, chunk, settings)
 

@@ -51,10 +51,12 @@ def write_images(folder: Path, data_dir: Path) -> None:
     (folder / ".complete").touch()
 
 
-def denoising_diffusion_model(steps: int | None = None) -> nn.Module:
-    """Its model around its network; `steps` of its sampler."""
+def denoising_diffusion_model(steps: int | None = None, eta: float = 0.0) -> nn.Module:
+    """Its model around its network; `steps` of its sampler, and the `eta` of ddim."""
     package = denoising_diffusion()
-    return package.GaussianDiffusion(documented_unet(), image_size=SIDE, timesteps=1000, sampling_timesteps=steps)
+    return package.GaussianDiffusion(
+        documented_unet(), image_size=SIDE, timesteps=1000, sampling_timesteps=steps, ddim_sampling_eta=eta
+    )
 
 
 def train_denoising_diffusion(snapshots: Snapshots, settings: Settings) -> None:

@@ -20,7 +20,8 @@ from parts.settings import ROOT, Settings, Skipped
 from parts.timing import Ratio, Rounds
 
 CASES = (("ddim", 20), ("ddim", 50), ("dpmpp_2m", 20), ("ddpm", 1000))
-BEST = ("ddim", "dpmpp_2m")
+FAST = ("ddim", "ddpm", "dpmpp_2m", "dpmpp_2m_sde")
+"""Samplers that part h lets take few steps."""
 
 
 def against_rivals(settings: Settings, cases: tuple[tuple[str, int], ...] = CASES) -> list[Row]:
@@ -89,16 +90,16 @@ def model_images(model: DiffusionModel, sampler: str, steps: int, rows: range, p
 
 
 def few_steps(settings: Settings, many: int = 1000, few: int = 20, chunk: int = 128) -> list[Row]:
-    """Part h: the shipped model, `few` steps of each fast sampler against `many` of ddpm, on the same images of the seed."""
+    """Part h: the shipped model, `few` steps of each sampler against `many` of ddpm, from the same starting noise."""
     samples = settings.samples or 2000
     path = ROOT / "models" / "mnist_fast"
     model = load_model(path, map_location=settings.device)
     precision = composed(settings, f"ckpt_path={path}", name="sample")["precision"]
     distance = FeatureDistance(settings, image_size=28, resize_mode="none")
-    sides = {f"ddpm, {many}": ("ddpm", many), **{f"{name}, {few}": (name, few) for name in BEST}}
+    sides = {f"ddpm, {many}": ("ddpm", many), **{f"{name}, {few}": (name, few) for name in FAST}}
     rounds = Rounds(0, settings.synchronize)
     images: dict[str, list[Tensor]] = {name: [] for name in sides}
-    for sampler, _ in sides.values():
+    for sampler in FAST:
         model_images(model, sampler, 2, range(chunk), precision, settings.seed)
     for start in range(0, samples, chunk):
         rows = range(start, min(start + chunk, samples))

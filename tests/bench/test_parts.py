@@ -129,5 +129,5 @@ def test_few_steps_against_many(settings: Settings, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(FeatureDistance, "__init__", lambda self, *_, **__: None)
     monkeypatch.setattr(FeatureDistance, "__call__", lambda self, images: float(len(images)))
     quality_row, speed = sampling.few_steps(replace(settings, samples=3, ours=()), many=6, few=2, chunk=2)
-    assert quality_row.values == {"ddpm, 6": 3, "ddim, 2": 3, "dpmpp_2m, 2": 3}
+    assert quality_row.values == {"ddpm, 6": 3, **{f"{name}, 2": 3 for name in sampling.FAST}}
     assert speed.ratio and all(len(seconds) == 2 for seconds in speed.details["seconds"].values())

@@ -39,7 +39,7 @@ def test_snapshots_cost_no_time_and_end_the_side(tmp_path: Path) -> None:
 
 def test_marks_are_reached_at_the_first_snapshot_below() -> None:
     curves = {"ours": [(60.0, 8.0), (120.0, 1.5), (180.0, 1.7)], "slow": [(180.0, 9.0)]}
-    rows = quality.rows_of(curves, (5.0, 1.0), "few")
+    rows = quality.rows_of(curves, (5.0, 1.0), {"protocol": "few"})
     assert rows[0].values == {"ours": 2.0, "slow": None} and rows[1].values == {"ours": None, "slow": None}
     assert rows[2].values == {"ours": 1.7, "slow": 9.0}
 
@@ -75,6 +75,7 @@ def test_a_recipe_trains_and_its_snapshot_draws(
     with pytest.raises(TimeIsUp):
         recipes.RECIPES[name](snapshots, settings)
     (file,) = (tmp_path / "snapshots").iterdir()
-    drawn = quality.DRAW[name](file, 3, 2, 2, settings)
-    assert drawn.shape == (3, 1, 32, 32) and drawn.dtype == torch.uint8
-    assert drawn.float().std() > 10  # noise at least, after so few steps
+    plain, noisy = (quality.DRAW[name](file, 3, 2, eta, 2, settings) for eta in quality.ETAS)
+    assert plain.shape == (3, 1, 32, 32) and plain.dtype == torch.uint8
+    assert plain.float().std() > 10  # noise at least, after so few steps
+    assert not torch.equal(plain, noisy)
