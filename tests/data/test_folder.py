@@ -117,6 +117,7 @@ def test_a_corrupted_image_is_named_in_one_line(photos: Path, num_workers: int) 
     with pytest.raises(DataError, match=message):
         for loader in (lazy.train_dataloader(), lazy.val_dataloader()):
             batches(loader)
+    lazy.teardown()
 
 
 @pytest.mark.parametrize("max_memory_gb", [0, 4])

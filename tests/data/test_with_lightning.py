@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import subprocess
 import sys
 import textwrap
@@ -46,7 +47,10 @@ def fit(data: DiffSet, root: Path, ckpt_path: Path | None = None, model: Recorde
         default_root_dir=root,
         **trainer,
     )
-    runner.fit(model, data, ckpt_path=ckpt_path)
+    try:
+        runner.fit(model, data, ckpt_path=ckpt_path)
+    finally:
+        data.teardown()
     return model
 
 
@@ -102,6 +106,7 @@ def test_a_folder_read_by_workers_goes_on_where_it_stopped(photos: Path, tmp_pat
     whole = fit(lazy(), tmp_path, max_epochs=3)
     assert len(whole.seen) == 15
     assert fit_in_two(lazy, tmp_path, 7, max_epochs=3) == whole.seen
+    assert not multiprocessing.active_children()
 
 
 def test_short_epochs_continue_the_stream(numbered, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
+from weakref import WeakSet
 
 import torch
 from pytorch_lightning import LightningDataModule
@@ -97,6 +98,7 @@ class DiffSet(LightningDataModule):
         self.seed = seed
         self._fit = Fit(self.image_size, self.resize_mode)
         self._splits: Splits | None = None
+        self._loaders: WeakSet[BatchLoader] = WeakSet()
 
     # -- images -------------------------------------------------------------------------------------------------------
 
@@ -169,7 +171,7 @@ class DiffSet(LightningDataModule):
             raise ValueError(f"overfit_batches={overfit}: 0 is expected; train on a folder of few images instead")
         order = TrainOrder(self.num_train, self.batch_size, self.seed)
         batches = RankBatches(order, lambda: self.batch_number, rank, world_size)
-        return BatchLoader(self._placed(self.train_set), batches, self.num_workers)
+        return self._loader(self.train_set, batches)
 
     def val_dataloader(self) -> BatchLoader:
         """Every validation image once. All processes have equally many batches, whose sizes may differ by one."""
@@ -181,7 +183,17 @@ class DiffSet(LightningDataModule):
                 f"too few for {world_size} processes; use a batch_size of at least {2 * world_size} or fewer processes"
             )
         batches = RankBatches(order, lambda: 0, rank, world_size)
-        return BatchLoader(self._placed(self.val_set), batches, self.num_workers)
+        return self._loader(self.val_set, batches)
+
+    def _loader(self, store: ImageStore, batches: RankBatches) -> BatchLoader:
+        loader = BatchLoader(self._placed(store), batches, self.num_workers)
+        self._loaders.add(loader)  # weakly: the loader asks this object for its position
+        return loader
+
+    def teardown(self, stage: str | None = None) -> None:
+        """End the processes that read images; Lightning calls this when a run has ended, but not when it has failed."""
+        for loader in self._loaders:
+            loader.close()
 
     def residence(self, device: torch.device) -> tuple[bool, str]:
         """Whether the images are kept on this device, and why. The batches are the same."""

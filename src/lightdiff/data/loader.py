@@ -51,6 +51,17 @@ class BatchLoader:
         loaded: Iterable[dict[str, Tensor]] = self._by_workers or (self.store[rows] for rows in self.batches)
         yield from loaded
 
+    def close(self) -> None:
+        """End the worker processes; reading on starts new ones.
+
+        Lightning holds loaders in reference cycles. Once the garbage collector takes such a cycle apart, the queue is gone by
+        which a worker is told to end, and each of them is waited for in vain for five seconds.
+        """
+        iterator = getattr(self._by_workers, "_iterator", None)
+        if self._by_workers is not None and iterator is not None:
+            iterator._shutdown_workers()
+            self._by_workers._iterator = None
+
     def state_dict(self) -> dict[str, Any]:
         """Nothing: the position is the trainer's. It tells Lightning that resuming within an epoch is exact."""
         return {}

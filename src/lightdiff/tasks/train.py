@@ -146,6 +146,7 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
                 raise KeyboardInterrupt from error
             raise
         finally:
+            data.teardown()
             take_signals()
 
     return fit
