@@ -135,11 +135,12 @@ class Generation:
 @contextmanager
 def sampling_mode(modules: nn.Module) -> Iterator[None]:
     """Eval mode (BatchNorm, dropout) and no gradients within; each module's own mode again afterwards."""
-    modes = [(module, module.training) for module in modules.modules()]
-    modules.eval()
+    training = [module for module in modules.modules() if module.training]
+    if training:  # entered for each step, where the usual model is in eval mode already
+        modules.eval()
     try:
         with torch.inference_mode():
             yield
     finally:
-        for module, mode in modes:
-            module.training = mode
+        for module in training:
+            module.training = True
