@@ -111,7 +111,7 @@ def test_the_race_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setattr(sys, "argv", ["run.py", "--picture", str(picture), "--out", str(out)])
     add(out, "d", [Row("loader", "ms", {"ours": 1.0})], Settings().facts())
     assert run.main() == 2 and "part f has not been measured" in capsys.readouterr().err
-    rows = quality.rows_of({"ours": [(60.0, 8.0), (120.0, 1.5)], "slow": [(180.0, 9.0)]}, (5.0,), "few")
+    rows = quality.rows_of({"ours": [(60.0, 8.0), (120.0, 1.5)], "slow": [(180.0, 9.0)]}, (5.0,), {"protocol": "few"})
     add(out, "f", rows, Settings().facts())
     assert run.main() == 0
     pixels = torch.from_numpy(imageio.imread(picture)[..., :3].copy()).view(-1, 3)
