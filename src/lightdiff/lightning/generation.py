@@ -136,8 +136,8 @@ class Generation:
 def sampling_mode(modules: nn.Module) -> Iterator[None]:
     """Eval mode (BatchNorm, dropout) and no gradients within; each module's own mode again afterwards."""
     training = [module for module in modules.modules() if module.training]
-    if training:  # entered for each step, where the usual model is in eval mode already
-        modules.eval()
+    for module in training:  # this is entered for each step, when nearly all are in eval mode already
+        module.training = False
     try:
         with torch.inference_mode():
             yield
