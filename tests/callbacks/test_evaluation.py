@@ -66,6 +66,15 @@ def test_a_run_resumed_with_other_settings_is_measured_anew(cache: Path, tmp_pat
     assert kept == first and after[0] == before[0] == 14 and after[1] != before[1]
 
 
+@pytest.mark.parametrize("end", [("trainer.max_epochs=3",), ("trainer.max_epochs=-1", "trainer.max_steps=17")])
+def test_a_run_ends_with_a_figure(cache: Path, tmp_path: Path, end: tuple[str, ...]) -> None:
+    """Otherwise a sweep that minimises it would fail after the training."""
+    train(config(cache, "callbacks.evaluation.every_n_epochs=2", *end), tmp_path)
+    last = {"trainer.max_epochs=3": 21}.get(end[0], 17)
+    assert [step for step, _ in scalars(tmp_path)["eval/fid"]] == [14, last]
+    assert "eval/fid" in json.loads((tmp_path / "result.json").read_text())["metrics"]
+
+
 def test_training_does_not_notice(cache: Path, tmp_path: Path) -> None:
     with_it = train(config(cache), tmp_path / "with")
     without = train(tiny(*EVALUATED[:3], "trainer.max_epochs=3"), tmp_path / "without")

@@ -33,6 +33,11 @@ def is_last_batch(trainer: Trainer) -> bool:
     return trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
 
 
+def is_last_epoch(trainer: Trainer) -> bool:
+    """Whether training ends with this epoch, by max_epochs or by max_steps."""
+    return trainer.current_epoch + 1 == trainer.max_epochs or trainer.global_step == trainer.max_steps
+
+
 def point_is_due(trainer: Trainer, after: int = 0) -> bool:
     """Whether a point of the curves is due at this optimizer step, or `after` steps later."""
     return (trainer.global_step + after) % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]

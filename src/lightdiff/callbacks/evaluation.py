@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from lightdiff.callbacks.common import log_metrics, run_folder
+from lightdiff.callbacks.common import is_last_epoch, log_metrics, run_folder
 from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.metrics import Evaluation, FeatureExtractor, Metric, Results, measure
 from lightdiff.samplers import Sampler
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class EvaluateSamples(Callback):
-    """Every few epochs: curves `eval/<metric>` by optimizer step and `eval/<metric>_by_images` by images seen.
+    """Every few epochs and at the end: curves `eval/<metric>` by optimizer step and `eval/<metric>_by_images` by images seen.
 
     Each result is also a line in `evaluation/results.jsonl`. All processes sample their share; training's random numbers are not
     touched. `callbacks.checkpoints.monitor=eval/fid` keeps the best checkpoint by it.
@@ -110,7 +110,7 @@ class EvaluateSamples(Callback):
                 log_metrics(trainer, values, images)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if (trainer.current_epoch + 1) % self.every_n_epochs != 0:
+        if (trainer.current_epoch + 1) % self.every_n_epochs != 0 and not is_last_epoch(trainer):
             return
         assert isinstance(pl_module, DiffusionModel)
         checkpoint = {"file": None, "sha256": None, "step": trainer.global_step, "epoch": trainer.current_epoch}
