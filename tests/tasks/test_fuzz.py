@@ -200,7 +200,8 @@ def of_choices(fuzz: Fuzz, drawn: tuple[str, str, str]) -> None:
 def of_syntax(fuzz: Fuzz, drawn: tuple[str, str, str], form: str) -> None:
     script, recipe, key = drawn
     note(f"{script}, {recipe}: {form.format(key)}")
-    fuzz(script, recipe, form.format(key), key.rpartition(".")[2], "nowhere.at_all")
+    appends = form.startswith("+")  # Hydra takes it for the key itself where that is null
+    fuzz(script, recipe, form.format(key), key.rpartition(".")[2], "nowhere.at_all", may_be_right=appends)
 
 
 @few(24)

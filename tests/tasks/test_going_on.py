@@ -137,22 +137,23 @@ def test_samples_of_different_settings_go_to_different_folders(run: Path, comman
 def test_interrupting_a_sweep_of_two_process_jobs_saves_and_leaves_no_process(
     group: bool, number: int, code: int, tmp_path: Path
 ) -> None:
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            str(ROOT / "train.py"),
-            "-m",
-            *QUICK,
-            "trainer.devices=2",
-            "trainer.max_epochs=9999",
-            "seed=1,2",
-        ],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=(tmp_path / "errors").open("w"),
-        start_new_session=True,
-    )
+    with (tmp_path / "errors").open("w") as errors:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                str(ROOT / "train.py"),
+                "-m",
+                *QUICK,
+                "trainer.devices=2",
+                "trainer.max_epochs=9999",
+                "seed=1,2",
+            ],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,
+        )
     checkpoint = tmp_path / "lightning_logs" / "digits" / "version_0" / "checkpoints" / "last.ckpt"
     deadline = time.monotonic() + 120
     while not checkpoint.exists():
