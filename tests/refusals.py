@@ -71,13 +71,13 @@ def run(script: str, arguments: Sequence[str], folder: Path) -> CompletedProcess
     return CompletedProcess(argv, code, output.getvalue(), errors.getvalue())
 
 
-def told(done: CompletedProcess[str]) -> list[str]:
+def message_lines(done: CompletedProcess[str]) -> list[str]:
     return [line for line in done.stderr.splitlines() if line.strip() and not line.startswith(CHATTER)]
 
 
 def check_refused(done: CompletedProcess[str], *named: str) -> None:
     """Code 2 and one line that names one of these."""
-    lines = told(done)
+    lines = message_lines(done)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert len(lines) == 1, done.stderr

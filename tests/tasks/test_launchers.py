@@ -23,8 +23,8 @@ def test_joblib_runs_jobs_of_two_processes_and_lists_those_that_failed(run_scrip
     jobs = ("trainer.devices=2", "optimizer.lr=0.001,-1", "trainer.max_epochs=1", "callbacks=no_samples")
     done = run_script("train.py", "-m", "launcher=joblib", *TINY, *jobs)
     assert done.returncode == 2, done.stderr
-    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert told == ["error: job optimizer.lr=-1: optimizer.lr=-1: Invalid learning rate: -1"]
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert errors == ["error: job optimizer.lr=-1: optimizer.lr=-1: Invalid learning rate: -1"]
     assert "Traceback" not in done.stderr
     assert [config["optimizer"]["lr"] for config in _runs(tmp_path)] == [0.001]
     assert len(list(tmp_path.glob("lightning_logs/digits/*/result.json"))) == 1
@@ -41,9 +41,9 @@ def test_torchrun_refuses_a_sweep(command, monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr("lightdiff.tasks.launch.starter", lambda: "torchrun")
     done = command("train.py", "-m", *TINY, "seed=1,2")
     assert done.returncode == 2
-    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     reason = "-m: a sweep starts the processes of each job itself; leave torchrun away"
-    assert told == [f"error: job seed={seed}: {reason}" for seed in (1, 2)]
+    assert errors == [f"error: job seed={seed}: {reason}" for seed in (1, 2)]
     assert _runs(tmp_path) == []
 
 
@@ -53,9 +53,9 @@ def test_a_task_of_a_slurm_job_that_fails_ends_with_an_exit_code(
     """In the process that submitit runs, which takes an exception kept to itself for success; the first one would wait for it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [str(ROOT / "train.py"), "-m", *TINY])
-    monkeypatch.setattr(cli, "place", lambda: (1, 2))
-    monkeypatch.setattr(cli, "told", lambda: (tmp_path / "nowhere", {"model": 1}))
-    monkeypatch.setattr(cli, "GRACE", 0)
+    monkeypatch.setattr(cli, "rank_and_world_size", lambda: (1, 2))
+    monkeypatch.setattr(cli, "receive_job", lambda: (tmp_path / "nowhere", {"model": 1}))
+    monkeypatch.setattr(cli, "FIRST_RANK_SECONDS", 0)
     monkeypatch.setattr(cli, "_guarded", lambda command, *_: command())
     with pytest.raises(SystemExit) as raised:
         cli._hydra_command(sys.argv[0], "train", cli._train_task)

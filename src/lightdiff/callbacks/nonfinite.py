@@ -83,7 +83,9 @@ class GuardNonFinite(Callback):
 
     def _check(self, trainer: Trainer, pl_module: LightningModule) -> None:
         first, self._checked_step = self._checked_step + 1, trainer.global_step
-        bad = self._bad + ~torch.isfinite(_largest([*pl_module.parameters()]))  # a gradient that was not shows here
+        bad = self._bad + ~torch.isfinite(
+            _largest_absolute([*pl_module.parameters()])
+        )  # a gradient that was not shows here
         if int(sum_over_ranks(trainer, bad)) > 0:
             raise self._error(f"the loss or a weight became NaN or infinite between steps {first} and", trainer)
 
@@ -105,6 +107,6 @@ class GuardNonFinite(Callback):
         self.skipped, self.in_a_row = state_dict["skipped"], state_dict["in_a_row"]
 
 
-def _largest(parameters: list[Tensor]) -> Tensor:
+def _largest_absolute(parameters: list[Tensor]) -> Tensor:
     """Largest absolute value of all; NaN or infinite where one is."""
     return torch.stack(torch._foreach_norm([p.detach() for p in parameters], torch.inf)).max()

@@ -18,7 +18,7 @@ from lightdiff.utils.files import shown
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ASK_EVERY = 8
 """With several processes one signalled process must not leave alone; they agree every so many batches."""
-GRACE = 60
+REQUEUE_SECONDS = 60
 """Seconds that the others give the first process to queue a job of SLURM again."""
 
 
@@ -88,7 +88,9 @@ class SaveOnSignal(Checkpoint):
             self._restore()
             signal.raise_signal(signal.SIGUSR2)
             if not trainer.is_global_zero:
-                time.sleep(GRACE)  # until the first process has queued the job again; leaving now could end that one
+                time.sleep(
+                    REQUEUE_SECONDS
+                )  # until the first process has queued the job again; leaving now could end that one
         raise SystemExit(128 + asked)
 
     def _asked_of_any(self, trainer: Trainer) -> int:

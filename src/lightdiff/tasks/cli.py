@@ -19,14 +19,14 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from lightdiff.tasks.handover import rank_and_world_size, receive_job, releasing_ranks
 from lightdiff.tasks.messages import ASKED, FULL_ERROR, bad_configuration
-from lightdiff.tasks.peers import deciding, place, told
 from lightdiff.tasks.run_folder import claim_run_folder, discard_if_untrained, next_run_folder
 from lightdiff.tasks.sweep import failures, keep_failure
 
 SHOWING = ("--cfg", "-c", "--info", "-i")
 """Flags that only show the configuration: no run folder is made for them."""
-GRACE = 10
+FIRST_RANK_SECONDS = 10
 """Seconds that the first process of a job has to tell of its own failure before that of another one ends it."""
 
 # here and not in a function: a job in another process finds it by importing this module
@@ -43,9 +43,9 @@ def train_command(script: str) -> int:
     arguments = sys.argv[1:]
     if arguments[:1] == ["--job"]:
         return _guarded(lambda: _run_job(arguments[1:], script), script, "train")
-    if place()[0] > 0:
+    if rank_and_world_size()[0] > 0:
         return _guarded(_follow, script, "train")
-    with deciding():
+    with releasing_ranks():
         if any(argument.startswith("resume=") for argument in arguments) and "resume=null" not in arguments:
             return _guarded(lambda: _resume(arguments, script), script, "train")
         return _hydra_command(script, "train", _train_task)
@@ -68,14 +68,14 @@ def export_command(script: str) -> int:
 
 def _train_task(cfg: DictConfig, script: Path) -> float | None:
     folder = Path(HydraConfig.get().runtime.output_dir)
-    if place()[0] > 0:  # a task of a job that a launcher has given to SLURM
+    if rank_and_world_size()[0] > 0:  # a task of a job that a launcher has given to SLURM
         discard_if_untrained(folder, refused=False)
         _follow()
         return None
     try:
         from lightdiff.tasks.launch import launch  # torch and Lightning: only when there is something to do
 
-        with deciding():
+        with releasing_ranks():
             return launch(cfg, script)
     except (KeyboardInterrupt, SystemExit):  # perhaps before anything was trained
         discard_if_untrained(folder, refused=False)
@@ -102,7 +102,7 @@ def _export_task(cfg: DictConfig, script: Path) -> None:
 
 def _follow() -> None:
     """Of several processes of one job, not the first: train what the first one says."""
-    job = told()
+    job = receive_job()
     if job is not None:
         from lightdiff.tasks.train import run_job
 
@@ -149,9 +149,9 @@ def _hydra_command(script: str, name: str, task: Callable[[DictConfig, Path], An
         except Exception as error:  # Hydra would print lines of its own
             line, code = _explained(error, asked != "0", conf, name)
             keep_failure(line, code, typed)
-            if place()[0] == 0:
+            if rank_and_world_size()[0] == 0:
                 return None
-            time.sleep(GRACE)
+            time.sleep(FIRST_RANK_SECONDS)
             # the first one may be waiting for this process; Hydra would keep an exception to itself
             raise SystemExit(code) from error
 

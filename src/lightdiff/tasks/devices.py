@@ -11,7 +11,7 @@ import torch
 from pytorch_lightning.plugins.environments import ClusterEnvironment, LightningEnvironment, SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 
-from lightdiff.tasks.peers import starter
+from lightdiff.tasks.handover import starter
 from lightdiff.tasks.processes import take_signals
 from lightdiff.utils.config import ConfigError
 

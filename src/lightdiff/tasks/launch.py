@@ -16,10 +16,10 @@ from omegaconf import DictConfig
 
 from lightdiff.tasks.build import plain
 from lightdiff.tasks.devices import needs_processes
+from lightdiff.tasks.handover import send_job, starter
 from lightdiff.tasks.lock import alone_in
 from lightdiff.tasks.messages import ASKED, FULL_ERROR
 from lightdiff.tasks.names import foreign_names
-from lightdiff.tasks.peers import starter, tell
 from lightdiff.tasks.processes import end_with_parent
 from lightdiff.tasks.run_folder import CONFIG, RESULT, discard_if_untrained, finished, same_run, write_config
 from lightdiff.tasks.settings import check_known, check_settings
@@ -57,7 +57,7 @@ def launch(cfg: DictConfig, script: Path) -> float | None:
     reached = finished(former, config)
     if reached:
         print(f"{shown(former)}: this run is finished ({reached})", flush=True)
-        return _metric(config, json.loads((former / RESULT).read_text()), told=not alone)
+        return _metric(config, json.loads((former / RESULT).read_text()), report_missing=not alone)
     print(f"auto_resume: going on with {shown(former)}", flush=True)
     return start_job(config, former, script, replace=alone)
 
@@ -80,8 +80,8 @@ def start_job(config: dict[str, Any], folder: Path, script: Path, *, replace: bo
     if starter() is not None or not several:
         from lightdiff.tasks.train import run_job
 
-        tell(*(folder, config) if several else (None, None))
-        return _metric(config, run_job(folder, config), told=not replace)
+        send_job(*(folder, config) if several else (None, None))
+        return _metric(config, run_job(folder, config), report_missing=not replace)
     with alone_in(folder):
         if (folder / CONFIG).is_file() or not replace:
             from lightdiff.tasks.train import check_job
@@ -105,7 +105,7 @@ def start_job(config: dict[str, Any], folder: Path, script: Path, *, replace: bo
         raise ConfigError(f"{folder.name}: see the message above")
     if code != 0:
         raise JobFailed(f"{folder}: the job ended with exit code {code}; see the messages above")
-    return _metric(config, json.loads((folder / RESULT).read_text()), told=True)
+    return _metric(config, json.loads((folder / RESULT).read_text()), report_missing=True)
 
 
 def _wait(child: subprocess.Popen[bytes]) -> int:
@@ -119,11 +119,11 @@ def _wait(child: subprocess.Popen[bytes]) -> int:
             child.send_signal(signal.SIGTERM)
 
 
-def _metric(config: dict[str, Any], result: dict[str, Any], *, told: bool) -> float | None:
-    """The metric that a sweep optimises; `told`: say where it does not exist."""
+def _metric(config: dict[str, Any], result: dict[str, Any], *, report_missing: bool) -> float | None:
+    """The metric that a sweep optimises; `report_missing`: print a line where it does not exist."""
     name, metrics = config.get("optimized_metric"), result.get("metrics", {})
     if name in metrics:
         return float(metrics[name])
-    if name is not None and told:
+    if name is not None and report_missing:
         print(f"optimized_metric={name}: no such metric; {suggest(name, metrics)}", file=sys.stderr)
     return None

@@ -13,7 +13,7 @@ from lightdiff.utils.config import ConfigError
 from lightdiff.utils.files import shown
 
 LOCK = ".lock"
-GRACE = 2.0
+FORMER_PROCESS_SECONDS = 2.0
 """Seconds that a former process has to be gone."""
 
 
@@ -28,7 +28,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     """
     lock = _lock(folder)
     try:
-        held = _acquire(lock, GRACE)
+        held = _acquire(lock, FORMER_PROCESS_SECONDS)
     except Timeout as error:
         raise ConfigError(
             f"{shown(folder)}: another process is training in this folder; wait until it has ended, or stop it"

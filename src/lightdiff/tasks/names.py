@@ -15,10 +15,10 @@ def targets(config: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     """Every `_target_` in plain data, with the key it stands at."""
     if isinstance(config, dict):
         for name, value in config.items():
-            place = f"{key}.{name}" if key else str(name)
+            where = f"{key}.{name}" if key else str(name)
             if name == "_target_":
-                yield place, value
-            yield from targets(value, place)
+                yield where, value
+            yield from targets(value, where)
     elif isinstance(config, list):
         for i, value in enumerate(config):
             yield from targets(value, f"{key}[{i}]")

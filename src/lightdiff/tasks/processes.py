@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 
-from lightdiff.tasks.peers import starter
+from lightdiff.tasks.handover import starter
 
 STARTER = "LIGHTDIFF_STARTER"
 """Variable of the environment: the process whose trainer started this one."""

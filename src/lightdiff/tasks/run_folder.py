@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
+from lightdiff.tasks.handover import rank_and_world_size
 from lightdiff.tasks.lock import LOCK, in_training
-from lightdiff.tasks.peers import place
 from lightdiff.utils.config import ConfigError, shorten
 from lightdiff.utils.files import replaced
 
@@ -50,8 +50,8 @@ def claim_run_folder(log_dir: str, dataset: str) -> str:
     Raises:
         ConfigError: nothing can be written there.
     """
-    if place()[0] > 0:
-        return str(Path(log_dir).absolute() / ".sweeps" / f"process_{place()[0]}_{os.getpid()}")
+    if rank_and_world_size()[0] > 0:
+        return str(Path(log_dir).absolute() / ".sweeps" / f"process_{rank_and_world_size()[0]}_{os.getpid()}")
     while True:
         folder = Path(next_run_folder(log_dir, dataset))
         try:

@@ -35,7 +35,7 @@ class Choice:
     value: Any
     reason: str
 
-    def told(self, yes: str) -> str:
+    def describe(self, yes: str) -> str:
         """For a message: `yes` or `not yes`, with the reason."""
         return f"{yes if self.value else f'not {yes}'} ({self.reason})"
 
@@ -200,10 +200,10 @@ class TrainingSpeed:
     def __str__(self) -> str:
         parts = (
             f"{self.precision.value} ({self.precision.reason})",
-            self.channels_last.told("channels last"),
-            self.compile.told("compiled"),
-            self.fused.told("a fused optimizer"),
-            self.resident.told("data on the device"),
+            self.channels_last.describe("channels last"),
+            self.compile.describe("compiled"),
+            self.fused.describe("a fused optimizer"),
+            self.resident.describe("data on the device"),
         )
         return "speed: " + ", ".join(parts)
 
@@ -220,7 +220,7 @@ def prepare_sampling(config: Config, model: DiffusionModel, calls: int) -> str:
     layout = channels_last(config, model.network, kind, half=config["precision"] != "32-true")
     compiling = compiled(config, kind, calls, COMPILE_FROM_CALLS)
     _apply(model, layout, compiling)
-    return f"speed: {config['precision']}, {layout.told('channels last')}, {compiling.told('compiled')}"
+    return f"speed: {config['precision']}, {layout.describe('channels last')}, {compiling.describe('compiled')}"
 
 
 def _apply(model: DiffusionModel, layout: Choice, compiling: Choice) -> None:

@@ -26,8 +26,8 @@ from lightdiff.tasks.build import build_data, build_model, build_sampler, build_
 from lightdiff.tasks.devices import Ranks
 from lightdiff.tasks.failures import explained
 from lightdiff.tasks.good_checkpoint import resumable
+from lightdiff.tasks.handover import rank_and_world_size
 from lightdiff.tasks.lock import alone_in
-from lightdiff.tasks.peers import place
 from lightdiff.tasks.processes import end_with_first_rank, hold_signals, take_signals
 from lightdiff.tasks.run_folder import RESULT, discard_if_untrained, read_config, write_config
 from lightdiff.tasks.settings import check_fit, check_settings
@@ -59,7 +59,7 @@ def run_job(folder: Path, config: dict[str, Any] | None = None) -> dict[str, Any
     """
     folder = folder.absolute()
     config = read_config(folder) if config is None else config
-    rank_zero = int(os.environ.get("LOCAL_RANK", 0)) == 0 and place()[0] == 0
+    rank_zero = int(os.environ.get("LOCAL_RANK", 0)) == 0 and rank_and_world_size()[0] == 0
     for harmless in (
         ".*LeafSpec",
         ".*is not supported by the model summary",

@@ -123,7 +123,7 @@ def naming(key: str, settings: Mapping[str, Any]) -> Iterator[None]:
     except (RuntimeError, MemoryError, OverflowError) as error:
         if not out_of_memory(error):
             raise
-        name = _largest(settings)
+        name = _largest_setting(settings)
         where = f"{_join(key, name)}={shorten(settings[name])}" if name else key
         raise ConfigError(f"{where}: too large for the memory of this machine") from error
 
@@ -137,7 +137,7 @@ def out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _largest(settings: Mapping[str, Any]) -> str | None:
+def _largest_setting(settings: Mapping[str, Any]) -> str | None:
     """The setting with the largest whole number, or a list of some; of several equal ones the first."""
     lists = {name: value if isinstance(value, list | tuple) else [value] for name, value in settings.items()}
     sizes = {
