@@ -25,7 +25,8 @@ from lightdiff.core import (
 from lightdiff.samplers import DDIM, DDPM, DPMSolverMultistep, Heun
 from oracles import noise
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # diffusers with recent numpy
+# diffusers warns with a recent numpy
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 T = 1000
 BETAS = torch.from_numpy(np.linspace(1e-4, 0.02, T))
 BARS = torch.from_numpy(np.cumprod(1 - np.linspace(1e-4, 0.02, T)))
@@ -35,12 +36,12 @@ ONE_STEP, FIFTY_STEPS = 1e-10, 1e-8
 
 
 def output(x: Tensor, t: float) -> Tensor:
-    """A smooth stand-in for a network."""
+    """Return the output of a smooth function that stands in for a network."""
     return 0.8 * torch.tanh(x + 0.3) + 0.2 * torch.cos(3 * x) * t
 
 
 class Model:
-    """The stand-in as a denoiser."""
+    """A denoiser made of the function `output`."""
 
     def __init__(self, prediction: Prediction, schedule: NoiseSchedule = SCHEDULE) -> None:
         self.prediction, self.schedule = prediction, schedule
@@ -51,7 +52,7 @@ class Model:
 
 
 class Replay:
-    """Hands out the same noise to both sides: to ours as the generator, to theirs as tensors."""
+    """A source of the same noise for both samplers: ours uses it as the generator, that of diffusers gets the tensors."""
 
     def __init__(self) -> None:
         self.generator = torch.Generator().manual_seed(5)
