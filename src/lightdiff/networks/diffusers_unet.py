@@ -84,7 +84,8 @@ class DiffusersUNet2D(_DiffusersUNet):
         cond_dim: width of `cond["vector"]` (B, cond_dim). None: the network takes no condition.
 
     Raises:
-        ValueError: the package diffusers is missing, or an argument is out of range.
+        ValueError: an argument is out of range.
+        MissingExtra: the extra diffusers is not installed.
     """
 
     def __init__(
@@ -127,7 +128,8 @@ class DiffusersUNet2DCondition(_DiffusersUNet):
         cond_dim: width of `cond["vector"]` (B, cond_dim). None: the network takes no vector.
 
     Raises:
-        ValueError: the package diffusers is missing, or an argument is out of range.
+        ValueError: an argument is out of range.
+        MissingExtra: the extra diffusers is not installed.
     """
 
     def __init__(

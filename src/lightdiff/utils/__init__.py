@@ -1,1 +1,1 @@
-"""Helpers without diffusion in them: configuration, files, images, processes."""
+"""Helpers that know nothing of diffusion: configuration, files, images, processes."""
