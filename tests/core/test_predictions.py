@@ -112,7 +112,8 @@ def test_weights_have_their_papers_values() -> None:
     for name, value in expected.items():
         torch.testing.assert_close(MinSNRWeighting(5.0)(alpha, sigma, PREDICTIONS[name]), value)
     torch.testing.assert_close(SNRWeighting()(alpha, sigma, PREDICTIONS["epsilon"]), torch.ones_like(snr))
-    s = sigma / alpha  # EDM: lambda(s) = (s^2 + sd^2) / (s sd)^2 makes the loss of its raw output unweighted
+    # EDM's weight (s^2 + sd^2) / (s sd)^2 on x0_hat is the weight 1 on the network's output
+    s = sigma / alpha
     torch.testing.assert_close(EDMWeighting(0.5)(alpha, sigma, X0Prediction()), (s**2 + 0.25) / (s * 0.5) ** 2)
     one = torch.ones_like(s)
     torch.testing.assert_close(EDMWeighting(0.5)(one, s, EDMPrediction(0.5)), one)
@@ -139,7 +140,8 @@ def test_edm_scales_inputs_and_targets_to_unit_variance() -> None:
         assert prediction.scale_input(alpha * x0 + sigma * eps, alpha, sigma).std().item() == pytest.approx(1, abs=0.01)
         assert prediction.target(x0, eps, alpha, sigma).std().item() == pytest.approx(1, abs=0.01)
     target_at_0 = prediction.target(x0, eps, times(1.0), times(0.0))
-    torch.testing.assert_close(target_at_0, -eps)  # no 0/0 at sigma = 0
+    # sigma = 0 must not give 0/0
+    torch.testing.assert_close(target_at_0, -eps)
 
 
 def test_epsilon_is_refused_where_alpha_is_0() -> None:

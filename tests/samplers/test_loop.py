@@ -51,7 +51,8 @@ def test_grids_have_their_points() -> None:
     assert UniformGrid()(flow, 4).tolist() == [1, 0.75, 0.5, 0.25, 0]
     assert QuadraticGrid()(flow, 4).tolist() == [1, 0.5625, 0.25, 0.0625, 0]
     i = torch.arange(18, dtype=torch.float64)
-    sigmas = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7  # Karras et al. 2022, eq. 5
+    # Karras et al. 2022, eq. 5
+    sigmas = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
     torch.testing.assert_close(edm.sigma(KarrasGrid()(edm, 18)[:-1]), sigmas)
     inner = LogSNRGrid(-3.0, 3.0, final_zero=False)(linear, 6)
     torch.testing.assert_close(linear.log_snr(inner), torch.linspace(-3, 3, 7, dtype=torch.float64))

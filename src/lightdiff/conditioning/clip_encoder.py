@@ -79,7 +79,9 @@ def load_pretrained(pretrained: str) -> tuple[Tokenizer, CLIPTextModel]:
             made inside `nothing_fetched`.
     """
     if _from_file.get():
-        raise ValueError(f"pretrained={pretrained}: not fetched for a checkpoint, which must contain its own text encoder")
+        raise ValueError(
+            f"pretrained={pretrained}: not fetched for a checkpoint, which must contain its own text encoder"
+        )
     transformers = _transformers()
     folder = _folder_of(pretrained)
     if not (folder / "tokenizer.json").is_file() and not (folder / "merges.txt").is_file():
