@@ -21,7 +21,7 @@ def _timestep(schedule: NoiseSchedule, t: Tensor) -> Tensor:
     return schedule.timestep(t).to(t.dtype)
 
 
-def _t(schedule: NoiseSchedule, t: Tensor) -> Tensor:
+def _scaled_time(schedule: NoiseSchedule, t: Tensor) -> Tensor:
     return 1000 * t
 
 
@@ -29,15 +29,15 @@ def _log_sigma(schedule: NoiseSchedule, t: Tensor) -> Tensor:
     return -50 * schedule.log_snr(t)
 
 
-def _none(schedule: NoiseSchedule, t: Tensor) -> None:
+def _no_time(schedule: NoiseSchedule, t: Tensor) -> None:
     return None
 
 
 TIME_INPUTS: dict[str, Callable[[NoiseSchedule, Tensor], Tensor | None]] = {
     "timestep": _timestep,
-    "t": _t,
+    "t": _scaled_time,
     "log_sigma": _log_sigma,
-    "none": _none,
+    "none": _no_time,
 }
 """Functions (schedule, t) -> the time input of the network, by the name that `time_input` gives them.
 

@@ -19,7 +19,8 @@ class Distance(ABC):
         return self._each(output.to(exact), target.to(exact)).flatten(1).mean(1)
 
     @abstractmethod
-    def _each(self, output: Tensor, target: Tensor) -> Tensor: ...
+    def _each(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the distance of each value: (B, ...)."""
 
 
 @dataclass(frozen=True)

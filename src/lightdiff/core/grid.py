@@ -37,7 +37,8 @@ class TimeGrid(ABC):
         return self._times(schedule, num_steps)
 
     @abstractmethod
-    def _times(self, schedule: NoiseSchedule, num_steps: int) -> Tensor: ...
+    def _times(self, schedule: NoiseSchedule, num_steps: int) -> Tensor:
+        """Return the times (num_steps + 1,), float64 on the CPU, for num_steps of 1 or more."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ class Noise(ABC):
     @abstractmethod
     def _draw(
         self, shape: torch.Size, generator: torch.Generator | None, dtype: torch.dtype, device: torch.device
-    ) -> Tensor: ...
+    ) -> Tensor:
+        """Return noise of this shape and dtype, drawn on `device`, where the generator is."""
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,8 @@ class TimeSampler(ABC):
         """
 
     @abstractmethod
-    def _times(self, draw: _Draw, schedule: NoiseSchedule) -> Tensor: ...
+    def _times(self, draw: _Draw, schedule: NoiseSchedule) -> Tensor:
+        """Return random times (batch_size,), with all random numbers taken from `draw`."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The neural networks, which estimate the noise, the image, or whatever the prediction says, from a noisy image.
+"""The neural networks, which are trained to compute the noise, the image or another prediction from a noisy image.
 
 Every network is called in the same way:
 

@@ -68,7 +68,7 @@ class _DiffusersUNet(nn.Module):
         }
 
     def _vector(self, cond: dict[str, Tensor]) -> Tensor | None:
-        """Return the embedding (B, 4 widths[0]) of the condition's vector, which diffusers adds to that of the time."""
+        """Return the embedding (B, 4 widths[0]) of the condition's vector. diffusers adds it to the embedding of the time."""
         return None if self.condition is None else self.condition(cond["vector"])
 
 

@@ -1,1 +1,1 @@
-"""Helpers that know nothing of diffusion: configuration, files, images, processes."""
+"""Helpers without any diffusion in them, for configuration, files, images and processes."""

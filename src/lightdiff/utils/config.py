@@ -158,7 +158,7 @@ def naming(key: str, settings: Mapping[str, Any]) -> Iterator[None]:
 def out_of_memory(error: BaseException) -> bool:
     """Return whether an error means that the memory of the GPU or CPU is too small, also for a size that no machine has.
 
-    torch has a class for such errors of a GPU only; those of a CPU are known by their words.
+    torch has a class for these errors on a GPU. On a CPU they are recognised by their message.
     """
     if isinstance(error, MemoryError | OverflowError) or type(error).__name__ == "OutOfMemoryError":
         return True
