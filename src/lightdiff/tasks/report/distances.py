@@ -22,7 +22,7 @@ class Distance:
         metric: name, such as "fid".
         value: the value.
         text: the value in four digits, with its spread where it has one.
-        protocol: how it was measured, such as "ddim, 50 steps, 10,000 samples, classifier features of digits train".
+        protocol: how it was measured, such as "ddim, 50 steps, 10,000 samples, classifier features against digits train".
     """
 
     metric: str
@@ -50,7 +50,7 @@ def _distances(path: Path) -> Iterator[tuple[Distance, str]]:
     for cell in cells.values():
         against = f"{_part(cell, 'extractor', 'name')} features"
         if isinstance(cell["reference"], dict) and cell["reference"]:
-            against += f" of {_part(cell, 'reference', 'dataset')} {_part(cell, 'reference', 'split')}"
+            against += f" against {_part(cell, 'reference', 'dataset')} {_part(cell, 'reference', 'split')}"
         for metric, entry in cell["values"].items():
             if math.isfinite(entry["value"]):
                 yield Distance(metric, entry["value"], value_text(entry), f"{_sampling(cell)}, {against}"), against

@@ -28,8 +28,8 @@ def as_html(title: str, runs: Sequence[Run], folder: Path) -> str:
         runs: the runs, in the order of their cards.
         folder: where the page will lie. Links to the runs' files are relative to it.
     """
-    marks = unusual([run.choices for run in runs])
     keys = differing([run.settings for run in runs])
+    marks = unusual([run.choices | run.settings for run in runs])
     cards = "\n".join(_card(run, mark, keys, folder) for run, mark in zip(runs, marks, strict=True))
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -53,6 +53,7 @@ def _summary(runs: Sequence[Run]) -> str:
 
 
 def _card(run: Run, marks: Container[str], keys: Sequence[str], folder: Path) -> str:
+    """Return a card. Choices and settings in `marks`, which few runs share, stand out; `keys` are those that differ at all."""
     links = {"folder": run.folder, "config": run.folder / CONFIG, "GIF": run.animation}
     differing_settings = [(key, run.settings[key]) for key in keys if key in run.settings]
     return f"""<article>
@@ -60,8 +61,8 @@ def _card(run: Run, marks: Container[str], keys: Sequence[str], folder: Path) ->
 <h2>{_text(run.name)} <span class="{run.status.replace(" ", "-")}">{_text(run.state)}</span></h2>
 {_figures(run)}
 {_choices(run, marks)}
-{_folded("Settings that differ", differing_settings)}
-{_folded("All settings", run.settings.items())}
+{_folded("Settings that differ", differing_settings, marks)}
+{_folded("All settings", run.settings.items(), marks)}
 <p class="links">{" ".join(_link(name, path, folder) for name, path in links.items() if path)}</p>
 </article>"""
 
@@ -95,21 +96,29 @@ def _choices(run: Run, marks: Container[str]) -> str:
     """Return the group choices; those in `marks` stand out."""
     if not run.settings:
         return f"<p>{CONFIG} cannot be read.</p>"
-    cells = []
-    for group, choice in run.choices.items():
-        mark = ' class="unusual"' if group in marks else ""
-        cells.append(f"<li{mark}>{_text(group)} <b>{_text(choice)}</b></li>")
+    cells = (
+        f"<li{_class(group, marks)}>{_text(group)} <b>{_text(choice)}</b></li>" for group, choice in run.choices.items()
+    )
     return f"<ul>{''.join(cells)}</ul>"
 
 
-def _folded(title: str, settings: Iterable[tuple[str, object]]) -> str:
+def _folded(title: str, settings: Iterable[tuple[str, object]], marks: Container[str]) -> str:
     rows = [
-        f"<tr><th>{_text(key)}</th><td>{_text(shorten(as_typed(value), LONGEST_VALUE))}</td></tr>"
+        f"<tr{_class(key, marks)}><th>{_breakable(key)}</th><td>{_text(shorten(as_typed(value), LONGEST_VALUE))}</td></tr>"
         for key, value in settings
     ]
     if not rows:
         return ""
     return f"<details><summary>{title} ({len(rows)})</summary><table>{''.join(rows)}</table></details>"
+
+
+def _breakable(key: str) -> str:
+    """Return a key that a browser may break after its dots."""
+    return _text(key).replace(".", ".<wbr>")
+
+
+def _class(key: str, marks: Container[str]) -> str:
+    return ' class="unusual"' if key in marks else ""
 
 
 def _link(name: str, path: Path, folder: Path) -> str:

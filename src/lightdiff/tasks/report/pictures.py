@@ -13,8 +13,8 @@ LARGEST_FILE = 100_000
 SHRUNK_SIDE = 512
 """Longer side of a shrunk picture in pixels. As a JPEG it has at most about 100,000 bytes too."""
 
-LARGEST_SIDE = 10_000
-"""Pixels of a side beyond which a picture is not opened."""
+LARGEST_AREA = 50_000_000
+"""Pixels beyond which a picture is not shown, so that no small file can fill the memory of Pillow or of a browser."""
 
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
@@ -25,7 +25,7 @@ def newest_picture(folder: Path) -> Path | None:
 
 
 def _whole(path: Path) -> bool:
-    """Return whether the file is a PNG, complete, and not of a monstrous size."""
+    """Return whether the file is a PNG, complete, and not too large to show."""
     try:
         # anything else that has a name, such as a pipe, could wait for ever
         if not path.is_file():
@@ -38,7 +38,8 @@ def _whole(path: Path) -> bool:
         return False
     if len(head) < 24 or not head.startswith(PNG_START) or end != PNG_END:
         return False
-    return all(0 < side <= LARGEST_SIDE for side in struct.unpack(">II", head[16:24]))
+    width, height = struct.unpack(">II", head[16:24])
+    return 0 < width * height <= LARGEST_AREA
 
 
 def data_url(path: Path) -> str | None:
@@ -47,7 +48,8 @@ def data_url(path: Path) -> str | None:
         data, kind = path.read_bytes(), "png"
         if len(data) > LARGEST_FILE:
             data, kind = _shrunk(data), "jpeg"
-    except (OSError, ValueError, SyntaxError):
+    except Exception:
+        # Pillow raises anything about a broken file, from OSError to struct.error and SyntaxError
         return None
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from dataclasses import dataclass
@@ -61,13 +62,22 @@ def find_runs(folder: Path) -> list[Path]:
         ValueError: there is no such folder, or it holds no runs.
     """
     if not folder.is_dir():
-        raise ValueError(f"{shorten(folder, 200)}: no such folder; a folder with runs is expected, or a run")
+        raise ValueError(
+            f"{shorten(folder, 200)}: no such folder{_similar(folder)}; a folder with runs is expected, or a run"
+        )
     if (folder / CONFIG).is_file():
         return [folder]
     runs = {path.parent for path in folder.glob(f"**/version_*/{CONFIG}") if path.is_file()}
     if not runs:
         raise ValueError(f"{shorten(folder, 200)}: no runs (version_N/{CONFIG}) in this folder")
     return sorted(runs, key=_natural)
+
+
+def _similar(folder: Path) -> str:
+    """Return a question with the folder that may have been meant, or nothing."""
+    names = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
+    close = difflib.get_close_matches(folder.name, names, n=1)
+    return f" (did you mean {folder.with_name(close[0])}?)" if close else ""
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

@@ -17,7 +17,7 @@ article { overflow: hidden; border: 1px solid var(--line); border-radius: 0.6rem
 article > :not(.picture) { margin: 0.7rem 1rem; }
 .picture { display: flex; aspect-ratio: 5 / 4; align-items: center; justify-content: center;
   background: var(--frame); color: var(--faint); }
-.picture img { width: 100%; height: 100%; object-fit: contain; image-rendering: pixelated; }
+.picture img { width: 100%; height: 100%; object-fit: contain; }
 h2 { display: flex; flex-wrap: wrap; justify-content: space-between; align-items: baseline; gap: 0 0.8rem; font-size: 1.05rem; }
 h2 span { font-size: 0.8rem; font-weight: 500; color: var(--other); }
 h2 .done { color: var(--done); }
@@ -35,6 +35,7 @@ li.unusual { border-color: var(--accent); }
 summary { cursor: pointer; color: var(--faint); font-size: 0.85rem; }
 table { width: 100%; margin: 0.4rem 0; border-collapse: collapse; font-size: 0.8rem; }
 th, td { padding: 0.15rem 0.3rem; border-top: 1px solid var(--line); text-align: left; vertical-align: top; font-weight: normal; }
-th { width: 55%; color: var(--faint); }
+th { width: 60%; color: var(--faint); }
+.unusual td { color: var(--accent); }
 article > .links { display: flex; gap: 1rem; font-size: 0.85rem; }
 """

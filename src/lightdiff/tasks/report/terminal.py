@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lightdiff.tasks.report.runs import Run
 from lightdiff.tasks.report.settings import Settings, as_typed, unusual, usual
@@ -29,8 +29,15 @@ def as_lines(runs: Sequence[Run], width: int = 80) -> list[str]:
     else:
         pairs = zip(rows, marks, strict=True)
         lines = [line for row, mark in pairs for line in (row, f"  {shorten(mark, width - 2)}") if line.strip()]
-    common = _pairs(usual(compared))
-    return [head, *lines, *([shorten(f"otherwise {common}", width)] if common else [])]
+    return [head, *lines, *(shorten(note, width) for note in _notes(runs, compared))]
+
+
+def _notes(runs: Sequence[Run], compared: Sequence[Settings]) -> Iterator[str]:
+    """Yield what holds for the whole table."""
+    if common := usual(compared):
+        yield f"otherwise {_pairs(common)}"
+    if len({run.distances[0].protocol for run in runs if run.distances}) > 1:
+        yield "These distances were measured in different ways, which the page names."
 
 
 def _compared(runs: Sequence[Run]) -> list[Settings]:
