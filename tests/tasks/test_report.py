@@ -59,11 +59,11 @@ def test_six_runs_take_about_ten_lines_of_80_characters(tmp_path: Path, capsys: 
     lines = lines_of(tmp_path, capsys)
     assert len(lines) <= 11 and max(map(len, lines)) <= 80
     assert [found[1] for line in lines if (found := re.match(r"\S+version_(\d+) ", line))] == [*"6789", "10", "11"]
-    assert [line for line in lines if "=" in line and "otherwise" not in line] == [
+    assert [line for line in lines if "=" in line and "usual" not in line] == [
         "  schedule=cosine",
         "  schedule=sigmoid",
     ]
-    assert "otherwise schedule=linear" in lines
+    assert "usual: schedule=linear" in lines
 
 
 def test_the_page_has_a_card_a_run_with_its_newest_picture_first(runs: Path) -> None:

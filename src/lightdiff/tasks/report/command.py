@@ -16,10 +16,11 @@ from lightdiff.utils.files import replaced, shown
 from lightdiff.utils.program import typed
 
 DESCRIPTION = """\
-Compare runs: a line or two for each here, and a page report.html with a card for each.
+Compare runs: a line or two for each here, and a page with a card for each.
 
-A line has the run's state, its last losses, its best distance (of eval.py or callbacks=evaluation), and the choices and
-settings in which the runs differ. A card adds the newest samples and all settings. The page holds its pictures itself.
+A line has the run's state, its last losses, its best distance (from eval.py or callbacks=evaluation), and the choices and
+settings that are not those of most runs. A card adds the newest samples, how distances were measured, and all settings.
+The page holds its pictures itself. It is report.html in the folder, or in the working directory if several are given.
 """
 
 

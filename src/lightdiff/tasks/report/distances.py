@@ -11,7 +11,7 @@ from typing import Any
 from lightdiff.utils.records import Record, better, newest_cells, read_records, value_text
 
 FIRST = ("fid", "kid")
-"""Metrics by which runs are compared in the terminal, where a run has them; otherwise by its first one."""
+"""Metrics that come first, in this order. The terminal shows the first one that a run has."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,20 @@ class Distance:
 
 
 def best_distances(folder: Path) -> tuple[Distance, ...]:
-    """Return the best value of each metric in a run's evaluation/results.jsonl, those of other features or images apart."""
+    """Return the best value of each metric in a run's evaluation/results.jsonl, `FIRST` first.
+
+    Values against other features or other real images compare with none of these, and so give a best value of their own.
+    """
     best: dict[tuple[str, str], Distance] = {}
     for found, against in _distances(folder / "evaluation" / "results.jsonl"):
         key = (found.metric, against)
         if key not in best or better(found.metric)(found.value, best[key].value) != best[key].value:
             best[key] = found
-    return tuple(sorted(best.values(), key=lambda found: FIRST.index(found.metric) if found.metric in FIRST else 2))
+    return tuple(sorted(best.values(), key=_rank))
+
+
+def _rank(found: Distance) -> int:
+    return FIRST.index(found.metric) if found.metric in FIRST else len(FIRST)
 
 
 def _distances(path: Path) -> Iterator[tuple[Distance, str]]:

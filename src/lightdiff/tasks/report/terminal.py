@@ -35,17 +35,17 @@ def as_lines(runs: Sequence[Run], width: int = 80) -> list[str]:
 def _notes(runs: Sequence[Run], compared: Sequence[Settings]) -> Iterator[str]:
     """Yield what holds for the whole table."""
     if common := usual(compared):
-        yield f"otherwise {_pairs(common)}"
+        yield f"usual: {_pairs(common)}"
     if len({run.distances[0].protocol for run in runs if run.distances}) > 1:
         yield "These distances were measured in different ways, which the page names."
 
 
 def _compared(runs: Sequence[Run]) -> list[Settings]:
     """Return for each run its group choices, and those of its settings that most runs have."""
+    known = sum(bool(run.settings) for run in runs)
     counts = Counter(key for run in runs for key in run.settings)
     return [
-        {**run.choices, **{key: value for key, value in run.settings.items() if 2 * counts[key] > len(runs)}}
-        for run in runs
+        run.choices | {key: value for key, value in run.settings.items() if 2 * counts[key] > known} for run in runs
     ]
 
 
