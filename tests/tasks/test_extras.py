@@ -29,7 +29,7 @@ WANTED = {
     "train.py conditioning=clip_finetuned model=dit": ("conditioning=clip_finetuned", "text"),
     "train.py logger=wandb": ("logger=wandb", "wandb"),
     "train.py callbacks=evaluation extractor@callbacks.evaluation.extractor=inception": (
-        "callbacks.evaluation.extractor=InceptionExtractor",
+        "extractor@callbacks.evaluation.extractor=inception",
         "inception",
     ),
     f"eval.py ckpt_path={SHIPPED} extractor=inception": ("extractor=inception", "inception"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,7 @@ def check_extras(cfg: DictConfig) -> None:
     config = plain(cfg)
     chosen = HydraConfig.get().runtime.choices
     for key, name, extra in missing_extra(config):
-        group = key.partition(".")[0]
-        require(extra, f"{group}={chosen[group]}" if group in chosen else f"{key}={name}")
+        require(extra, _choice(key, chosen) or f"{key}={name}")
     if "wandb" in (config.get("logger") or {}):
         require("wandb", "logger=wandb")
     if config.get("format") == "diffusers":
@@ -35,6 +35,21 @@ def check_extras(cfg: DictConfig) -> None:
     for key in ("ckpt_path", "init_from"):
         if isinstance(config.get(key), str):
             check_checkpoint_extras(key, config[key])
+
+
+def _choice(key: str, chosen: Mapping[str, str]) -> str | None:
+    """Return the choice of a group that put a key into the configuration, as it is typed; None for a key of no group.
+
+    Args:
+        key: the dotted key.
+        chosen: group, or group@package -> its choice.
+    """
+    packages = {group.rpartition("@")[2]: group for group in chosen}
+    while key:
+        if key in packages:
+            return f"{packages[key]}={chosen[packages[key]]}"
+        key = key.rpartition(".")[0]
+    return None
 
 
 def check_checkpoint_extras(key: str, path: str) -> None:
