@@ -71,7 +71,7 @@ def _picture(run: Run, folder: Path) -> str:
     """Return the newest samples, which lead to their animation, or a place for them."""
     source = data_url(run.picture) if run.picture else None
     if source is None or run.picture is None:
-        return '<div class="picture">no samples yet</div>'
+        return '<div class="picture">no samples</div>'
     target = _address(run.animation or run.picture, folder)
     image = f'<img alt="samples of {_text(run.name)}" src="{source}">'
     return f'<a class="picture" href="{target}">{image}</a>'
