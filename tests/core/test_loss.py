@@ -98,7 +98,7 @@ def test_logit_normal_in_t() -> None:
 
 
 def test_times_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="time_sampler=discrete_uniform: .*choices: uniform"):
+    with pytest.raises(ValueError, match="time_sampler=discrete_uniform: .*choices: default, uniform"):
         Objective(VPrediction(), time_sampler=DiscreteUniformTime()).check(SCHEDULES["flow"])
 
     class OneWay(type(SCHEDULES["flow"])):  # type: ignore[misc]

@@ -50,7 +50,10 @@ def build_model(cfg: Any) -> DiffusionModel:
         raise ConfigError(_WHERE.get(name, name) + str(error)[len(name) :]) from error
 
 
-_WHERE = {"value_range": "dataset.value_range", "prediction": "objective.prediction"}
+_WHERE = {
+    "value_range": "dataset.value_range",
+    **{name: f"objective.{name}" for name in ("prediction", "weighting", "time_sampler")},
+}
 """The keys of those arguments of the model that do not stand at the top of the configuration."""
 
 
