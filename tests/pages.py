@@ -22,12 +22,34 @@ ROOT = Path(__file__).resolve().parent.parent
 CONFIGURED = ("train", "sample", "eval", "export")
 """Commands that Hydra composes."""
 OTHER_PROGRAMS = frozenset(
-    "cd colab-ssh conda curl echo eval export git jupyter ls mkdir nvidia-smi pip pip3 pre-commit rm set source tensorboard".split()
+    [
+        "cd",
+        "colab-ssh",
+        "conda",
+        "curl",
+        "echo",
+        "eval",
+        "export",
+        "git",
+        "jupyter",
+        "ls",
+        "mkdir",
+        "nvidia-smi",
+        "pip",
+        "pip3",
+        "pre-commit",
+        "rm",
+        "set",
+        "source",
+        "tensorboard",
+    ]
 )
 """Programs that a page may name and that are none of the project's."""
 RUNNERS = frozenset({"nice", "srun", "torchrun", "time"})
 """Programs that start the command behind their options."""
-PLACEHOLDER = re.compile(r"\.\.\.|\$ARGS|\S*<\w+>\S*")
+READERS_OWN = r"\S*\b(?:mine|stripes|plain_cnn|geometric|euler)\b\S*"
+"""Names of parts that a page shows how to make."""
+PLACEHOLDER = re.compile(rf"\.\.\.|\$ARGS|\S*<\w+>\S*|{READERS_OWN}")
 """Words that stand for others."""
 FENCE = re.compile(r"^( *)(`{3,})(\S*)[^\n]*\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<!`)`([^`\n]+(?:\n[^`\n]+)?)`(?!`)")
@@ -57,7 +79,9 @@ def faults(path: Path, root: Path = ROOT) -> list[str]:
     """
     text = text_of(path)
     prose = FENCE.sub("", text)
-    commands = [command for block in blocks(text, "bash", "sh", "powershell", "yaml-run") for command in lines_of(block)]
+    commands = [
+        command for block in blocks(text, "bash", "sh", "powershell", "yaml-run") for command in lines_of(block)
+    ]
     inline = [" ".join(match[1].split()) for match in INLINE.finditer(prose)]
     found = [fault for command in commands for fault in faults_of_command(command)]
     found += [fault for code in inline for fault in _faults_of_inline(code, root)]
@@ -236,11 +260,18 @@ def _faults_of_inline(code: str, root: Path) -> list[str]:
 def _fault_of_override(word: str) -> str:
     """Check a setting on its own, which may belong to any command and any choice of its group."""
     key, _, value = word.lstrip("+~").partition("=")
-    if value in ("True", "False", "None") or key.startswith("hydra.") or key == "hydra":
+    if (
+        re.fullmatch(READERS_OWN, value)
+        or value in ("True", "False", "None")
+        or key.startswith("hydra.")
+        or key == "hydra"
+    ):
         return ""
     folder = ROOT / "conf" / key
     if folder.is_dir():
-        choices = [choice for choice in value.strip("[]").split(",") if re.fullmatch(r"\w+", choice) and choice != "null"]
+        choices = [
+            choice for choice in value.strip("[]").split(",") if re.fullmatch(r"\w+", choice) and choice != "null"
+        ]
         wrong = [choice for choice in choices if not (folder / f"{choice}.yaml").is_file()]
         return f"{key} has no choice {', '.join(wrong)}" if wrong else ""
     return "" if key in known_keys() else f"no configuration has the key {key}"
@@ -267,7 +298,12 @@ def _flat(tree: object) -> Iterator[str]:
 def _fault_of_path(code: str, root: Path) -> list[str]:
     """Check code that names a file of the project, such as `tests/core`; <name> and {a,b} stand for anything."""
     first = code.split("/")[0]
-    if " " in code or "/" not in code or first not in {"bench", "conf", "docs", "models", "notebooks", "src", "tests"}:
+    if (
+        " " in code
+        or "/" not in code
+        or re.fullmatch(READERS_OWN, code)
+        or first not in {"bench", "conf", "docs", "models", "notebooks", "src", "tests"}
+    ):
         return []
     pattern = re.sub(r"<\w+>|\{[^}]*\}", "*", code.split("#")[0].rstrip("/"))
     if "_build" in pattern or any(root.glob(pattern)):
