@@ -12,24 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from pages import ROOT, blocks, faults, text_of
+from pages import blocks, faults, text_of
+from typed_commands import ROOT
 
-PAGES = sorted(
-    path
-    for pattern in (
-        "*.md",
-        "docs/*.md",
-        "docs/api/*.md",
-        "models/*.md",
-        "lightning_logs/*.md",
-        "notebooks/*.ipynb",
-        ".github/**/*.md",
-    )
-    for path in ROOT.glob(pattern)
-)
+FOLDERS = (".", "docs", "docs/api", "models", "lightning_logs", "notebooks", ".github")
+PAGES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*") if path.suffix in (".md", ".ipynb"))
 PYTHON = [(path, block) for path in PAGES for block in blocks(text_of(path), "python")]
 NOT_AT_HAND = ("lightning_logs/", "photos", "...")
-RUN = "import sys, json; [exec(compile(block, block, 'exec'), {'__name__': 'block'}) for block in json.load(sys.stdin)]"
+RUN = "import sys, json; [exec(compile(block, block, 'exec'), {'__name__': '__main__'}) for block in json.load(sys.stdin)]"
 
 
 def runnable(page: Path) -> list[str]:
