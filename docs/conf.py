@@ -25,6 +25,7 @@ html_theme = "furo"
 html_title = f"lightdiff {version}"
 html_extra_path = ["site"]  # index.html, which leads to the first page
 html_copy_source = False
+highlight_language = "none"  # formulas in docstrings are no Python
 
 # the stored pictures are shown and nothing is run
 nb_execution_mode = "off"
