@@ -2,10 +2,11 @@
 # make test    set up with the development extras, lint, run all tests           ARGS="--run-slow" passes pytest options
 # make docs    set up with the development extras, build the documentation site into docs/_build/html
 # make setup   only set up, with the development extras
+# make wheel   build the package into dist/
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test docs setup lint format
+.PHONY: train test docs setup lint format wheel
 .DELETE_ON_ERROR:
 
 train: .venv/.installed
@@ -24,6 +25,10 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+wheel: .venv/.installed
+	rm -rf build dist
+	$(BIN)/python -m pip wheel --quiet . --no-deps --wheel-dir dist
 
 format: setup
 	$(BIN)/ruff check --fix .
