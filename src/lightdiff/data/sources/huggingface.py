@@ -1,4 +1,4 @@
-"""Image data sets of the hub, or local ones in the formats of the package datasets (extra `huggingface`)."""
+"""HuggingFace: image data sets from the hub, or local ones in the formats of the package datasets (extra `huggingface`)."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class TableStore(DecodingStore):
     """Encoded images in a column of a table.
 
     Args:
-        rows: the table, its column "image" with {"bytes", "path"}.
-        folder: where the files lie that are named instead of given; others are refused.
-        split: its name, for messages.
+        rows: the table; an entry of its column "image" is {"bytes": content or None, "path": file or None}.
         labels: int64 (N,).
-        channels, fit, max_pixels: as of every `DecodingStore`.
+        folder: images given by path must lie in this folder; others are refused.
+        split: name of the split, for messages.
+        channels, fit, max_pixels: as for every `DecodingStore`.
     """
 
     def __init__(
@@ -57,7 +57,8 @@ class TableStore(DecodingStore):
         return chosen
 
     def identity(self) -> list[Any]:
-        return [self.rows._fingerprint]  # of its content and of all that was done to it
+        # datasets computes it from the table's content and all operations on it
+        return [self.rows._fingerprint]
 
     def decode(self, row: int) -> Tensor:
         entry = self.rows[row]["image"] or {}
@@ -69,18 +70,18 @@ class TableStore(DecodingStore):
 
 @dataclass(frozen=True)
 class HuggingFace(Source):
-    """An image data set of the hub, or a local one: a folder of Parquet files or images, or one made by `save_to_disk`.
+    """An image data set of the hub, or a local folder: of Parquet files, of images, or written by `save_to_disk`.
 
-    One of the hub is downloaded once and then kept in `data_dir`/huggingface, as `save_to_disk` writes it.
+    A data set of the hub is downloaded once and then kept in `<data_dir>/huggingface`, as `save_to_disk` writes it.
 
     Args:
-        path: its name on the hub, or the local folder.
-        config_name: which of its configurations, where it has several.
+        path: the data set's name on the hub, or the local folder.
+        config_name: the configuration to load, if the data set has several.
         train_split: name of the split to train on.
-        val_split: name of the split to validate on; None: validation, valid, val or test, whichever there is first.
-        image_column: None: the first column of images.
-        label_column: None: the first column of class labels; without one all images are of one class.
-        val_fraction: share of the images to validate on, where there is no split for it.
+        val_split: name of the split to validate on; None: the first of val, valid, validation and test that exists.
+        image_column: column of the images; None: the first one that holds images.
+        label_column: column of the labels; None: the first one that holds class labels, or one class for all if there is none.
+        val_fraction: share of the images to validate on, if the data set has no split for it.
         max_pixels: images with more pixels are refused.
     """
 
@@ -109,8 +110,10 @@ class HuggingFace(Source):
         from huggingface_hub import HfApi
 
         try:
-            HfApi().dataset_info(self.path, timeout=HUB_TIMEOUT)  # datasets itself gives up only after half a minute
-        except Exception as error:  # of several packages: no such name, no network, a firewall
+            # asked first, because datasets itself gives up only after half a minute
+            HfApi().dataset_info(self.path, timeout=HUB_TIMEOUT)
+        # several packages raise errors here, for an unknown name, no network or a firewall
+        except Exception as error:
             raise DataError(
                 f"source.path={self.path}: no local folder, not in {self._kept(data_dir)}, and the hub does not give it "
                 f"({type(error).__name__}); dataset=folder reads any folder of images, and dataset=digits needs no files"
@@ -141,7 +144,7 @@ class HuggingFace(Source):
         return Splits(store(train, self.train_split), store(val, val_name or self.train_split), class_names)
 
     def _kept(self, data_dir: Path) -> Path:
-        """Where a data set of the hub is kept."""
+        """Return the folder in which a data set of the hub is kept."""
         name = self.path.replace("/", "--") + (f"--{self.config_name}" if self.config_name else "")
         return data_dir / "huggingface" / name
 
@@ -161,7 +164,7 @@ class HuggingFace(Source):
         return name
 
     def _table(self, table: Dataset) -> Dataset:
-        """Its images, undecoded, as "image", and its labels, if any, as "label"."""
+        """Return the table with its images, undecoded, in column "image", and its labels, if any, in column "label"."""
         datasets = _datasets()
         image = self._column(table, self.image_column, "image_column", datasets.Image)
         if image is None:
@@ -180,7 +183,7 @@ class HuggingFace(Source):
 
 
 def _refuse_archives(folder: Path) -> None:
-    """The package datasets would unpack them, to any size."""
+    """Raise DataError if the folder holds an archive, because the package datasets would unpack it, to any size."""
     from datasets.utils.extract import Extractor
 
     for file in sorted(folder.rglob("*")):
@@ -189,7 +192,7 @@ def _refuse_archives(folder: Path) -> None:
 
 
 def _class_names(train: Dataset, val: Dataset) -> tuple[str, ...]:
-    """Names of the classes: as the data set has them, or the different values of its labels in order."""
+    """Return the names of the classes, or, if the data set has no names, the sorted values of its labels."""
     if "label" not in train.column_names:
         return ("image",)
     names = getattr(train.features["label"], "names", None)
@@ -210,7 +213,8 @@ def _labels(table: Dataset, class_names: Sequence[str]) -> Tensor:
 def _loaded(load: Any, *arguments: Any, **settings: Any) -> Any:
     try:
         return load(*arguments, **settings)
-    except Exception as error:  # files of any kind, read by several packages
+    # the files may be of any kind, and several packages read them
+    except Exception as error:
         raise DataError(f"source.path={arguments[0]}: {' '.join(str(error).split())[:300]}") from error
 
 
