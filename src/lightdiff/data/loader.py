@@ -70,7 +70,7 @@ class BatchLoader:
             self._by_workers._iterator = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return nothing, as the trainer keeps the position; the method tells Lightning that resuming within an epoch is exact."""
+        """Return nothing, as the trainer keeps the position; the method tells Lightning that resuming within an epoch works."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
