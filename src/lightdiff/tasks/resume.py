@@ -11,14 +11,16 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
+from lightdiff.tasks.configuration import groups
 from lightdiff.tasks.good_checkpoint import resumable
 from lightdiff.tasks.launch import start_job
 from lightdiff.tasks.lock import alone_in
-from lightdiff.tasks.names import check_names, targets
+from lightdiff.tasks.names import check_names
 from lightdiff.tasks.run_folder import CONFIG, finished, read_config
 from lightdiff.tasks.settings import check_settings
 from lightdiff.tasks.trained import naming_path
 from lightdiff.utils.config import ConfigError, suggest
+from lightdiff.utils.extras import targets
 from lightdiff.utils.files import replaced, shown
 from lightdiff.utils.program import typed
 
@@ -31,14 +33,13 @@ KEPT = {
 """Keys that a resumed run cannot change, and why."""
 
 
-def resume(arguments: list[str], script: Path) -> None:
+def resume(arguments: list[str]) -> None:
     """Train a run further, with its configuration changed by the dotted overrides beside `resume=`.
 
     A changed configuration becomes config.yaml; the former one is kept beside it.
 
     Args:
         arguments: the command line's overrides, `resume=` among them.
-        script: train.py; the configuration groups lie in `conf` beside it.
 
     Raises:
         ConfigError: there is no such run, its checkpoint is broken, an override names a group or an unknown key, or config.yaml
@@ -54,14 +55,14 @@ def resume(arguments: list[str], script: Path) -> None:
     for key, value in overrides.items():
         if key in KEPT:
             raise ConfigError(f"{key}={value}: not possible together with resume=; {KEPT[key]}")
-        if "." not in key and (script.parent / "conf" / key).is_dir():
+        if key in groups():
             raise ConfigError(
                 f"{key}={value}: a resumed run keeps its {key}; only dotted keys can change, as in trainer.max_epochs=20"
             )
         _set(config, key, value)
     pairs = ({key.rpartition(".")[2]: value} for key, value in overrides.items())
     trusted = {str(name) for pair in pairs for _, name in targets(pair)}
-    check_names(config, script.parent / "conf", trusted, "type {key}={name} beside resume=")
+    check_names(config, trusted, "type {key}={name} beside resume=")
     check_settings(config)
     reached = finished(folder, config) if checkpoint.name == "last.ckpt" else None
     if reached:
@@ -72,7 +73,7 @@ def resume(arguments: list[str], script: Path) -> None:
         return
     with alone_in(folder), _as_last(checkpoint.absolute(), folder / "checkpoints" / "last.ckpt"):
         print(f"resuming at epoch {position['epoch']}, step {position['global_step']}", flush=True)
-        start_job(config, folder, script, replace=True)
+        start_job(config, folder, replace=True)
 
 
 @contextlib.contextmanager

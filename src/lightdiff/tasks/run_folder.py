@@ -183,6 +183,7 @@ def discard_if_untrained(folder: Path, *, refused: bool) -> None:
         else:
             path.unlink()
     folder.rmdir()
-    # the data set's folder goes too if this was its only run; it cannot be removed while it holds others
+    # the folders of the data set and of all runs go too if this was their only run; a folder that holds others cannot be removed
     with contextlib.suppress(OSError):
         folder.parent.rmdir()
+        folder.parent.parent.rmdir()
