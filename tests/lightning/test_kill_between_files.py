@@ -1,4 +1,4 @@
-"""A run that is killed right before any of its files takes its place ends, gone on with, like one that was not."""
+"""A run that is killed right before one of its files takes its place and is then resumed ends like one that was not killed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runs import Killed, differences, last, scalars, tiny, train
 
 
 class Files:
-    """Counts the files that take their place, and kills before the n-th of them."""
+    """Counts the files that take their place, and kills the process before the n-th of them does."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, stop: int = -1) -> None:
         self.names: list[str] = []

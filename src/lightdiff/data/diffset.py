@@ -129,18 +129,22 @@ class DiffSet(LightningDataModule):
 
     @property
     def train_set(self) -> ImageStore:
+        """Images to train on, unshuffled and unflipped."""
         return self.splits.train
 
     @property
     def val_set(self) -> ImageStore:
+        """Images to validate on."""
         return self.splits.val
 
     @property
     def num_train(self) -> int:
+        """Number of images to train on."""
         return len(self.train_set)
 
     @property
     def num_val(self) -> int:
+        """Number of images to validate on."""
         return len(self.val_set)
 
     @property

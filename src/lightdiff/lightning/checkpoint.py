@@ -23,6 +23,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Checkpoint writer that renames a finished file to its target, which is thus always one complete file, old or new."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write a checkpoint to `path`, making its folder if need be."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         with replaced(target) as temporary, temporary.open("wb") as file:

@@ -115,7 +115,7 @@ class Inception(Metric):
 
     def check(self, num_samples: int, extractor: FeatureExtractor, conditional: bool) -> None:
         if num_samples < 2 * self.splits:
-            raise ValueError(f"num_samples={num_samples}: is needs at least {2 * self.splits}")
+            raise ValueError(f"num_samples={num_samples}: the Inception score needs at least {2 * self.splits}")
 
     def __call__(self, generated: Generated, real: Real, extractor: FeatureExtractor) -> dict[str, Value]:
         logits = generated.features.logits

@@ -54,6 +54,7 @@ def in_training(folder: Path) -> bool:
 
 
 def _lock(folder: Path) -> BaseFileLock:
+    """Return the folder's lock, without taking it."""
     # with one object for each file, filelock lets the process that holds the lock take it again
     return FileLock(folder.absolute() / LOCK, is_singleton=True)
 

@@ -98,16 +98,16 @@ def fused(config: Config) -> Choice:
     if asked != "auto":
         if asked and clipped:
             raise ConfigError(
-                f"optimizer.fused=true: not together with trainer.gradient_clip_val in {chosen}; choices: auto, false"
+                f"optimizer.fused=true: impossible with trainer.gradient_clip_val in {chosen}; choices: auto, false"
             )
         return Choice(asked, AS_SET)
     kind = device_kind(trainer.get("accelerator", "auto"))
     if kind not in ("cpu", "cuda"):
-        return Choice(False, f"not for {kind}")
+        return Choice(False, f"not available on {kind}")
     if clipped:
-        return Choice(False, f"Lightning cannot clip for it in {chosen}")
+        return Choice(False, f"Lightning cannot clip its gradients in {chosen}")
     if chosen == "16-mixed":
-        return Choice(False, "it would hide the scale of 16-mixed from the gradient norm")
+        return Choice(False, "the gradient norm would include the scale of 16-mixed")
     return Choice(True, "one kernel")
 
 
@@ -131,7 +131,7 @@ def channels_last(config: Config, network: nn.Module, kind: str, half: bool) -> 
         return Choice(False, "no convolutions")
     # the gain on a GPU is expected, not measured
     if kind == "cuda":
-        return Choice(half, "as tensor cores want it" if half else "for tensor cores only")
+        return Choice(half, "faster on tensor cores" if half else "only tensor cores gain from it")
     if kind != "cpu":
         return Choice(False, f"not tried on {kind}")
     norms = [module for module in network.modules() if isinstance(module, nn.GroupNorm)]
@@ -162,7 +162,7 @@ def compiled(config: Config, kind: str, count: float, needed: int, began: bool |
     if began is not None:
         return Choice(began, "as this run began")
     size = "endless" if count == float("inf") else f"{count:,.0f}"
-    return Choice(count >= needed, f"{size} steps, it pays from {needed:,} on")
+    return Choice(count >= needed, f"{size} steps, compiling pays from {needed:,} on")
 
 
 def _check_switch(key: str, value: Any) -> None:
@@ -218,7 +218,7 @@ class TrainingSpeed:
             self.channels_last.describe("channels last"),
             self.compile.describe("compiled"),
             self.fused.describe("a fused optimizer"),
-            self.resident.describe("data on the device"),
+            self.resident.describe("keeping images on the device"),
         )
         return "speed: " + ", ".join(parts)
 
@@ -242,6 +242,7 @@ def prepare_sampling(config: Config, model: DiffusionModel, calls: int) -> str:
 
 
 def _apply(model: DiffusionModel, layout: Choice, compiling: Choice) -> None:
+    """Lay out and compile the model in place."""
     if layout.value:
         model.to(memory_format=torch.channels_last)
     if compiling.value:

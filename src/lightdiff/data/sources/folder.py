@@ -84,6 +84,7 @@ def _class_of(file: str, level: int) -> str:
 
 
 def _class_names(files: Sequence[str], level: int) -> tuple[str, ...]:
+    """Return the sorted names of the class folders; one name for all images if an image lies beside the folders."""
     names = sorted({_class_of(file, level) for file in files})
     return ("image",) if "" in names else tuple(names)
 

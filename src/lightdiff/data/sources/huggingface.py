@@ -150,6 +150,7 @@ class HuggingFace(Source):
         return data_dir / "huggingface" / name
 
     def _splits(self, local: Path, data_dir: Path) -> dict[str, Dataset]:
+        """Return the tables in a local folder by the names of their splits."""
         datasets = _datasets()
         if (local / "dataset_dict.json").is_file():
             return _loaded(datasets.load_from_disk, str(local))
@@ -160,6 +161,7 @@ class HuggingFace(Source):
         return _loaded(datasets.load_dataset, str(local), self.config_name, cache_dir=cache)
 
     def _split(self, name: str, splits: dict[str, Dataset], key: str) -> str:
+        """Return `name`; raise DataError if there is no split of this name."""
         if name not in splits:
             raise DataError(f"source.{key}={name}: no such split; {suggest(name, splits)}")
         return name
@@ -178,6 +180,7 @@ class HuggingFace(Source):
         return table.rename_columns(names)
 
     def _column(self, table: Dataset, name: str | None, key: str, kind: type) -> str | None:
+        """Return `name` if it is a column; for None the first column whose features are of this kind, or None."""
         if name is not None and name not in table.column_names:
             raise DataError(f"source.{key}={name}: no such column; {suggest(name, table.column_names)}")
         return name or next((column for column, feature in table.features.items() if isinstance(feature, kind)), None)
@@ -201,6 +204,7 @@ def _class_names(train: Dataset, val: Dataset) -> tuple[str, ...]:
 
 
 def _labels(table: Dataset, class_names: Sequence[str]) -> Tensor:
+    """Return the labels, int64 (N,), all 0 if the table has none; raise DataError if an image has none."""
     if "label" not in table.column_names:
         return torch.zeros(len(table), dtype=torch.int64)
     numbers = {name: number for number, name in enumerate(class_names)}
@@ -212,6 +216,7 @@ def _labels(table: Dataset, class_names: Sequence[str]) -> Tensor:
 
 
 def _loaded(load: Any, *arguments: Any, **settings: Any) -> Any:
+    """Call a loading function of the package datasets; turn any error into DataError."""
     try:
         return load(*arguments, **settings)
     # the files may be of any kind, and several packages read them
