@@ -132,7 +132,7 @@ class DiffusionModel(LightningModule):
         return self.denoiser_of("ema")
 
     def forward(self, x_t: Tensor, t: Tensor, cond: dict[str, Tensor] | None = None) -> Tensor:
-        """Return the estimate x0_hat (B, C, H, W) for x_t (B, C, H, W) at times t (B,), both x in `value_range`."""
+        """Return the estimate x0_hat (B, C, H, W) of the images behind x_t (B, C, H, W) at times t (B,)."""
         return self.denoiser(x_t, t, cond)
 
     # -- training -----------------------------------------------------------------------------------------------------
