@@ -97,7 +97,7 @@ class Generation:
 
         Args:
             model: the model.
-            rows: which images; with n of them, x_t in each state is (n, C, H, W) in the model's value range.
+            rows: which images; with n of them, x_t of each state is (n, C, H, W).
         """
         modules = model.modules_of(self.weights)  # type: ignore[arg-type]
         with sampling_mode(modules):
