@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class DataError(RuntimeError):
-    """Image files are missing, unreadable or refused. The message is one line and names the path."""
+    """Error about image files that are missing, unreadable or refused. The message is one line and names the path."""
 
     def __init__(self, message: str) -> None:
         # a loader's worker process passes an error on as the text of its whole traceback: keep the line that matters

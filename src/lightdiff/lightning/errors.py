@@ -6,4 +6,4 @@ from lightdiff.utils.config import ConfigError
 
 
 class CheckpointError(ConfigError):
-    """A checkpoint or exported model is missing, broken, hostile, or not from lightdiff. The message is one line."""
+    """Error about a checkpoint or exported model that is missing, broken, hostile, or not from lightdiff; one line."""

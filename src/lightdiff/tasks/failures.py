@@ -16,7 +16,7 @@ PARTNER_LOST = ("by peer", "connection reset", "broken pipe", "gloo", "nccl", "d
 
 
 class RunFailed(RuntimeError):
-    """A run that ended for a reason outside the program. The message is one line."""
+    """Error of a run that ended for a reason outside the program. The message is one line."""
 
 
 @contextmanager
