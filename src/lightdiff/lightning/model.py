@@ -41,14 +41,14 @@ class DiffusionModel(LightningModule):
     Args:
         network: `forward(x (B, C, H, W), time (B,) or None, cond or None) -> (B, C, H, W)`; see `lightdiff.networks`.
         schedule: alpha(t) and sigma(t); see `lightdiff.core`.
-        objective: the prediction, its loss and the noise; None: predict epsilon with the plain mean squared error.
-        conditioning: turns labels or captions into the network's `cond`; None: an unconditional model.
-        optimizer: parameters -> optimizer; None: Adam with learning rate 2e-4.
-        lr_scheduler: (optimizer, total optimizer steps) -> scheduler that counts optimizer steps; None: a constant rate.
-        ema_decay: decay of the moving average of the weights, in [0, 1); None: no average.
-        time_input: how the network gets the time: timestep, t, log_sigma or none; None: as the schedule prefers.
+        objective: the prediction, its loss and the noise, or None to predict epsilon with the plain mean squared error.
+        conditioning: turns labels or captions into the network's `cond`, or None for an unconditional model.
+        optimizer: parameters -> optimizer, or None for Adam with learning rate 2e-4.
+        lr_scheduler: (optimizer, total optimizer steps) -> scheduler that counts optimizer steps, or None for a constant rate.
+        ema_decay: decay of the moving average of the weights, in [0, 1), or None for no average.
+        time_input: how the network gets the time (timestep, t, log_sigma or none), or None to follow the schedule.
         value_range: range of x0 in which the network works; images are mapped to it, and `sample` maps back to [-1, 1].
-        image_shape: (C, H, W); None: the network's attribute `image_shape`.
+        image_shape: (C, H, W), or None to take the network's attribute `image_shape`.
         seed: key of all randomness in training.
     """
 
@@ -230,12 +230,12 @@ class DiffusionModel(LightningModule):
         Args:
             num_samples: number of images.
             sampler: a `Sampler`, or the name of one (ddpm, ddim, heun, dpmpp_2m, dpmpp_2m_sde), which then clips x0_hat.
-            num_steps: steps of the sampler; None: every timestep of a discrete schedule, 1000 for any other.
+            num_steps: steps of the sampler, or None for every timestep of a discrete schedule and 1000 steps of any other.
             guidance_scale: 1 plainly conditional, 0 unconditional, above 1 classifier-free guidance.
             labels: class of each image, or one for all; None: image i shows class i modulo the number of classes.
             prompt: caption of each image, or one for all (text-conditional models).
-            seed: the same seed gives the same images whatever the batch size; None: different images at every call.
-            batch_size: images at a time; None: 128.
+            seed: the same seed gives the same images whatever the batch size; None gives different ones at every call.
+            batch_size: images at a time, or None for 128.
             progress: show a progress bar.
             weights: "ema" for the averaged weights (the raw ones as long as there is no average), or "raw".
 
