@@ -132,7 +132,7 @@ class Generation:
         Args:
             model: the model.
             rows: which images.
-            batch_size: images at a time; None: `DEFAULT_BATCH_SIZE`. The images do not depend on it.
+            batch_size: images at a time, or None for `DEFAULT_BATCH_SIZE`. The images do not depend on it.
             progress: show a progress bar.
 
         Returns:
