@@ -32,19 +32,19 @@ class DiffSet(LightningDataModule):
 
     Args:
         name: name of the data set. Where `source` is None it must be a key of `SOURCES`: mnist, fashion, cifar, digits, ...
-        source: object that loads the images, with the settings that only this data set has; None: the one called `name`.
+        source: object that loads the images, with the settings that only this data set has, or None for the one called `name`.
         data_dir: folder of the files, into which missing ones are downloaded; for `folder` the folder of the images.
-        image_size: side of square images, or (height, width); None: the data set's usual one.
-        channels: 1 grayscale, 3 RGB; None: the data set's own.
-        num_classes: number of classes that the data must have; None: any number.
-        resize_mode: pad, resize, crop or none, see `Fit`; None: the data set's usual one.
+        image_size: side of square images, or (height, width), or None for the data set's usual size.
+        channels: 1 for grayscale, 3 for RGB, None for the data set's own.
+        num_classes: number of classes that the data must have, or None for any number.
+        resize_mode: pad, resize, crop or none (see `Fit`), or None for the data set's usual mode.
         horizontal_flip: mirror each training image with probability 1/2, on the training's device.
         batch_size: images in the global batch, over all processes.
         num_workers: processes that read the files of a folder too large for memory.
         on_corrupted: what an unreadable image leads to: "refuse" the data set, or "skip" the image (reads all images once first).
         max_memory_gb: GiB; images that take more when decoded are read file by file.
-        resident: keep images that are in memory on the training's device, so that no batch has to be sent there; "auto": on a
-            GPU, if they fit in a quarter of its free memory.
+        resident: whether to keep images that are in memory on the training's device, so that no batch has to be sent there.
+            "auto" does so on a GPU if they fit in a quarter of its free memory.
         seed: key of the order of batches and of the flips.
 
     Raises:
