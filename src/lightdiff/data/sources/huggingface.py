@@ -79,9 +79,9 @@ class HuggingFace(Source):
         path: the data set's name on the hub, or the local folder.
         config_name: the configuration to load, if the data set has several.
         train_split: name of the split to train on.
-        val_split: name of the split to validate on; None: the first of val, valid, validation and test that exists.
-        image_column: column of the images; None: the first one that holds images.
-        label_column: column of the labels; None: the first one that holds class labels, or one class for all if there is none.
+        val_split: name of the split to validate on, or None for the first of val, valid, validation and test that exists.
+        image_column: column of the images, or None for the first one that holds images.
+        label_column: column of the labels, or None for the first one that holds class labels; without any, all are one class.
         val_fraction: share of the images to validate on, if the data set has no split for it.
         max_pixels: images with more pixels are refused.
     """
