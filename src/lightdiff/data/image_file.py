@@ -27,7 +27,7 @@ def read_image(file: Path | BinaryIO, channels: int, max_pixels: int, *, name: s
         file: its path, or an open file.
         channels: 1 for grayscale, 3 for RGB.
         max_pixels: images with more pixels are refused before they are decoded.
-        name: how messages call the image; None: its path.
+        name: how messages call the image, or None for its path.
 
     Returns:
         uint8 (channels, h, w).

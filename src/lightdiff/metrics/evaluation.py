@@ -51,7 +51,7 @@ class Evaluation:
         num_samples: number of images to draw; those of a conditional model show every class in turn.
         split: the real images that serve as reference, "train" or "val".
         cache_dir: folder in which the statistics of the reference are kept.
-        batch_size: images at a time; None: 128. The figures do not depend on it.
+        batch_size: images at a time, or None for 128. The figures do not depend on it.
 
     Raises:
         ValueError: `num_samples` is below 1.
@@ -127,7 +127,7 @@ class Evaluation:
         Args:
             model: the model.
             generation: how samples are drawn.
-            names: the metrics to compute; None: all.
+            names: the metrics to compute, or None for all.
             progress: show a progress bar.
         """
         real = self.real

@@ -25,7 +25,7 @@ class InceptionExtractor(FeatureExtractor):
     The network resizes images to 299x299 itself, as TensorFlow 1 did. Grayscale images become RGB by repeating the channel.
 
     Args:
-        weights: file with the weights; None: the file of torch-fidelity, downloaded if it is not in torch's cache.
+        weights: file with the weights, or None for the one of torch-fidelity, which is downloaded if torch's cache lacks it.
     """
 
     num_features = 2048
