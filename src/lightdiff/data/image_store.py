@@ -27,7 +27,7 @@ from lightdiff.data.resize import Fit
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-REPORTED = 20
+MAX_REPORTED = 20
 """Number of unreadable images that are reported one by one; the others are only counted."""
 
 log = logging.getLogger(__name__)
@@ -167,10 +167,10 @@ class DecodingStore(ImageStore):
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             errors = list(pool.map(self._error, range(len(self))))
         bad = [error for error in errors if error is not None]
-        for error in bad[:REPORTED]:
+        for error in bad[:MAX_REPORTED]:
             log.warning("left out: %s", error)
-        if len(bad) > REPORTED:
-            log.warning("... and %d more", len(bad) - REPORTED)
+        if len(bad) > MAX_REPORTED:
+            log.warning("... and %d more", len(bad) - MAX_REPORTED)
         if len(bad) == len(self):
             raise DataError(f"none of the {len(self)} images can be read, the first: {bad[0]}")
         return self.select([row for row, error in enumerate(errors) if error is None]) if bad else self

@@ -20,7 +20,7 @@ from lightdiff.metrics.extractor import FeatureExtractor
 from lightdiff.utils.files import replaced
 from lightdiff.utils.ranks import from_first, gather_rows, gathered, process, rank_rows
 
-KEPT = 10_000
+MAX_VECTORS = 10_000
 """Number of vectors kept for metrics that compare image with image; chosen at random if there are more images."""
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Reference:
         total: sum of the feature vectors (D,), float64.
         outer: sum of the outer products of the vectors with themselves (D, D), float64.
         count: N.
-        vectors: at most `KEPT` of the vectors (n, D), float32.
+        vectors: at most `MAX_VECTORS` of the vectors (n, D), float32.
         facts: everything that the statistics depend on; its hash names their file.
     """
 
@@ -55,7 +55,7 @@ class Reference:
         """
         dimension, count = extractor.num_features, len(store)
         total, outer = torch.zeros(dimension).double(), torch.zeros(dimension, dimension).double()
-        chosen = torch.randperm(count, generator=keyed_generator("cpu", "reference"))[:KEPT].sort().values
+        chosen = torch.randperm(count, generator=keyed_generator("cpu", "reference"))[:MAX_VECTORS].sort().values
         kept = torch.empty(0, dimension)
         share = rank_rows(count, *process())
         for start in range(share.start, share.stop, 512):

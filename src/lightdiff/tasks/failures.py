@@ -11,7 +11,7 @@ from lightdiff.utils.config import out_of_memory
 from lightdiff.utils.files import disk_error, shown
 from lightdiff.utils.program import typed
 
-PARTNER_LOST = ("by peer", "connection reset", "broken pipe", "gloo", "nccl", "dataloader worker")
+SIGNS_OF_A_LOST_PROCESS = ("by peer", "connection reset", "broken pipe", "gloo", "nccl", "dataloader worker")
 """Parts of torch's messages when it has lost another rank or a process that reads images; it has no class for these errors."""
 
 
@@ -34,7 +34,7 @@ def explained(folder: Path, config: dict[str, Any]) -> Iterator[None]:
         if cause is not None:
             file = f"{cause.filename}: " if cause.filename else ""
             raise RunFailed(f"{file}{cause.strerror}; {_last_checkpoint(folder)}") from error
-        if isinstance(error, RuntimeError) and any(sign in str(error).casefold() for sign in PARTNER_LOST):
+        if isinstance(error, RuntimeError) and any(sign in str(error).casefold() for sign in SIGNS_OF_A_LOST_PROCESS):
             raise RunFailed(
                 "a process of this run was killed, has failed or cannot be reached (its own messages say why; ddp_timeout="
                 f"{config.get('ddp_timeout')}); {_last_checkpoint(folder)}; go on with: {typed('train')} resume={shown(folder)}"

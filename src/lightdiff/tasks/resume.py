@@ -24,7 +24,7 @@ from lightdiff.utils.extras import targets
 from lightdiff.utils.files import replaced, shown
 from lightdiff.utils.program import typed
 
-KEPT = {
+FIXED_KEYS = {
     "seed": "the order of the data and all noise follow from it",
     "init_from": "a resumed run goes on with its own weights",
     "init_weights": "a resumed run goes on with its own weights",
@@ -53,8 +53,8 @@ def resume(arguments: list[str]) -> None:
         checkpoint, position = resumable(path)
     config = read_config(folder)
     for key, value in overrides.items():
-        if key in KEPT:
-            raise ConfigError(f"{key}={value}: not possible together with resume=; {KEPT[key]}")
+        if key in FIXED_KEYS:
+            raise ConfigError(f"{key}={value}: not possible together with resume=; {FIXED_KEYS[key]}")
         if key in groups():
             raise ConfigError(
                 f"{key}={value}: a resumed run keeps its {key}; only dotted keys can change, as in trainer.max_epochs=20"
