@@ -292,6 +292,5 @@ class DiffusionModel(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         optimizer = self._new_optimizer()
-        # a resumed run may have been given another learning rate
         adopt_settings(checkpoint, optimizer.defaults)
         adopt_layout(checkpoint, optimizer)
