@@ -11,6 +11,7 @@ from lightdiff.callbacks.progress import ProgressBar
 from lightdiff.callbacks.record import RunRecord
 from lightdiff.callbacks.samples import SampleImages
 from lightdiff.callbacks.signals import SaveOnSignal
+from lightdiff.callbacks.validation import ValidateAtEnd
 
 __all__ = [
     "Checkpoints",
@@ -26,4 +27,5 @@ __all__ = [
     "SaveOnSignal",
     "ShowData",
     "ShowPredictions",
+    "ValidateAtEnd",
 ]

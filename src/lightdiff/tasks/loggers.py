@@ -8,21 +8,16 @@ from csv import DictReader
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.loggers import CSVLogger, Logger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 
+from lightdiff.tasks.tensorboard import TensorBoard
 from lightdiff.utils.config import ConfigError, call, shorten
 
 
 def tensorboard(folder: Path, purge_step: int | None) -> Logger:
-    """Events right in the run's folder."""
-    return TensorBoardLogger(
-        folder.parent.parent,
-        name=folder.parent.name,
-        version=folder.name,
-        default_hp_metric=False,
-        purge_step=purge_step,
-    )
+    """Return the logger of TensorBoard, which writes events right into the run's folder."""
+    return TensorBoard(folder, purge_step)
 
 
 class ResumableCSV(CSVLogger):
