@@ -12,7 +12,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from lightdiff.callbacks.common import just_measured, run_folder, tensorboards
 from lightdiff.callbacks.curves import Curves
 from lightdiff.lightning import DiffusionModel
-from lightdiff.utils.plots import new_figure, pixels, save_figure
+from lightdiff.utils.plots import log_y, new_figure, pixels, save_figure
 
 
 class PlotSchedule(Callback):
@@ -96,14 +96,15 @@ class PlotLoss(Callback):
 
     def _add(self, name: str, step: int, loss: float) -> None:
         points = self.points[name]
+        # with gradient accumulation several batches follow a point before the next step
         if not points or points[-1][0] < step:
             points.append((step, loss))
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self.curves is not None and self.curves.logged_step == trainer.global_step > 0:
-            self._add("training", trainer.global_step, self.curves.last_loss)
+        if self.curves is not None and self.curves.last_point is not None:
+            self._add("training", *self.curves.last_point)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         measured = just_measured(trainer)
@@ -118,7 +119,8 @@ class PlotLoss(Callback):
         for name, points in self.points.items():
             if points:
                 axes.plot(*zip(*points, strict=True), label=name, marker="." if len(points) < 20 else None)
-        axes.set(title="loss", xlabel="optimizer step", yscale="log")
+        log_y(axes)
+        axes.set(title="loss", xlabel="optimizer step")
         axes.legend()
 
     def state_dict(self) -> dict[str, Any]:

@@ -113,7 +113,8 @@ class TensorBoard(TensorBoardLogger):
 
 def _describe_tags(writer: FileWriter) -> None:
     """Let this event file say with the first value of each tag what the tag means."""
-    add_event, described = writer.add_event, set()
+    add_event = writer.add_event
+    described: set[str] = set()
 
     def add(event: Any, step: int | None = None, walltime: float | None = None) -> None:
         for value in event.summary.value:

@@ -11,7 +11,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 13,
     "axes.titlesize": 14,
     "legend.fontsize": 12,
@@ -31,6 +31,15 @@ def new_figure(panels: int = 1) -> tuple[Figure, list[Any]]:
     with rc_context(STYLE):
         figure = Figure(figsize=(4 * panels, 3), dpi=100, layout="constrained")
         return figure, list(figure.subplots(1, panels, squeeze=False)[0])
+
+
+def log_y(axes: Any) -> None:
+    """Give a panel a logarithmic y axis with plain numbers (0.05, and not 5 x 10^-2) beside its ticks."""
+    from matplotlib.ticker import LogFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(LogFormatter())
+    axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.5, 0.5)))
 
 
 def save_figure(path: Path, figure: Figure) -> None:
