@@ -99,7 +99,5 @@ def build_loggers(config: dict[str, Any], folder: Path, purge_step: int | None) 
             raise ConfigError(f"logger.{name}: no such logger; choices: {', '.join(LOGGERS)}")
         if not isinstance(arguments, dict | None):
             raise ConfigError(f"logger.{name}={shorten(arguments)}: a mapping with its settings, or null, is expected")
-        loggers.append(
-            call(LOGGERS[name], arguments or {}, key=f"logger.{name}", folder=folder, purge_step=purge_step)
-        )
+        loggers.append(call(LOGGERS[name], arguments or {}, key=f"logger.{name}", folder=folder, purge_step=purge_step))
     return loggers
