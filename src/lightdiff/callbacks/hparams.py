@@ -21,22 +21,21 @@ def settings_of(trainer: Trainer, model: DiffusionModel, config: dict[str, Any])
         config: the resolved configuration as plain data, which knows most of the parts; {} in plain Python.
     """
     optimizer, data = trainer.optimizers[0], trainer.datamodule  # type: ignore[attr-defined]
-    parts = {**model.describe(), **config}
-    objective = parts["objective"] or {}
-    scheduler = config.get("lr_scheduler") or [type(entry.scheduler).__name__ for entry in trainer.lr_scheduler_configs]
+    scheduler = next((entry.scheduler for entry in trainer.lr_scheduler_configs), None)
+    objective = config.get("objective") or {}
     height, width = model.image_shape[1:]
     return {
-        "dataset.name": getattr(data, "name", type(data).__name__),
+        "dataset.name": getattr(data, "name", "none"),
         "model": type(model.network).__name__,
-        "schedule": _classes(parts["schedule"]),
-        "objective.prediction": _classes(objective.get("prediction")),
-        "objective.weighting": _classes(objective.get("weighting")),
-        "conditioning": _classes(parts["conditioning"]),
+        "schedule": _name(config.get("schedule"), model.schedule),
+        "objective.prediction": _name(objective.get("prediction"), model.objective.prediction),
+        "objective.weighting": _name(objective.get("weighting"), model.objective.weighting),
+        "conditioning": _name(config.get("conditioning"), model.conditioning),
         "optimizer": type(optimizer).__name__,
-        "lr_scheduler": _classes(scheduler),
+        "lr_scheduler": _name(config.get("lr_scheduler"), scheduler),
         "dataset.batch_size": getattr(data, "batch_size", 0),
         "dataset.image_size": height if height == width else f"{height}x{width}",
-        "optimizer.lr": optimizer.defaults["lr"],
+        "optimizer.lr": float(optimizer.defaults.get("lr", 0.0)),
         "optimizer.weight_decay": optimizer.defaults.get("weight_decay", 0.0),
         "ema_decay": model.ema_decay or 0.0,
         "trainer.max_epochs": -1 if trainer.max_epochs is None else trainer.max_epochs,
@@ -46,17 +45,19 @@ def settings_of(trainer: Trainer, model: DiffusionModel, config: dict[str, Any])
     }
 
 
-def _classes(part: Any) -> str:
-    """Return the names of the classes that a part is made of: "DiscreteSchedule, linear_betas"; "none" for none."""
-    return ", ".join(_names(part)) or "none"
+def _name(config: Any, part: object) -> str:
+    """Return the names of the classes of a part: "DiscreteSchedule, linear_betas".
+
+    Args:
+        config: the part as plain data; without a `_target_` in it the class of the part alone is named.
+        part: the part itself; None: there is none.
+    """
+    return ", ".join(_targets(config)) or ("none" if part is None else type(part).__name__)
 
 
-def _names(part: Any) -> Iterator[str]:
-    if isinstance(part, dict):
-        if "_target_" in part:
-            yield str(part["_target_"]).rpartition(".")[2]
-        for item in part.values():
-            if isinstance(item, dict):
-                yield from _names(item)
-    elif isinstance(part, list):
-        yield from map(str, part)
+def _targets(config: Any) -> Iterator[str]:
+    if isinstance(config, dict):
+        if "_target_" in config:
+            yield str(config["_target_"]).rpartition(".")[2]
+        for item in config.values():
+            yield from _targets(item)

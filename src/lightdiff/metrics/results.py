@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from math import nan
 from pathlib import Path
 from statistics import mean, stdev
@@ -11,21 +11,18 @@ from typing import Any
 
 from lightdiff.utils.files import replaced
 from lightdiff.utils.plots import new_figure, save_figure
-
-IDENTITY = (
-    "checkpoint",
-    "weights",
-    "sampler",
-    "num_steps",
-    "guidance_scale",
-    "labels",
-    "seed",
-    "precision",
-    "num_samples",
+from lightdiff.utils.records import (
+    IDENTITY,
+    Record,
+    better,
+    canonical,
+    newest_cells,
+    protocol_key,
+    read_records,
+    value_text,
 )
-"""Two figures that share these, `reference` and `extractor` are figures of the same thing."""
 
-Record = dict[str, Any]
+__all__ = ["IDENTITY", "Record", "Results", "better", "lines", "plot", "table"]
 
 
 class Results:
@@ -37,16 +34,16 @@ class Results:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.records = list(_read(folder / "results.jsonl"))
+        self.records = list(read_records(folder / "results.jsonl"))
 
     def missing(self, protocol: Record, metrics: dict[str, Any]) -> list[str]:
         """Return the names of the metrics that were not computed yet with these settings under this protocol."""
         done = self._done(protocol)
-        return [name for name, settings in metrics.items() if (name, _text(settings)) not in done]
+        return [name for name, settings in metrics.items() if (name, canonical(settings)) not in done]
 
     def _done(self, protocol: Record) -> set[tuple[str, str]]:
-        same = [record for record in self.records if _key(record) == _key(protocol)]
-        return {(name, _text(settings)) for record in same for name, settings in record["metrics"].items()}
+        same = [record for record in self.records if protocol_key(record) == protocol_key(protocol)]
+        return {(name, canonical(settings)) for record in same for name, settings in record["metrics"].items()}
 
     def add(self, record: Record) -> None:
         """Append a record to `results.jsonl`, and make the table and the figure anew."""
@@ -71,15 +68,11 @@ class Results:
 
     def cell(self, protocol: Record) -> Record:
         """Return one record with all figures that were found under this protocol."""
-        return self.cells()[_key(protocol)]
+        return self.cells()[protocol_key(protocol)]
 
     def cells(self) -> dict[str, Record]:
         """Return one record for each protocol, by its key, with all figures found under it; the newest figure counts."""
-        cells: dict[str, Record] = {}
-        for record in self.records:
-            known = cells.get(_key(record), {"values": {}})
-            cells[_key(record)] = {**record, "values": {**known["values"], **record["values"]}}
-        return cells
+        return newest_cells(self.records)
 
 
 def table(cells: Iterable[Record]) -> str:
@@ -90,7 +83,7 @@ def table(cells: Iterable[Record]) -> str:
     rows = [
         [
             *(show(cell) for show in _SETTINGS.values()),
-            *(_figure(cell["values"][name]) if name in cell["values"] else "" for name in names),
+            *(value_text(cell["values"][name]) if name in cell["values"] else "" for name in names),
             f"{cell['num_samples']}",
             f"{cell['reference']['dataset']} {cell['reference']['split']}, {cell['reference']['num_images']}",
             f"{cell['extractor']['name']} {cell['extractor']['sha256'][:8]}, {cell['extractor']['resizer']}",
@@ -158,7 +151,7 @@ _LABELS = (
 
 def _line(record: Record) -> str:
     """Return a text that is the same for the points of a line, which differ in the number of steps and in the seed alone."""
-    return _key({**record, "num_steps": None, "seed": None})
+    return protocol_key({**record, "num_steps": None, "seed": None})
 
 
 def _mean_and_spread(entries: list[Record]) -> tuple[float, float]:
@@ -170,45 +163,9 @@ def _mean_and_spread(entries: list[Record]) -> tuple[float, float]:
     return values[0], nan if spread is None else spread
 
 
-def _figure(entry: dict[str, float | None]) -> str:
-    spread = entry["spread"]
-    return f"{entry['value']:.4g}" + (f" ± {spread:.2g}" if spread is not None else "")
-
-
-MORE_IS_BETTER = ("is", "precision", "recall", "prompt_accuracy", "confident", "synthetic_accuracy")
-"""Names of the figures of which a large one is good. Of all others a small one is good."""
-
-
-def better(name: str) -> Callable[[float, float], float]:
-    """Return the function that takes the better of two figures of this name."""
-    return max if name in MORE_IS_BETTER else min
-
-
 def lines(cell: Record) -> list[str]:
     """Return a line for each figure of a record, with the settings and the reference that it holds for."""
     guidance = f", guidance {cell['guidance_scale']:g}" if cell["guidance_scale"] != 1 else ""
     setting = f"{cell['sampler']['name']}, {cell['num_steps']} steps{guidance}, {cell['weights']} weights"
     against = f"{cell['num_samples']} samples against {cell['reference']['split']}, {cell['extractor']['name']}"
-    return [f"{name} {_figure(entry)}  ({setting}, {against})" for name, entry in cell["values"].items()]
-
-
-def _key(record: Record) -> str:
-    """Return a text that is the same for figures of the same thing, wherever the files lie."""
-    parts = {name: record[name] for name in IDENTITY}
-    content = {name: value for name, value in record["checkpoint"].items() if name != "file"}
-    return _text({**parts, "checkpoint": content, "reference": record["reference"], "extractor": record["extractor"]})
-
-
-def _text(thing: Any) -> str:
-    return json.dumps(thing, sort_keys=True)
-
-
-def _read(path: Path) -> Iterable[Record]:
-    """Yield the records of a file, without lines that a killed process left unfinished."""
-    for line in path.read_text().splitlines() if path.is_file() else ():
-        try:
-            record = json.loads(line)
-            _key(record)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            continue
-        yield record
+    return [f"{name} {value_text(entry)}  ({setting}, {against})" for name, entry in cell["values"].items()]
