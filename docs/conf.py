@@ -37,7 +37,8 @@ autodoc_inherit_docstrings = False  # hooks of Lightning are documented there
 autodoc_typehints = "signature"
 python_maximum_signature_line_length = 88
 
-MARKUP = re.compile(r"(?<!\\)([*|]|_(?!\w))")
+CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
+MARKUP = re.compile(r"([*|]|_(?!\w))")
 """Characters of formulas that reStructuredText would take for markup."""
 
 
@@ -46,17 +47,18 @@ def as_restructured_text(app: Any, what: str, name: str, obj: Any, options: Any,
 
     Indented formulas become literal blocks, `names` become code, and other characters stand for themselves.
     """
-    plain = list(lines)
-    lines.clear()
-    literal = False
-    for before, line in zip(["", *plain], plain, strict=False):
-        indented = line.startswith(" ")
-        if line and not indented:
-            literal = False
-        elif indented and not before.strip() and lines and not literal and not _in_section(lines):
-            literal = True
-            lines.extend(["::", ""])
-        lines.append(line if literal else _escaped(line))
+    parts: list[tuple[bool, list[str]]] = [(False, [])]
+    for before, line in zip(["", *lines], list(lines), strict=False):
+        literal, part = parts[-1]
+        if literal and line and not line.startswith(" "):
+            parts.append((False, [line]))
+        elif not literal and line.startswith(" ") and not before.strip() and part and not _in_section(part):
+            parts.append((True, ["::", "", line]))
+        else:
+            part.append(line)
+    lines[:] = "\n".join("\n".join(part) if literal else _escaped("\n".join(part)) for literal, part in parts).split(
+        "\n"
+    )
 
 
 def _in_section(lines: list[str]) -> bool:
@@ -65,11 +67,17 @@ def _in_section(lines: list[str]) -> bool:
     return bool(unindented) and bool(re.fullmatch(r"[A-Z]\w*:", unindented[-1]))
 
 
-def _escaped(line: str) -> str:
-    parts = line.split("`")
-    if len(parts) % 2 == 0:
-        return MARKUP.sub(r"\\\1", line)
-    return "".join(f"``{part}``" if i % 2 else MARKUP.sub(r"\\\1", part) for i, part in enumerate(parts) if part)
+def _escaped(text: str) -> str:
+    """Return a text in which only `names` are markup. A backslash and a space part code from a letter beside it."""
+    # even parts are prose, odd ones code
+    parts = CODE.split(text)
+    for i in range(0, len(parts), 2):
+        parts[i] = MARKUP.sub(r"\\\1", parts[i].replace("`", "\\`"))
+    for i in range(1, len(parts), 2):
+        before = "\\ " if parts[i - 1][-1:].isalnum() else ""
+        behind = "\\ " if parts[i + 1][:1].isalnum() else ""
+        parts[i] = f"{before}``{parts[i].strip()}``{behind}"
+    return "".join(parts)
 
 
 def setup(app: Any) -> None:
