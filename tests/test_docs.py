@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+import lightdiff
 from pages import blocks, faults, text_of
 from typed_commands import ROOT
 
@@ -116,3 +118,16 @@ def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "html" / "docs" / "index.html").is_file()
     assert "docs/index.html" in (tmp_path / "html" / "index.html").read_text()
+
+
+def test_citation_and_changelog_name_the_version() -> None:
+    version = lightdiff.__version__.partition(".dev")[0]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
+    assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("form", sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")), ids=name_of)
+def test_issue_forms_are_complete(form: Path) -> None:
+    content = yaml.safe_load(form.read_text())
+    assert {"name", "description", "body"} <= content.keys()
+    assert all(part["type"] in ("markdown", "textarea", "checkboxes") for part in content["body"])
