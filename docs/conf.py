@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from docutils.nodes import SkipNode
+from docutils.utils.math.latex2mathml import tex2mathml
+
 import lightdiff
 
 project = "lightdiff"
@@ -31,6 +34,7 @@ highlight_language = "none"  # formulas in docstrings are no Python
 nb_execution_mode = "off"
 myst_enable_extensions = ["dollarmath", "html_image"]
 myst_heading_anchors = 3
+html_math_renderer = "mathml"
 
 autodoc_member_order = "groupwise"
 autodoc_inherit_docstrings = False  # hooks of Lightning are documented there
@@ -80,6 +84,24 @@ def _escaped(text: str) -> str:
     return "".join(parts)
 
 
+def inline_math(translator: Any, node: Any) -> None:
+    """Write a formula as MathML, which browsers show without a script from elsewhere."""
+    translator.body.append(_mathml(node, as_block=False))
+    raise SkipNode
+
+
+def display_math(translator: Any, node: Any) -> None:
+    """Write a formula on a line of its own."""
+    translator.body.append(f"<p>{_mathml(node, as_block=True)}</p>")
+    raise SkipNode
+
+
+def _mathml(node: Any, as_block: bool) -> str:
+    # the one command of the pages that docutils does not know
+    return tex2mathml(re.sub(r"\\big(?![a-z])", "", node.astext()), as_block=as_block)
+
+
 def setup(app: Any) -> None:
-    """Connect the docstrings, before napoleon reads their sections."""
+    """Connect the docstrings, before napoleon reads their sections, and the formulas."""
     app.connect("autodoc-process-docstring", as_restructured_text, priority=100)
+    app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
