@@ -83,8 +83,8 @@ class ProgressBar(callbacks.ProgressBar):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._training is not None:
             # a run resumed within an epoch has done some of its batches; otherwise this still counts the epoch before
-            done = trainer.fit_loop.epoch_loop.batch_progress.current.processed
-            done = done if done < trainer.num_training_batches else 0
+            batches: Any = trainer.fit_loop.epoch_loop.batch_progress.current
+            done = batches.processed if batches.processed < trainer.num_training_batches else 0
             self._training.begin(trainer.current_epoch + 1, trainer.max_epochs, done)
 
     def on_train_batch_end(

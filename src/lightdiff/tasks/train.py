@@ -182,7 +182,10 @@ def _check_resumable(model: DiffusionModel, last: Path) -> dict[str, Any]:
 
 
 def _log_to(path: Path) -> logging.Handler:
-    """Write messages of this project and of Lightning, and warnings, to train.log; show only Lightning's warnings on the terminal."""
+    """Write messages of this project and of Lightning, and warnings, to train.log.
+
+    Of Lightning's messages the terminal shows only warnings.
+    """
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     # Lightning advertises other products as tips
