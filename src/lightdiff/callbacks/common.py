@@ -9,9 +9,6 @@ import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 
-LARGEST = 1000
-"""Most rows or columns of a picture. A larger picture would fail only when it is drawn, perhaps hours later."""
-
 
 def run_folder(trainer: Trainer) -> Path:
     """Return the run's folder: the logger's, else the trainer's root. Call it on every rank, because the ranks agree on it."""
