@@ -130,7 +130,7 @@ def test_fast_steps_keep_the_rest_of_the_sampler() -> None:
 @pytest.mark.parametrize(("num_steps", "frames"), [("null", 6), (6, 6), (70, 24)])
 def test_a_gif_has_at_most_30_frames_before_the_result(num_steps: object, frames: int, tmp_path: Path) -> None:
     settings = ["sampler=ddpm", f"sampler.num_steps={num_steps}", "callbacks.samples.fast_steps=6"]
-    train(tiny(*settings, "trainer.max_epochs=1", "trainer.limit_train_batches=1"), tmp_path)
+    train(tiny(*settings, "trainer.max_epochs=1", "trainer.limit_train_batches=3"), tmp_path)
     assert len(pictures(tmp_path)[1]) == frames + 1
 
 

@@ -61,9 +61,10 @@ def run_summary(folder: Path, config: dict[str, Any], result: dict[str, Any]) ->
             lines.append(f"{label} {shown(pictures[-1])}")
     lines.append(f"run folder: {shown(folder)}")
     unit = "steps" if config["trainer"].get("max_steps", -1) not in (-1, None) else "epochs"
+    log_dir = Path(config.get("log_dir", folder)).absolute()
     commands = (
         f"{typed('sample')} ckpt_path={shown(folder)}",
-        f"tensorboard --logdir {shown(folder.parent.parent)}",
+        f"tensorboard --logdir {shown(log_dir if log_dir in folder.parents else folder)}",
         f"{typed('train')} resume={shown(folder)} trainer.max_{unit}={2 * result.get(unit, 0)}",
     )
     lines += [f"{'next:' if i == 0 else '':<12}{command}" for i, command in enumerate(commands)]
