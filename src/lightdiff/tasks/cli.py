@@ -45,13 +45,9 @@ def run_command(command: str, arguments: list[str]) -> int:
     """Run a command as typed and return its exit code.
 
     Args:
-        command: train, sample, eval, export or report.
+        command: train, sample, eval or export.
         arguments: what follows it on the command line.
     """
-    if command == "report":
-        from lightdiff.tasks.report import report_command
-
-        return report_command(arguments)
     if any(argument in ("--help", "-h") for argument in arguments):
         print(help_text(command))
         return 0
