@@ -113,6 +113,16 @@ def test_a_file_gets_lines_and_no_control_characters(monkeypatch: pytest.MonkeyP
     assert {line.partition(":")[0] for line in file.getvalue().splitlines()} == {"drawing samples 3/30"}
 
 
+def test_a_notebook_shows_the_line_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its output is no terminal and may have the file number of the terminal in which Jupyter runs."""
+    kind = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream", "fileno": lambda self: 1})
+    output = kind()
+    monkeypatch.setattr(sys, "stdout", output)
+    with progress("drawing samples", total=30):
+        pass
+    assert "\rdrawing samples 0/30 |" in output.getvalue()
+
+
 def test_a_closed_output_does_not_end_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     file = Terminal()
     monkeypatch.setattr(sys, "stdout", file)

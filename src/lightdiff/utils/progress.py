@@ -194,15 +194,14 @@ def _columns() -> int:
 def _write(text: str) -> None:
     """Write to the standard output at once; a closed one must not end the work that is on show."""
     with contextlib.suppress(OSError, ValueError):
-        try:
-            number = sys.stdout.fileno()
-        except (OSError, ValueError):
+        # what replaces the standard output, in a notebook, say, may have the file number of something else
+        if sys.stdout is not sys.__stdout__:
             sys.stdout.write(text)
             sys.stdout.flush()
             return
         # past the buffer of sys.stdout: a data loader's process that is forked while the drawing thread holds the buffer's
         # lock would wait for that lock for ever when it ends
-        os.write(number, text.encode(sys.stdout.encoding or "utf-8", errors="replace"))
+        os.write(sys.stdout.fileno(), text.encode(sys.stdout.encoding, errors="replace"))
 
 
 def _block() -> str:
