@@ -110,16 +110,16 @@ class ProgressBar(callbacks.ProgressBar):
     def _forecast(self, pace: Pace, device: str) -> None:
         """Say once how long the run takes, from the batches timed so far."""
         step_seconds = pace.timed_seconds / pace.timed_batches * self._batches_per_step
+        each = f"{step_seconds:.2g} s" if step_seconds < 10 else f"{step_seconds:.0f} s"
         if not math.isfinite(self._steps):
-            lines = [f"this run: {step_seconds:.2g} s a step on this machine; it has no last step"]
+            lines = [f"this run: {each} a step on this machine; it has no last step"]
         else:
             seconds = step_seconds * (self._steps - self._steps_before)
             steps = f"{self._steps:,} steps"
             if self._steps_before:
                 steps = f"{self._steps - self._steps_before:,} of {steps} are left,"
             lines = [
-                f"this run: {steps} at {step_seconds:.2g} s: about {in_words(seconds)} on this machine, "
-                "plus validation and pictures"
+                f"this run: {steps} at {each}: about {in_words(seconds)} on this machine, plus validation and pictures"
             ]
             if seconds > LONG and device == "cpu":
                 lines.append(

@@ -195,7 +195,8 @@ def _write(text: str) -> None:
     """Write to the standard output at once; a closed one must not end the work that is on show."""
     with contextlib.suppress(OSError, ValueError):
         # what replaces the standard output, in a notebook, say, may have the file number of something else
-        if sys.stdout is not sys.__stdout__:
+        is_replaced = sys.stdout is not sys.__stdout__
+        if is_replaced:
             sys.stdout.write(text)
             sys.stdout.flush()
             return
