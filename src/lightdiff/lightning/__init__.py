@@ -13,6 +13,8 @@ from lightdiff.lightning.export import save_export
 from lightdiff.lightning.generation import Generation
 from lightdiff.lightning.lr_schedules import Constant, Cosine, Linear
 from lightdiff.lightning.model import DiffusionModel
+from lightdiff.lightning.quiet import quiet
+from lightdiff.lightning.trained_models import trained_models
 
 __all__ = [
     "EMA",
@@ -26,6 +28,8 @@ __all__ = [
     "find_checkpoint",
     "load_model",
     "load_weights_into",
+    "quiet",
     "read_checkpoint",
     "save_export",
+    "trained_models",
 ]

@@ -6,6 +6,7 @@ processes do not matter, and training's random numbers are never touched.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from lightdiff.core import ClassifierFreeGuidance
 from lightdiff.core.randomness import BlockGenerator
 from lightdiff.samplers import SAMPLERS, Sampler, SamplerState
+
+# tqdm.auto draws a proper bar in a notebook, but warns in one that has no ipywidgets
+if importlib.util.find_spec("ipywidgets") is not None:
+    from tqdm.auto import tqdm
+else:
+    from tqdm import tqdm
 
 if TYPE_CHECKING:
     from lightdiff.lightning.model import DiffusionModel
