@@ -3,7 +3,9 @@
 python report.py lightning_logs/mnist
 """
 
-from lightdiff.tasks.report import report_command
+import sys
+
+from lightdiff.tasks.cli import run_command
 
 if __name__ == "__main__":
-    raise SystemExit(report_command())
+    raise SystemExit(run_command("report", sys.argv[1:]))

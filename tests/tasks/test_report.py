@@ -64,9 +64,6 @@ def test_figures_of_evaluations_are_shown_at_their_best(runs: Path, capsys: pyte
     assert "3.25" in text and "8.5" in text and "4.5" not in text.replace("8.5", "") and "7.5" not in text
 
 
-def test_a_folder_without_runs_is_said_to_be_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("sys.argv", ["report.py", str(tmp_path)])
-    assert report_command() == 2
+def test_a_folder_without_runs_is_said_to_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report_command([str(tmp_path)]) == 2
     assert "no runs" in capsys.readouterr().err

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from lightdiff.utils.extras import require
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import CLIPTextModel
@@ -127,8 +129,7 @@ def _folder_of(pretrained: str) -> Path:
 
 
 def _transformers() -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise ValueError("this conditioning needs the package transformers: pip install 'lightdiff[text]'") from error
+    require("text", "CLIP's text encoder")
+    import transformers
+
     return transformers

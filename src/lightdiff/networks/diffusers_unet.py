@@ -18,13 +18,13 @@ from lightdiff.networks.checks import (
     check_widths,
     two_sizes,
 )
+from lightdiff.utils.extras import require
 
 
 def _diffusers() -> ModuleType:
-    try:
-        import diffusers
-    except ImportError as error:
-        raise ValueError("this network needs the package diffusers: pip install 'lightdiff[diffusers]'") from error
+    require("diffusers", "a network of diffusers")
+    import diffusers
+
     return diffusers
 
 

@@ -160,14 +160,14 @@ def report(folder: Path) -> Path:
     return path
 
 
-def report_command() -> int:
+def report_command(arguments: list[str]) -> int:
     """`report.py`."""
     parser = argparse.ArgumentParser(
         prog="report.py", description="Compare runs: a table here, and a page with samples."
     )
     parser.add_argument("folder", type=Path, help="folder with runs, such as lightning_logs/mnist")
     try:
-        report(parser.parse_args().folder)
+        report(parser.parse_args(arguments).folder)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

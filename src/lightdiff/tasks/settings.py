@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from pytorch_lightning import Trainer
 
-from lightdiff.callbacks.common import LARGEST
 from lightdiff.data import DiffSet
 from lightdiff.lightning import DiffusionModel
+from lightdiff.tasks.configuration import groups, own_folder
 from lightdiff.utils.config import ConfigError, call, suggest
+from lightdiff.utils.images import LARGEST
 
 Auto = Literal["auto", True, False]
 Range = tuple[Callable[[Any], bool], str]
@@ -204,10 +204,18 @@ def check_trainer(trainer: dict[str, Any], batch_size: Any) -> None:
             )
 
 
-def check_known(config: Iterable[str], conf: Path, name: str) -> None:
-    """Refuse keys at the top that neither `<name>.yaml` nor a group has: added with + or in an experiment, read by nobody."""
-    own = yaml.safe_load((conf / f"{name}.yaml").read_text())
-    known = {*own, *(path.name for path in conf.iterdir() if path.is_dir())} - {"defaults", "hydra"}
+def check_known(config: Iterable[str], command: str) -> None:
+    """Reject top-level keys that nothing reads: added with + or in an experiment.
+
+    Args:
+        config: the keys.
+        command: whose YAML file has the known ones beside the groups.
+
+    Raises:
+        ConfigError: one line with the key and the choices.
+    """
+    own = yaml.safe_load((own_folder() / f"{command}.yaml").read_text())
+    known = {*own, *groups()} - {"defaults", "hydra"}
     for key in config:
         if key not in known:
             raise ConfigError(f"{key}: no such key; {suggest(key, known)}")

@@ -13,6 +13,9 @@ import imageio.v3 as iio
 import torch
 from torch import Tensor
 
+LARGEST = 1000
+"""Rows or columns of a grid at most: a larger picture could not be looked at, and would fail only when it is drawn."""
+
 
 def to_uint8(images: Tensor) -> Tensor:
     """[-1, 1] to 0..255, rounded once (not truncated), clamped; same shape."""
