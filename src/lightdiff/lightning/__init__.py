@@ -1,5 +1,6 @@
 """Training and sampling on top of PyTorch Lightning."""
 
+from lightdiff.lightning.at_hand import trained_models
 from lightdiff.lightning.checkpoint import (
     AtomicCheckpointIO,
     find_checkpoint,
@@ -14,7 +15,6 @@ from lightdiff.lightning.generation import Generation
 from lightdiff.lightning.lr_schedules import Constant, Cosine, Linear
 from lightdiff.lightning.model import DiffusionModel
 from lightdiff.lightning.quiet import quiet
-from lightdiff.lightning.trained_models import trained_models
 
 __all__ = [
     "EMA",
