@@ -27,6 +27,11 @@ def main() -> int:
     if command not in COMMANDS:
         print(f"error: {command}: no such command; choices: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
+    if command == "report":
+        # this one needs no Hydra
+        from lightdiff.tasks.report import report_command
+
+        return report_command(arguments)
     from lightdiff.tasks.cli import run_command
 
     return run_command(command, arguments)

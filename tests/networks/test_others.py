@@ -1,4 +1,4 @@
-"""The other networks: counts, shapes, conditions, refusals."""
+"""The networks other than UNet: parameter counts, shapes, conditions, and arguments that are refused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def count(network: nn.Module) -> int:
 
 
 def awake(network: nn.Module) -> nn.Module:
-    """The network with every zero-initialised layer given some weight, so that its output tells something."""
+    """Return the network with random values in its zero-initialised layers, so that its output is not 0."""
     torch.manual_seed(0)
     for parameter in network.parameters():
         if not parameter.any():

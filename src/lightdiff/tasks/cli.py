@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -31,6 +32,8 @@ from lightdiff.utils.program import typed
 
 SHOWING = ("--cfg", "-c", "--info", "-i")
 """Flags that only show the configuration: no run folder is made for them."""
+WITH_VALUE = ("--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")
+"""Hydra's flags that take the next argument."""
 FIRST_RANK_SECONDS = 10
 """Seconds that rank 0 has to print its own error before the error of another rank ends it."""
 
@@ -42,13 +45,9 @@ def run_command(command: str, arguments: list[str]) -> int:
     """Run a command as typed and return its exit code.
 
     Args:
-        command: train, sample, eval, export or report.
+        command: train, sample, eval or export.
         arguments: what follows it on the command line.
     """
-    if command == "report":
-        from lightdiff.tasks.report import report_command
-
-        return report_command(arguments)
     if any(argument in ("--help", "-h") for argument in arguments):
         print(help_text(command))
         return 0
@@ -147,9 +146,7 @@ def _resume(arguments: list[str]) -> None:
 
 def _hydra_command(command: str, arguments: list[str], task: Callable[[DictConfig], Any]) -> int:
     """Compose the configuration of a command with Hydra and run its task on it, once or for each job of a sweep."""
-    # Hydra understands -m in front of the overrides only
-    flags = [argument for argument in arguments if argument in ("-m", "--multirun")]
-    arguments = [*flags[:1], *(argument for argument in arguments if argument not in flags)]
+    arguments = _flags_first(arguments)
     showing = any(argument.partition("=")[0] in SHOWING for argument in arguments)
     claim = next_run_folder if showing else claim_run_folder
     OmegaConf.register_new_resolver("claim_run_folder", claim, use_cache=True, replace=True)
@@ -181,6 +178,19 @@ def _hydra_command(command: str, arguments: list[str], task: Callable[[DictConfi
             sys.argv = former
 
     return _guarded(command, composed)
+
+
+def _flags_first(arguments: list[str]) -> list[str]:
+    """Put flags with their values in front of the overrides: Hydra refuses overrides on both sides of a flag."""
+    flags: list[str] = []
+    overrides: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument in WITH_VALUE:
+            flags += [argument, *islice(rest, 1)]
+        else:
+            (flags if argument.startswith("-") else overrides).append(argument)
+    return [*flags, *overrides]
 
 
 def _guarded(command: str, action: Callable[[], Any]) -> int:

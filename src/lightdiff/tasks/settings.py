@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 import yaml
 from pytorch_lightning import Trainer
 
@@ -194,6 +195,7 @@ def check_trainer(trainer: dict[str, Any], batch_size: Any) -> None:
     given = {name: value for name, value in trainer.items() if (name, value) != ("precision", "auto")}  # ours to settle
     call(Trainer, given, key="trainer", partial=True)
     check_ranges("trainer", trainer, TRAINER_RANGES)
+    check_accelerator(trainer.get("accelerator", "auto"))
     for name in ("devices", "num_nodes"):
         number = trainer.get(name, 1)
         if name == "devices" and isinstance(number, int) and number < 1 and number != -1:
@@ -202,6 +204,21 @@ def check_trainer(trainer: dict[str, Any], batch_size: Any) -> None:
             raise ConfigError(
                 f"trainer.{name}={number}: more than the {batch_size} images of a batch (dataset.batch_size)"
             )
+
+
+def check_accelerator(name: str) -> None:
+    """Refuse a GPU where torch finds none.
+
+    Raises:
+        ConfigError: one line with the key, the value and what to choose instead.
+    """
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    found = {"gpu": cuda or mps, "cuda": cuda, "mps": mps}
+    if not found.get(str(name), True):
+        raise ConfigError(
+            f"trainer.accelerator={name}: torch finds no such device here; choose trainer=cpu, or trainer=default, "
+            "which takes what there is"
+        )
 
 
 def check_known(config: Iterable[str], command: str) -> None:
