@@ -16,8 +16,13 @@ BAR = "application/vnd.jupyter.widget-view+json"
 """The kind of output that a progress bar in a notebook is."""
 
 
-def execute(notebook: NotebookNode, folder: Path) -> NotebookNode:
+def execute(notebook: NotebookNode, folder: Path, *, final: bool = False) -> NotebookNode:
     """Run a notebook with `folder` as its working directory, and return it with what its cells showed.
+
+    Args:
+        notebook: it is changed.
+        folder: the working directory.
+        final: keep only the last state of a line of text that was drawn again and again.
 
     Raises:
         CellExecutionError: a cell has failed; the error has the cell and the traceback.
@@ -26,7 +31,7 @@ def execute(notebook: NotebookNode, folder: Path) -> NotebookNode:
         notebook,
         timeout=1800,
         record_timing=False,
-        coalesce_streams=True,
+        coalesce_streams=final,
         store_widget_state=False,
         resources={"metadata": {"path": str(folder)}},
     )
@@ -37,7 +42,7 @@ def store(path: Path) -> None:
     """Run a notebook in its own folder and write it back with its pictures, but without its progress bars."""
     notebook = nbformat.read(path, as_version=4)
     metadata = notebook.metadata.copy()
-    execute(notebook, path.parent)
+    execute(notebook, path.parent, final=True)
     # a stored bar would stand at 0 % for ever, and the metadata names the Python of this machine
     for cell in notebook.cells:
         if cell.cell_type == "code":
