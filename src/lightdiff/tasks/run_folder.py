@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from lightdiff.tasks.from_data import filled
 from lightdiff.tasks.handover import rank_and_world_size
 from lightdiff.tasks.lock import LOCK, in_training
 from lightdiff.utils.config import ConfigError, shorten
@@ -117,10 +118,17 @@ def _written_out(node: yaml.Node, known: dict[int, float]) -> float:
     return known[id(node)]
 
 
-def _same(path: Path, config: dict[str, Any]) -> bool:
-    """Whether the file holds this configuration; one that cannot be read does not."""
+def _same(path: Path, config: dict[str, Any], *, of_any_data: bool = False) -> bool:
+    """Whether the file holds this configuration; one that cannot be read does not.
+
+    Args:
+        path: the file.
+        config: plain data.
+        of_any_data: the file may also say what this configuration leaves to the data set.
+    """
     try:
-        return bool(_plain_yaml(path) == config)
+        found = _plain_yaml(path)
+        return bool(found == (filled(config, found) if of_any_data and isinstance(found, dict) else config))
     except (OSError, yaml.YAMLError, ValueError, RecursionError):
         return False
 
@@ -129,7 +137,7 @@ def same_run(parent: Path, config: dict[str, Any]) -> Path | None:
     """The newest run below `parent` started with this very configuration that has a checkpoint or is still being trained."""
     runs = sorted(parent.glob("version_*"), key=lambda path: int(path.name[8:]) if path.name[8:].isdigit() else -1)
     for folder in reversed(runs):
-        same = any(_same(path, config) for path in folder.glob(f"{CONFIG}*"))
+        same = any(_same(path, config, of_any_data=True) for path in folder.glob(f"{CONFIG}*"))
         if same and ((folder / "checkpoints" / "last.ckpt").is_file() or in_training(folder)):
             return folder
     return None
