@@ -136,6 +136,11 @@ class DiffSet(LightningDataModule):
         return self._found
 
     @property
+    def is_set_up(self) -> bool:
+        """Whether `setup` has loaded the splits."""
+        return self._splits is not None
+
+    @property
     def splits(self) -> Splits:
         """Both splits, unshuffled and unflipped."""
         if self._splits is None:

@@ -96,6 +96,7 @@ class DiffusionModel(LightningModule):
         self.val_loss = MeanMetric().set_dtype(torch.float64)
         self._make_optimizer = optimizer
         self._make_lr_scheduler = lr_scheduler
+        self.dataset: dict[str, Any] | None = None  # the images it is trained on, in plain data, for its file
         self.denoiser_of("raw")  # refuses a time_input that does not exist
 
     def _averaged(self) -> nn.ModuleDict:
@@ -287,7 +288,8 @@ class DiffusionModel(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         compiled = getattr(self.network, "_compiled_call_impl", None) is not None
         training = {"device": self.device.type, "compiled": compiled}  # a resumed run goes on likewise
-        checkpoint["lightdiff"] = {"format": 1, "model": self.describe(), "training": training}
+        described = {"model": self.describe(), "dataset": self.dataset}
+        checkpoint["lightdiff"] = {"format": 1, **described, "training": training}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         optimizer = self._new_optimizer()

@@ -23,6 +23,7 @@ from torch import Tensor
 from lightdiff.lightning import DiffusionModel, Generation, load_weights_into
 from lightdiff.tasks.build import build_data, build_model, build_sampler, build_trainer
 from lightdiff.tasks.classes import reading, with_classes
+from lightdiff.tasks.described import portable
 from lightdiff.tasks.devices import Ranks
 from lightdiff.tasks.failures import explained
 from lightdiff.tasks.from_data import filled, found_in_data
@@ -125,6 +126,7 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
         data.setup()
         data.train_dataloader()
     config.update(filled(config, {"dataset": {"batch_size": data.batch_size}}))
+    model.dataset = portable(config["dataset"])
     check_fit(model, data)
     speed = TrainingSpeed.of(config, model, data, began=former and former["lightdiff"].get("training"))
     speed.apply(model)

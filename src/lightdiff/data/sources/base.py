@@ -24,12 +24,13 @@ class Source(ABC):
     """Finds, checks and loads the images of one data set.
 
     A subclass is a frozen dataclass whose fields are the settings that only this data set has. What `DiffSet` is not
-    told it takes from the `usual_...` attributes.
+    told it takes from the `usual_...` attributes; `usual_data_dir` is None where its files can lie in any folder.
     """
 
     usual_channels: ClassVar[int]
     usual_image_size: ClassVar[tuple[int, int]]
     usual_resize_mode: ClassVar[ResizeMode] = "pad"
+    usual_data_dir: ClassVar[str | None] = "data"
 
     def prepare(self, data_dir: Path) -> None:
         """Download what is missing. Called by one process only. Raises DataError."""
