@@ -1,6 +1,6 @@
 """Classifier: a small convolutional network that reads one data set, and whose last hidden layer measures distances on it.
 
-A classifier is a pair of files: `<name>.safetensors`, and `<name>.json` with how it was trained and its accuracy on the test images.
+A classifier is a pair of files: `<name>.safetensors`, and `<name>.json` with how it was trained and its accuracy on test images.
 Four come with the package, in `weights/`. `python -m lightdiff.tasks.train_classifier` makes others, in `OWN_CLASSIFIERS`.
 """
 
