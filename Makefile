@@ -1,10 +1,11 @@
 # make train   set up .venv and train on the embedded digits (CPU, minutes)      ARGS="trainer.max_epochs=20" passes overrides
 # make test    set up with the development extras, lint, run all tests           ARGS="--run-slow" passes pytest options
 # make setup   only set up, with the development extras
+# make wheel   build the package into dist/
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test setup lint format
+.PHONY: train test setup lint format wheel
 .DELETE_ON_ERROR:
 
 train: .venv/.installed
@@ -19,6 +20,10 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+wheel: .venv/.installed
+	rm -rf build dist
+	$(BIN)/python -m pip wheel --quiet . --no-deps --wheel-dir dist
 
 format: setup
 	$(BIN)/ruff check --fix .

@@ -4,7 +4,9 @@ python export.py ckpt_path=lightning_logs/mnist/version_3 out=mnist_model
 python export.py ckpt_path=lightning_logs/mnist/version_4 format=diffusers out=mnist_pipeline
 """
 
-from lightdiff.tasks.cli import export_command
+import sys
+
+from lightdiff.tasks.cli import run_command
 
 if __name__ == "__main__":
-    raise SystemExit(export_command(__file__))
+    raise SystemExit(run_command("export", sys.argv[1:]))

@@ -4,7 +4,9 @@ python sample.py ckpt_path=lightning_logs/mnist/version_3 num_samples=64
 python sample.py ckpt_path=lightning_logs/mnist/version_3 sampler=ddim sampler.num_steps=20 'save=[grid,npz,gif,mp4]'
 """
 
-from lightdiff.tasks.cli import sample_command
+import sys
+
+from lightdiff.tasks.cli import run_command
 
 if __name__ == "__main__":
-    raise SystemExit(sample_command(__file__))
+    raise SystemExit(run_command("sample", sys.argv[1:]))

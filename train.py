@@ -6,7 +6,9 @@ python train.py resume=lightning_logs/mnist/version_3  go on where a run was sto
 python train.py --help                                 every group and its choices
 """
 
-from lightdiff.tasks.cli import train_command
+import sys
+
+from lightdiff.tasks.cli import run_command
 
 if __name__ == "__main__":
-    raise SystemExit(train_command(__file__))
+    raise SystemExit(run_command("train", sys.argv[1:]))

@@ -11,15 +11,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from lightdiff.tasks.cli import eval_command, export_command, sample_command, train_command
+from lightdiff.tasks.cli import run_command
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = {
-    "train.py": train_command,
-    "sample.py": sample_command,
-    "eval.py": eval_command,
-    "export.py": export_command,
-}
 REAL_DATA = ROOT.parent / "shared" / "data"
 
 
@@ -87,7 +81,7 @@ def command(
         argv = [str(ROOT / script), *arguments]
         monkeypatch.setattr(sys, "argv", [*argv])
         capfd.readouterr()
-        code = COMMANDS[script](argv[0])
+        code = run_command(script.removesuffix(".py"), list(arguments))
         output = capfd.readouterr()
         return subprocess.CompletedProcess(argv, code, output.out, output.err)
 

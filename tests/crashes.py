@@ -77,7 +77,7 @@ class Forked:
                 os.dup2(output.fileno(), 2)
                 os.environ.update(environment)
                 sys.argv = argv
-                code = train_command(argv[0])
+                code = train_command(argv[1:])
             finally:
                 sys.stdout.flush()
                 os._exit(code)

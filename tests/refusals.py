@@ -15,9 +15,9 @@ from subprocess import CompletedProcess
 from typing import Any
 from unittest import mock
 
-from conftest import COMMANDS
 from lightdiff.lightning import DiffusionModel
 from lightdiff.tasks import launch
+from lightdiff.tasks.cli import run_command
 from runs import ROOT
 
 CHATTER = ("GPU available", "TPU available", "HPU available", "💡")
@@ -34,7 +34,7 @@ def begin(*args: Any, **kwargs: Any) -> None:
 def job_here(executable: str, command: list[str], environment: dict[str, str]) -> None:
     """In place of the processes that several devices need: the same job in this one, up to the start of the others."""
     with mock.patch.object(sys, "argv", command[1:]), mock.patch.dict(os.environ, environment, clear=True):
-        raise SystemExit(COMMANDS["train.py"](command[1]))
+        raise SystemExit(run_command("train", command[2:]))
 
 
 @contextlib.contextmanager
@@ -64,7 +64,7 @@ def run(script: str, arguments: Sequence[str], folder: Path) -> CompletedProcess
             contextlib.redirect_stdout(output),
             contextlib.redirect_stderr(errors),
         ):
-            code = COMMANDS[script](argv[0])
+            code = run_command(script.removesuffix(".py"), list(arguments))
     finally:
         os.chdir(before)
         root.handlers[:] = handlers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -88,3 +89,19 @@ def test_files_are_small(path: Path) -> None:
 def test_every_package_is_covered() -> None:
     packages = {path.name for path in SOURCE.iterdir() if (path / "__init__.py").is_file()}
     assert packages == {*MAY_IMPORT, "tasks"}
+
+
+def test_every_package_is_in_the_wheel() -> None:
+    """The list in pyproject.toml is written by hand, because conf lies outside of src."""
+    text = (SOURCE.parent.parent / "pyproject.toml").read_text()
+    listed = set(re.findall(r'^    "(lightdiff[\w.]*)",$', text, re.MULTILINE))
+    packages = {".".join(path.parent.relative_to(SOURCE.parent).parts) for path in SOURCE.rglob("__init__.py")}
+    assert listed == {*packages, "lightdiff.conf"}
+
+
+def test_the_package_shows_its_public_names_and_nothing_else() -> None:
+    import lightdiff
+
+    assert dir(lightdiff) == ["DiffSet", "DiffusionModel", "load_model"]
+    assert all(getattr(lightdiff, name).__name__ == name for name in dir(lightdiff))
+    assert (SOURCE / "py.typed").is_file()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lightdiff.data import DiffSet
     from lightdiff.lightning import DiffusionModel, load_model
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = ["DiffSet", "DiffusionModel", "load_model"]
 
 _HOMES = {"DiffSet": "lightdiff.data", "DiffusionModel": "lightdiff.lightning", "load_model": "lightdiff.lightning"}
@@ -23,3 +23,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -91,10 +91,10 @@ def test_prompts_that_cannot_be_read_are_reported(kind: type, clip: Path) -> Non
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"token_dim": 512}, "token_dim=512: the tokens of pretrained=.* have 16"),
+        ({"token_dim": 512}, "token_dim=512: 16 is expected, the width of pretrained="),
         ({"max_tokens": 4}, "templates='my 4': 5 tokens"),
         ({"max_tokens": 2}, "max_tokens=2: 3 or more"),
-        ({"max_tokens": 78}, "max_tokens=78: pretrained=.* reads captions up to 77"),
+        ({"max_tokens": 78}, "max_tokens=78: pretrained=.* takes at most 77 tokens"),
         ({"drop_prob": 1.5}, "drop_prob=1.5: a probability"),
         ({"pretrained": "no such/name!"}, "pretrained=no such/name!: neither a local folder nor the name of a model"),
     ],

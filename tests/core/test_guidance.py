@@ -1,4 +1,4 @@
-"""Classifier-free guidance: what 0, 1 and other scales mean, when it acts, and that it costs one forward pass."""
+"""Classifier-free guidance: the meaning of the scale, the interval, rescaling, and the number of forward passes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from oracles import SCHEDULES
 
 
 class Linear:
-    """x0_hat = x_t + condition; counts its calls."""
+    """A denoiser whose x0_hat is linear in x_t with coefficients from the condition. It records the batch size of each call."""
 
     schedule = SCHEDULES["linear"]
     value_range = (0.0, 1.0)
@@ -36,7 +36,8 @@ def test_scale_1_is_the_conditional_model_and_0_the_unconditional_one() -> None:
     denoiser = Linear()
     assert torch.equal(ClassifierFreeGuidance(denoiser, 1.0, NULL)(X, T, COND), denoiser(X, T, COND))
     assert torch.equal(ClassifierFreeGuidance(denoiser, 0.0, NULL)(X, T, COND), denoiser(X, T, NULLS))
-    assert denoiser.calls == [4, 4, 4, 4]  # neither pays for the other half
+    # neither computes the half that it does not use
+    assert denoiser.calls == [4, 4, 4, 4]
 
 
 @pytest.mark.parametrize("scale", [-1.0, 0.5, 2.0, 7.5])

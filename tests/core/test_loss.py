@@ -1,4 +1,4 @@
-"""The loss: distances, times, noise, and that what is trained is what is said."""
+"""The loss: distances, time samplers, noise, and the agreement of denoiser and objective."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COUNT = 100_000
 
 
 class Constant(nn.Module):
-    """Answers the same number everywhere and remembers what it was told."""
+    """A network that returns one constant and records its inputs."""
 
     def __init__(self, value: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Predictions: there and back, all agree on x0_hat, losses of one space equal those of another."""
+"""Predictions: to_x0 inverts target, all predictions agree on x0_hat, and a weighting means the same loss for each of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ T_INNER = torch.linspace(0.001, 1, 500, dtype=torch.float64)
 
 
 def setting(name: str, t: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """x0, noise, x_t (B, 1, 2, 3) and alpha, sigma (B, 1, 1, 1)."""
+    """Return x0, noise, x_t (B, 1, 2, 3) and alpha, sigma (B, 1, 1, 1) of a schedule."""
     schedule = SCHEDULES[name]
     x0, eps = noise(len(t), seed=1), noise(len(t), seed=2)
     alpha, sigma = schedule.alpha(t)[:, None, None, None], schedule.sigma(t)[:, None, None, None]
@@ -54,7 +54,7 @@ def test_target_leads_back_to_x0(name: str, schedule: str) -> None:
 
 @pytest.mark.parametrize("schedule", list(SCHEDULES))
 def test_all_agree_on_x0_hat(schedule: str) -> None:
-    """Outputs that mean the same guess of x0 give the same x0_hat: each is derived here from that guess and x_t alone."""
+    """The outputs are computed here from one estimate of x0 and x_t; every prediction must return that estimate."""
     t = T_INNER[T_INNER < 0.99]
     _, _, x_t, alpha, sigma = setting(schedule, t)
     guess = noise(len(t), seed=3)
@@ -104,7 +104,7 @@ def test_a_weighting_means_the_same_loss_in_every_space(weighting: object) -> No
 
 
 def test_weights_have_their_papers_values() -> None:
-    """The published forms for alpha^2 + sigma^2 = 1; min-SNR for v is min(SNR, gamma) / (SNR + 1), not its inverse."""
+    """Compare with the published weights for alpha^2 + sigma^2 = 1. For v, min-SNR is min(SNR, gamma) / (SNR + 1)."""
     snr = torch.logspace(-3, 3, 50, dtype=torch.float64)
     alpha, sigma = (snr / (1 + snr)).sqrt(), (1 / (1 + snr)).sqrt()
     least = torch.minimum(snr, torch.tensor(5.0, dtype=torch.float64))
@@ -112,7 +112,8 @@ def test_weights_have_their_papers_values() -> None:
     for name, value in expected.items():
         torch.testing.assert_close(MinSNRWeighting(5.0)(alpha, sigma, PREDICTIONS[name]), value)
     torch.testing.assert_close(SNRWeighting()(alpha, sigma, PREDICTIONS["epsilon"]), torch.ones_like(snr))
-    s = sigma / alpha  # EDM: lambda(s) = (s^2 + sd^2) / (s sd)^2 makes the loss of its raw output unweighted
+    # EDM's weight (s^2 + sd^2) / (s sd)^2 on x0_hat is the weight 1 on the network's output
+    s = sigma / alpha
     torch.testing.assert_close(EDMWeighting(0.5)(alpha, sigma, X0Prediction()), (s**2 + 0.25) / (s * 0.5) ** 2)
     one = torch.ones_like(s)
     torch.testing.assert_close(EDMWeighting(0.5)(one, s, EDMPrediction(0.5)), one)
@@ -139,7 +140,8 @@ def test_edm_scales_inputs_and_targets_to_unit_variance() -> None:
         assert prediction.scale_input(alpha * x0 + sigma * eps, alpha, sigma).std().item() == pytest.approx(1, abs=0.01)
         assert prediction.target(x0, eps, alpha, sigma).std().item() == pytest.approx(1, abs=0.01)
     target_at_0 = prediction.target(x0, eps, times(1.0), times(0.0))
-    torch.testing.assert_close(target_at_0, -eps)  # no 0/0 at sigma = 0
+    # sigma = 0 must not give 0/0
+    torch.testing.assert_close(target_at_0, -eps)
 
 
 def test_epsilon_is_refused_where_alpha_is_0() -> None:

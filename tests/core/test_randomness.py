@@ -1,4 +1,4 @@
-"""Numbers that are functions of a key."""
+"""Random numbers that depend on a key and on nothing else."""
 
 from __future__ import annotations
 

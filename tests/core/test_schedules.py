@@ -1,4 +1,4 @@
-"""Schedules against their papers' formulas, written again in numpy; invariants every schedule keeps."""
+"""Schedules compared with the formulas of their papers, written again in numpy, and the invariants of every schedule."""
 
 from __future__ import annotations
 
@@ -65,9 +65,11 @@ def test_rescaled_betas_end_at_the_same_noise_for_any_T(name: str) -> None:
         DiscreteSchedule(OURS[name](T, rescale=rescale)).alphas_cumprod[-1].log().item()
         for T, rescale in ((1000, True), (1000, False), (250, True), (250, False))
     ]
-    assert ends[0] == ends[1]  # at T = 1000 rescaling changes nothing
+    # at T = 1000 rescaling changes nothing
+    assert ends[0] == ends[1]
     assert ends[2] == pytest.approx(ends[0], rel=0.04)
-    assert ends[3] == pytest.approx(ends[0] / 4, rel=0.04)  # else a quarter of the steps leaves much of the image
+    # without rescaling, a quarter of the steps adds a quarter of the noise
+    assert ends[3] == pytest.approx(ends[0] / 4, rel=0.04)
 
 
 def test_cosine_does_not_depend_on_T() -> None:

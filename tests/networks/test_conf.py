@@ -1,4 +1,4 @@
-"""conf/model: every file builds its network, says its true size, and presets are the constructors' defaults."""
+"""conf/model: every file builds its network, states its true size, and presets equal the constructors' defaults."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runs import ROOT, composed
 FILES = sorted((ROOT / "conf" / "model").glob("*.yaml"))
 NAMES = [path.stem for path in FILES]
 FROM_ELSEWHERE = {"channels", "image_size", "cond_dim", "token_dim"}
-"""Keys that the data set and the condition set."""
+"""Keys whose values come from the data set and the condition."""
 
 
 def model_config(name: str, channels: int = 1) -> dict:

@@ -1,4 +1,4 @@
-"""What every network owes its callers, whatever it is made of: types, memory formats, copies, descriptions, masks."""
+"""Tests that every network has to pass: dtypes, memory formats, description and rebuilding, independent images, masks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TIME = torch.tensor([3.0, 900.0])
 
 
 def built(name: str) -> tuple[nn.Module, Tensor, dict[str, Tensor] | None]:
-    """The network with no layer at 0, images, and all of the condition that it takes."""
+    """Return a network without zero parameters, images, and a condition with all keys that it takes."""
     torch.manual_seed(0)
     network = BUILD[name]()
     for parameter in network.parameters():

@@ -1,8 +1,8 @@
-"""The other networks: counts, shapes, conditions, refusals."""
+"""The networks other than UNet: parameter counts, shapes, conditions, and arguments that are refused."""
 
 from __future__ import annotations
 
-import builtins
+import sys
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def count(network: nn.Module) -> int:
 
 
 def awake(network: nn.Module) -> nn.Module:
-    """The network with every zero-initialised layer given some weight, so that its output tells something."""
+    """Return the network with random values in its zero-initialised layers, so that its output is not 0."""
     torch.manual_seed(0)
     for parameter in network.parameters():
         if not parameter.any():
@@ -155,13 +155,6 @@ def test_refusals(build: object, message: str) -> None:
 
 
 def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *args: object, **kwargs: object) -> object:
-        if name == "diffusers":
-            raise ImportError("no")
-        return real(name, *args, **kwargs)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ValueError, match=r"needs the package diffusers: pip install 'lightdiff\[diffusers\]'"):
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(ValueError, match=r"needs the extra diffusers, which is not installed"):
         DiffusersUNet2D()

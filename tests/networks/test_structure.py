@@ -1,4 +1,7 @@
-"""The blocks of the other networks against independent statements of them: a count cannot tell the order of layers."""
+"""The blocks of the networks other than UNet, compared with independent implementations.
+
+A parameter count would not show a wrong order of layers.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from lightdiff.networks.simple_unet import SimpleBlock
 
 
 def random(module: nn.Module) -> nn.Module:
-    """The module in float64 and eval mode with every parameter and every running statistic drawn at random."""
+    """Return the module in float64 and eval mode, with random parameters and running statistics."""
     torch.manual_seed(0)
     for parameter in module.parameters():
         nn.init.normal_(parameter, std=0.3)
@@ -40,7 +43,7 @@ def silu(x: Tensor) -> Tensor:
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
-    """One head and one image at a time; the padding is cut off, not masked."""
+    """Compute attention for one head and one image at a time. Padding is cut off instead of masked."""
     images = []
     for b in range(len(query)):
         kept = slice(None) if mask is None else mask[b] > 0
@@ -96,9 +99,11 @@ def test_basic_unet() -> None:
     low = silu(convolved(halved(middle), down3))
     middle = doubled(silu(convolved(low, up1))) + middle
     high = doubled(silu(convolved(middle, up2))) + high
-    expected = convolved(high, up3)  # linear, where the tutorial has one more activation
+    # the output is linear; the tutorial has one more activation
+    expected = convolved(high, up3)
     torch.testing.assert_close(network(x), expected)
-    torch.testing.assert_close(network(x, torch.tensor([1.0, 900.0])), expected)  # the time is not looked at
+    # the time is ignored
+    torch.testing.assert_close(network(x, torch.tensor([1.0, 900.0])), expected)
 
 
 @pytest.mark.parametrize("out_channels", [8, 12])
@@ -165,7 +170,8 @@ def test_dit_block_begins_as_the_identity() -> None:
 def test_a_patch_comes_back_to_its_place(network: type[nn.Module], side: int) -> None:
     settings = {"width": 16, "depth": 1} if network is DiT else {"widths": (16,), "attention_levels": ()}
     built = random(network(1, (8, 12), patch_size=side, num_heads=2, **settings))
-    for parameter in built.outc.parameters():  # only the first value of each patch's output is not 0
+    # only the first value of each patch's output is not 0
+    for parameter in built.outc.parameters():
         nn.init.zeros_(parameter)
     nn.init.ones_(built.outc.bias[:1])
     expected = torch.zeros(1, 1, 8, 12, dtype=torch.float64)
@@ -174,7 +180,7 @@ def test_a_patch_comes_back_to_its_place(network: type[nn.Module], side: int) ->
 
 
 def test_diffusers_networks_are_the_tutorials() -> None:
-    """Settings of diffusers' classes, spelt out as in the tutorials diffusing_digits, toy and text_to_digit."""
+    """Compare with diffusers' classes, built with the settings of the tutorials diffusing_digits, toy and text_to_digit."""
     diffusers = pytest.importorskip("diffusers")
     plain = {"in_channels": 1, "out_channels": 1, "layers_per_block": 2}
     with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""The UNet: the tutorial's counts, its blocks against independent statements of them, sizes it refuses."""
+"""The UNet: the tutorial's parameter counts, its blocks compared with independent implementations, and sizes it refuses."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_output_has_the_shape_of_the_input(shape: tuple[int, int, int]) -> None:
 
 
 def double_conv(block: DoubleConv, x: torch.Tensor) -> torch.Tensor:
-    """From the words of the tutorial: conv 3x3, GroupNorm with 1 group, GELU, conv 3x3, GroupNorm; residual GELU(x + that)."""
+    """Compute a DoubleConv as the tutorial describes it: conv 3x3, GroupNorm with 1 group, GELU, conv 3x3, GroupNorm."""
 
     def norm(y: torch.Tensor, layer: nn.GroupNorm) -> torch.Tensor:
         mean, var = y.mean((1, 2, 3), keepdim=True), y.var((1, 2, 3), keepdim=True, unbiased=False)
@@ -81,7 +81,8 @@ def test_down_and_up() -> None:
 
     wide = matrix(4) @ expected @ matrix(6).T
     joint = torch.cat([x, wide], dim=1)
-    assert up.layers[1].layers[0].out_channels == 5  # half the joint width
+    # half of the width of input and skip together
+    assert up.layers[1].layers[0].out_channels == 5
     expected = (
         double_conv(up.layers[1], double_conv(up.layers[0], joint)) + sinusoidal_encoding(time, 4)[:, :, None, None]
     )

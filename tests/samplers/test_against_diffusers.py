@@ -1,7 +1,7 @@
-"""Update rules against diffusers in float64, on the same grid, the same noise and the same network.
+"""The samplers' steps compared with those of diffusers in float64, with the same grid, noise and network.
 
-Only diffusers' update rules are used: its tables (float32) are replaced by float64 ones computed here in numpy. Its timestep k is
-our t = (k + 1) / T; its Heun works on x / alpha, which on the EDM schedule is x itself.
+Only the update rules of diffusers are used. Its tables, which are float32, are replaced by float64 ones computed here in numpy.
+The timestep k of diffusers is our t = (k + 1) / T. Its Heun works on x / alpha, which on the EDM schedule is x itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from lightdiff.core import (
 from lightdiff.samplers import DDIM, DDPM, DPMSolverMultistep, Heun
 from oracles import noise
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # diffusers with recent numpy
+# diffusers warns with a recent numpy
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 T = 1000
 BETAS = torch.from_numpy(np.linspace(1e-4, 0.02, T))
 BARS = torch.from_numpy(np.cumprod(1 - np.linspace(1e-4, 0.02, T)))
@@ -35,12 +36,12 @@ ONE_STEP, FIFTY_STEPS = 1e-10, 1e-8
 
 
 def output(x: Tensor, t: float) -> Tensor:
-    """A smooth stand-in for a network."""
+    """Return the output of a smooth function that stands in for a network."""
     return 0.8 * torch.tanh(x + 0.3) + 0.2 * torch.cos(3 * x) * t
 
 
 class Model:
-    """The stand-in as a denoiser."""
+    """A denoiser made of the function `output`."""
 
     def __init__(self, prediction: Prediction, schedule: NoiseSchedule = SCHEDULE) -> None:
         self.prediction, self.schedule = prediction, schedule
@@ -51,7 +52,7 @@ class Model:
 
 
 class Replay:
-    """Hands out the same noise to both sides: to ours as the generator, to theirs as tensors."""
+    """A source of the same noise for both samplers: ours uses it as the generator, that of diffusers gets the tensors."""
 
     def __init__(self) -> None:
         self.generator = torch.Generator().manual_seed(5)
@@ -117,7 +118,7 @@ def test_ddpm(variance: str, prediction: str) -> None:
     states = sampler.trajectory(Model(PREDICTIONS[prediction]), noise(), 50, generator=Replay().generator)
     ours = [state.x_t for state in states]
     compare(ours[:-1], theirs[:-1])
-    # at the last step theirs adds noise to the image itself, with the large variance 1 - alphas_cumprod; ours adds none
+    # with the large variance, diffusers adds noise in the last step too, and we do not
     source = Replay()
     z = [source.next(x) for _ in range(50)][-1]
     added = (1 - BARS[scheduler.timesteps[-1]]).sqrt() * z if variance == "large" else 0
@@ -139,7 +140,8 @@ def test_dpm_solver_2m(sde: bool, prediction: str) -> None:
     bars = BARS[scheduler.timesteps]
     scheduler.sigmas = torch.cat([((1 - bars) / bars).sqrt(), torch.zeros(1, dtype=torch.float64)])
     x, replay, theirs, guesses = noise(), Replay(), [], []
-    for i, step in enumerate(scheduler.timesteps.tolist()):  # its `step` with the same choice of order, but in float64
+    # this is the scheduler's `step` with the same choice of the order, but in float64
+    for i, step in enumerate(scheduler.timesteps.tolist()):
         z = replay.next(x) if sde else None
         scheduler._step_index = i
         guesses.append(scheduler.convert_model_output(output(x, (step + 1) / T), sample=x))
@@ -160,13 +162,14 @@ def test_heun_on_edms_schedule_and_grid() -> None:
     scheduler = HeunDiscreteScheduler(num_train_timesteps=T, prediction_type="epsilon")
     scheduler.set_timesteps(50)
     scheduler.sigmas = torch.cat([sigmas[:1], sigmas[1:-1].repeat_interleave(2), sigmas[-1:]])
-    scheduler.timesteps = torch.arange(len(scheduler.sigmas) - 1, dtype=torch.float64)  # only told apart by their place
+    # the scheduler uses the timesteps only to look up their index, so any distinct numbers will do
+    scheduler.timesteps = torch.arange(len(scheduler.sigmas) - 1, dtype=torch.float64)
     scheduler._step_index, scheduler._begin_index = None, 0
     x, theirs = schedule.prior_std * noise(), []
-    for place, step in enumerate(scheduler.timesteps):
-        t = scheduler.sigmas[place].item() / schedule.sigma_max
+    for i, step in enumerate(scheduler.timesteps):
+        t = scheduler.sigmas[i].item() / schedule.sigma_max
         x = scheduler.step(output(x, t), step, x).prev_sample
-        if place % 2 == 1 or place == len(scheduler.timesteps) - 1:
+        if i % 2 == 1 or i == len(scheduler.timesteps) - 1:
             theirs.append(x)
     states = Heun().trajectory(Model(EpsilonPrediction(), schedule), schedule.prior_std * noise(), 50)
     compare([state.x_t for state in states], theirs)

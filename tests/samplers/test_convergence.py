@@ -39,7 +39,7 @@ def test_order_between_fixed_times(name: str, schedule: str) -> None:
 @pytest.mark.parametrize("schedule", list(SCHEDULES))
 @pytest.mark.parametrize("name", list(DETERMINISTIC))
 def test_error_falls_on_the_default_grid_down_to_0(name: str, schedule: str) -> None:
-    """From x_T = prior_std * noise as in use, also from alpha = 0; the last step, to t = 0, is of first order."""
+    """Start from x_T = prior_std * noise as in use, also at alpha = 0. The last step, to t = 0, is of first order."""
     sampler = type(DETERMINISTIC[name][0])(**({"order": 1} if name == "dpmpp_1" else {}))
     data = gaussian_data(SCHEDULES[schedule])
     x_T = data.schedule.prior_std * noise()
@@ -51,7 +51,7 @@ def test_error_falls_on_the_default_grid_down_to_0(name: str, schedule: str) -> 
 
 
 def test_ends_at_0_on_every_default_grid() -> None:
-    """A step left out at the end would leave noise in the images: with one exact guess the result is that guess."""
+    """With a constant x0_hat the result is x0_hat. If the last step were left out, noise would remain."""
     for schedule in SCHEDULES.values():
         data = gaussian_data(schedule)
         data.std = data.std * 0

@@ -1,4 +1,4 @@
-"""The loop around the steps: grids, clipping, states, refusals."""
+"""The loop of the samplers: grids, clipping, states, and the settings that are refused."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def test_grids_have_their_points() -> None:
     assert UniformGrid()(flow, 4).tolist() == [1, 0.75, 0.5, 0.25, 0]
     assert QuadraticGrid()(flow, 4).tolist() == [1, 0.5625, 0.25, 0.0625, 0]
     i = torch.arange(18, dtype=torch.float64)
-    sigmas = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7  # Karras et al. 2022, eq. 5
+    # Karras et al. 2022, eq. 5
+    sigmas = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
     torch.testing.assert_close(edm.sigma(KarrasGrid()(edm, 18)[:-1]), sigmas)
     inner = LogSNRGrid(-3.0, 3.0, final_zero=False)(linear, 6)
     torch.testing.assert_close(linear.log_snr(inner), torch.linspace(-3, 3, 7, dtype=torch.float64))
@@ -123,7 +124,7 @@ def test_trajectory_shows_every_stop(name: str) -> None:
 
 
 class Wild:
-    """Guesses far outside the range."""
+    """A denoiser whose x0_hat is far outside the value range."""
 
     schedule = SCHEDULES["linear"]
     value_range = (-1.0, 1.0)
@@ -145,7 +146,8 @@ def test_x0_is_clipped_before_the_mean_not_after(sampler: DDIM) -> None:
         keyed_generator("cpu", 0),
     )
     torch.testing.assert_close(second.x_t, expected)
-    assert second.x_t.abs().max() > 1  # x_t itself is noise and is not clipped
+    # x_t contains noise and must not be clipped
+    assert second.x_t.abs().max() > 1
 
 
 def test_dynamic_threshold_shrinks_each_image_by_its_own_quantile() -> None:
@@ -160,7 +162,8 @@ def test_dynamic_threshold_shrinks_each_image_by_its_own_quantile() -> None:
     state = next(DDIM(dynamic_threshold=0.9).trajectory(Guess(), torch.zeros(2, 1, 10, 10), 5))
     quantile = torch.quantile(guess[0].abs().flatten(), 0.9)
     torch.testing.assert_close(state.x0_hat[0], (guess[0] / quantile).clamp(-1, 1))
-    assert torch.equal(state.x0_hat[1], guess[1])  # within the range nothing is stretched
+    # an image within the range stays as it is
+    assert torch.equal(state.x0_hat[1], guess[1])
 
 
 @pytest.mark.parametrize(
@@ -169,14 +172,14 @@ def test_dynamic_threshold_shrinks_each_image_by_its_own_quantile() -> None:
     ids=lambda v: str(v)[:4],
 )
 def test_evaluations_of_the_network(sampler: DDIM, evaluations: int) -> None:
-    """Heun: two a step, but one at the last and at the first, where sigma/alpha is above 80 on this schedule."""
+    """Heun calls the network twice in a step, but once in the last and in the first, where sigma/alpha is above 80 here."""
     denoiser = Wild()
     sampler.sample(denoiser, noise(), 7, generator=keyed_generator("cpu", 0))
     assert denoiser.calls == evaluations
 
 
 def test_toy_tutorials_mixing_rule() -> None:
-    """Linear mix with uniform noise, x0 predicted: x <- x (1 - f) + x0_hat f with f = 1 / (n - i)."""
+    """The toy tutorial mixes images with uniform noise and samples by x <- x (1 - f) + x0_hat f with f = 1 / (n - i)."""
     schedule = SCHEDULES["flow"]
     x, x0_hat = noise(seed=1).abs(), noise(seed=2).abs()
     n = 5

@@ -1,4 +1,4 @@
-"""Samplers that add noise: mean and variance propagated exactly, a mixture, and the posterior of DDPM."""
+"""Samplers that add noise, tested with exactly propagated means and variances, a mixture, and the posterior of DDPM."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STOCHASTIC: dict[str, OneStepSampler] = {
 
 
 def affine(sampler: OneStepSampler, schedule: NoiseSchedule, t: float, s: float) -> tuple[float, float, float]:
-    """x_s = a x_t + b x0_hat + c z, read off `step` itself by what it does to 0 and 1 with the same z."""
+    """Return a, b, c of x_s = a x_t + b x0_hat + c z, measured by calling `step` with 0 and 1 and the same z."""
 
     def step(x_t: float, x0_hat: float) -> Tensor:
         shape = (1, 1, 1, 1)
@@ -36,7 +36,7 @@ def affine(sampler: OneStepSampler, schedule: NoiseSchedule, t: float, s: float)
 
 
 def propagated(sampler: OneStepSampler, schedule: NoiseSchedule, num_steps: int) -> float:
-    """Error of mean and standard deviation at the end, started from the exact ones, for Gaussian data."""
+    """Return the error of the final mean and standard deviation for Gaussian data, with an exact start."""
     data = gaussian_data(schedule)
     grid = INNER(schedule, num_steps).tolist()
     alpha, _ = scales(schedule, grid[0])
@@ -70,7 +70,7 @@ def test_ddim_at_eta_1_is_ddpm_with_the_small_variance(schedule: str) -> None:
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "linear_zero_snr"])
 def test_ddpm_is_the_posterior_of_the_paper(schedule: str) -> None:
-    """Ho et al. 2020, eq. 7, from betas alone, at single timesteps."""
+    """Compare with Ho et al. 2020, eq. 7, computed from betas, at single timesteps."""
     table = SCHEDULES[schedule].alphas_cumprod  # type: ignore[attr-defined]
     for k in (2, 10, 500, 1000):
         bar, before = table[k - 1].item(), table[k - 2].item()
@@ -82,7 +82,8 @@ def test_ddpm_is_the_posterior_of_the_paper(schedule: str) -> None:
         assert affine(DDPM(variance="large"), SCHEDULES[schedule], k / 1000, (k - 1) / 1000)[2] ** 2 == pytest.approx(
             beta
         )
-    assert affine(DDPM(variance="large"), SCHEDULES[schedule], 0.001, 0.0)[2] == 0  # the image itself gets no noise
+    # the last step adds no noise
+    assert affine(DDPM(variance="large"), SCHEDULES[schedule], 0.001, 0.0)[2] == 0
 
 
 def test_eta_scales_the_standard_deviation_not_the_variance() -> None:
@@ -91,7 +92,7 @@ def test_eta_scales_the_standard_deviation_not_the_variance() -> None:
 
 
 class Mixture:
-    """Two modes in 2-D, N(m_k, 0.1^2) with weights 0.3 and 0.7, as images (B, 1, 1, 2)."""
+    """The exact denoiser of two modes in 2-D, N(m_k, 0.1^2) with weights 0.3 and 0.7, as images (B, 1, 1, 2)."""
 
     value_range = (-2.0, 2.0)
 

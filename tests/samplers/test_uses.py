@@ -1,4 +1,4 @@
-"""encode, interpolate, inpaint, image_to_image against what is known of them."""
+"""encode, interpolate, inpaint and image_to_image, tested by their exact properties."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def test_inpainting_keeps_what_is_known_and_draws_the_rest(schedule: str, sample
     torch.testing.assert_close(painted[known], images[known])
     new = (painted - data.mean) / data.std
     assert new[~known].std().item() == pytest.approx(1, abs=0.1)
-    assert (new - (images - data.mean) / data.std)[~known].std() > 1  # drawn anew
+    # the unknown pixels are generated, not copied
+    assert (new - (images - data.mean) / data.std)[~known].std() > 1
 
 
 def test_image_to_image_keeps_more_at_low_strength() -> None:

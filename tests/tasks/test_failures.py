@@ -17,7 +17,7 @@ from pytorch_lightning import Callback
 from lightdiff.tasks.failures import RunFailed
 from lightdiff.tasks.run_folder import write_config
 from lightdiff.tasks.train import run_job
-from runs import ROOT, last, tiny, train
+from runs import last, tiny, train
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 sys.argv = {arguments}
 from lightdiff.tasks.cli import train_command
-raise SystemExit(train_command({str(ROOT / "train.py")!r}))
+raise SystemExit(train_command(sys.argv[1:]))
 """
     done = subprocess.run([sys.executable, "-c", job], cwd=tmp_path, capture_output=True, text=True, timeout=200)
     assert done.returncode == 1

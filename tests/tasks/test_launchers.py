@@ -56,9 +56,9 @@ def test_a_task_of_a_slurm_job_that_fails_ends_with_an_exit_code(
     monkeypatch.setattr(cli, "rank_and_world_size", lambda: (1, 2))
     monkeypatch.setattr(cli, "receive_job", lambda: (tmp_path / "nowhere", {"model": 1}))
     monkeypatch.setattr(cli, "FIRST_RANK_SECONDS", 0)
-    monkeypatch.setattr(cli, "_guarded", lambda command, *_: command())
+    monkeypatch.setattr(cli, "_guarded", lambda name, action: action())
     with pytest.raises(SystemExit) as raised:
-        cli._hydra_command(sys.argv[0], "train", cli._train_task)
+        cli._hydra_command("train", sys.argv[1:], cli._train_task)
     assert raised.value.code not in (0, None)
     [word] = cli.failures()
     assert word[1] == raised.value.code

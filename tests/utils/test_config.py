@@ -1,4 +1,4 @@
-"""Plain data to objects and back: errors name the key, names out of a file are held to the allow-list."""
+"""Objects from plain data and back: errors name the key, and a file may name only allowed classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rounding, layout and files of pictures."""
+"""Rounding of images, their layout in grids, and image files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def test_grid_puts_image_i_in_row_and_column(channels: int) -> None:
     for i, image in enumerate(images):
         top, left = 1 + i // 3 * 5, 1 + i % 3 * 6
         assert torch.equal(grid[:, top : top + 4, left : left + 5], image)
-    assert grid[:, -5:, 7:].sum() == 0  # places without an image are black
+    # cells without an image are black
+    assert grid[:, -5:, 7:].sum() == 0
 
 
 def test_grids_of_frames_are_grids_of_each_frame() -> None:
@@ -64,7 +65,8 @@ def test_gif_has_every_frame_its_duration_and_no_color_in_gray(channels: int) ->
     gif = encode_gif(hold_last(list(frames), 3), fps=5)
     read = iio.imread(gif, extension=".gif", index=None)
     durations = [iio.immeta(gif, extension=".gif", index=i)["duration"] for i in range(len(read))]
-    assert sum(durations) == pytest.approx(8 * 200)  # equal frames may be stored as one that lasts longer
+    # equal frames may be stored as one that lasts longer
+    assert sum(durations) == pytest.approx(8 * 200)
     assert [int(frame.mean()) for frame in read[:5]] == pytest.approx([0, 25, 50, 75, 100], abs=2)
     assert np.ptp(read.reshape(*read.shape[:3], -1).astype(int), axis=-1).max() == 0
 

@@ -1,9 +1,12 @@
-"""What happens beside training: curves, samples, checkpoints, interruption, the record of the run."""
+"""Callbacks: curves, samples, checkpoints, interruption, the record of the run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from lightdiff.callbacks.checkpoints import Checkpoints
 from lightdiff.callbacks.curves import Curves
 from lightdiff.callbacks.data import ShowData
-from lightdiff.callbacks.evaluation import EvaluateSamples
 from lightdiff.callbacks.nonfinite import GuardNonFinite, NonFiniteError
 from lightdiff.callbacks.plots import PlotLoss, PlotSchedule
 from lightdiff.callbacks.predictions import ShowPredictions
@@ -11,6 +14,9 @@ from lightdiff.callbacks.progress import ProgressBar
 from lightdiff.callbacks.record import RunRecord
 from lightdiff.callbacks.samples import SampleImages
 from lightdiff.callbacks.signals import SaveOnSignal
+
+if TYPE_CHECKING:
+    from lightdiff.callbacks.evaluation import EvaluateSamples
 
 __all__ = [
     "Checkpoints",
@@ -27,3 +33,12 @@ __all__ = [
     "ShowData",
     "ShowPredictions",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # metrics take seconds to import: only where samples are measured
+    if name == "EvaluateSamples":
+        from lightdiff.callbacks.evaluation import EvaluateSamples
+
+        return EvaluateSamples
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,9 +9,6 @@ import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 
-LARGEST = 1000
-"""Rows or columns of a picture: more could not be looked at, and would be missed only when it is drawn."""
-
 
 def run_folder(trainer: Trainer) -> Path:
     """The folder of this run: the logger's, else the trainer's root. Asks all processes: call it on every rank."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from lightdiff.callbacks.common import LARGEST, run_folder, tensorboards
+from lightdiff.callbacks.common import run_folder, tensorboards
 from lightdiff.core.randomness import keyed_generator
 from lightdiff.lightning import DiffusionModel
-from lightdiff.utils.images import enlarge, make_grid, save_png, to_uint8
+from lightdiff.utils.images import LARGEST, enlarge, make_grid, save_png, to_uint8
 
 
 class ShowData(Callback):

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from lightdiff.callbacks.common import LARGEST, run_folder, tensorboards
+from lightdiff.callbacks.common import run_folder, tensorboards
 from lightdiff.core.randomness import keyed_generator
 from lightdiff.lightning import DiffusionModel
 from lightdiff.lightning.generation import sampling_mode
-from lightdiff.utils.images import enlarge, make_grid, save_png, to_uint8
+from lightdiff.utils.images import LARGEST, enlarge, make_grid, save_png, to_uint8
 
 
 class ShowPredictions(Callback):

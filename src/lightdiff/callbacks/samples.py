@@ -11,10 +11,10 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
-from lightdiff.callbacks.common import LARGEST, run_folder, tensorboards
+from lightdiff.callbacks.common import run_folder, tensorboards
 from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.samplers import Sampler
-from lightdiff.utils.images import encode_gif, enlarge, hold_last, make_grid, save_png, to_uint8
+from lightdiff.utils.images import LARGEST, encode_gif, enlarge, hold_last, make_grid, save_png, to_uint8
 from lightdiff.utils.ranks import gather_rows, rank_rows
 
 

@@ -1,7 +1,7 @@
-"""Text by CLIP's text encoder (extra `text`), frozen or fine-tuned together with the network.
+"""Conditioners with CLIP's text encoder (extra `text`), either frozen or fine-tuned together with the network.
 
-A condition is the encoder's last hidden state, `tokens (B, max_tokens, token_dim)`. As in Stable Diffusion every position is
-attended to, padding too, so there is no mask. The empty caption is the null condition.
+A condition is the encoder's last hidden state, `tokens (B, max_tokens, token_dim)`. There is no mask: as in Stable Diffusion, the
+network attends to every position, also to padding. The null condition is the empty caption.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class _Clip(Conditioner):
-    """What both share: captions, and a user's wish as their texts."""
+    """Base class of both conditioners: it checks the settings, holds the captions, and turns labels and prompts into texts."""
 
     cond_keys = ("tokens",)
 
@@ -56,35 +56,46 @@ class _Clip(Conditioner):
 
     @abstractmethod
     def inputs_of_texts(self, texts: Sequence[str], name: str = "prompt") -> Tensor:
-        """What `forward` takes, (len(texts), ...); `name` is the setting they come from, for messages."""
+        """Return the inputs of `forward` for these texts: (len(texts), ...). `name` is the setting that messages name.
 
-    def _encoder_fits(self, encoder: CLIPTextModel) -> None:
+        Raises:
+            ValueError: a text is too long, or has a character that the tokenizer does not know.
+        """
+
+    def _check_encoder(self, encoder: CLIPTextModel) -> None:
+        """Check that the encoder has tokens of width token_dim and accepts max_tokens of them.
+
+        Raises:
+            ValueError: it does not.
+        """
         width, longest = encoder.config.hidden_size, encoder.config.max_position_embeddings
         if width != self.token_dim:
-            raise ValueError(f"token_dim={self.token_dim}: the tokens of pretrained={self.pretrained} have {width}")
+            raise ValueError(
+                f"token_dim={self.token_dim}: {width} is expected, the width of pretrained={self.pretrained}"
+            )
         if self.max_tokens > longest:
             raise ValueError(
-                f"max_tokens={self.max_tokens}: pretrained={self.pretrained} reads captions up to {longest}"
+                f"max_tokens={self.max_tokens}: pretrained={self.pretrained} takes at most {longest} tokens"
             )
 
 
 class FrozenClipConditioner(_Clip):
-    """CLIP as it is: each caption of the data set is embedded once, when the conditioner is built.
+    """CLIP's text encoder as it is. It embeds each caption of the data set once, when the conditioner is built.
 
-    The encoder is neither trained nor kept in memory nor saved; a checkpoint holds the embedded captions and reloads without it.
-    It is loaded again only for a prompt which is no caption of the data set.
+    The encoder is not trained, not kept in memory and not saved. A checkpoint contains the embedded captions and loads without
+    it. The encoder is loaded again only for a prompt that is not one of the captions.
 
     Args:
         class_names: names of the labels 0, 1, ...
-        templates: captions with {} for the name; each training image gets one of them at random.
-        pretrained: name of a model on the hub, or a local folder that holds one.
-        token_dim: width of its tokens.
-        max_tokens: longest caption, with its start and end.
-        drop_prob: share of training images whose caption is dropped (Ho and Salimans 2022).
-        embedded: the captions have been embedded, their embeddings are in the checkpoint.
+        templates: captions with {} for the name. Each training image gets one of them at random.
+        pretrained: name of a CLIP model on the Hugging Face hub, or a local folder with one.
+        token_dim: width of the model's tokens.
+        max_tokens: largest number of tokens in a caption, with the start and end tokens, at least 3.
+        drop_prob: share of training images whose caption is replaced by the empty one, in [0, 1] (Ho & Salimans 2022).
+        embedded: whether the embedded captions come from a checkpoint. Otherwise they are computed now.
 
     Raises:
-        ValueError: no such model, a caption that is too long, a width that is not the model's.
+        ValueError: the model cannot be loaded, token_dim is not its width, or a caption is too long.
     """
 
     table: Tensor
@@ -116,10 +127,11 @@ class FrozenClipConditioner(_Clip):
 
     @torch.no_grad()
     def _embed(self, texts: Sequence[str], name: str) -> Tensor:
+        """Load the encoder and return the embeddings of texts: (len(texts), max_tokens, token_dim)."""
         tokenizer, encoder = load_pretrained(self.pretrained)
-        self._encoder_fits(encoder)
+        self._check_encoder(encoder)
         ids = torch.stack([token_ids(tokenizer, text, self.max_tokens, name) for text in texts])
-        return torch.cat([encoder.eval()(some).last_hidden_state for some in ids.split(256)])
+        return torch.cat([encoder.eval()(chunk).last_hidden_state for chunk in ids.split(256)])
 
     def forward(self, inputs: Tensor, drop: Tensor | None = None) -> dict[str, Tensor]:
         return {"tokens": inputs if drop is None else torch.where(drop[:, None, None], self.table[-1], inputs)}
@@ -129,22 +141,22 @@ class FrozenClipConditioner(_Clip):
 
 
 class ClipConditioner(_Clip):
-    """CLIP fine-tuned: its weights are trained, averaged and saved with the network's.
+    """CLIP's text encoder, whose weights are trained, averaged and saved together with the network's.
 
-    A checkpoint also holds the tokenizer and the architecture, so that it reloads without the pretrained files.
+    A checkpoint also contains the tokenizer and the architecture of the encoder, so it loads without the pretrained files.
 
     Args:
         class_names: names of the labels 0, 1, ...
-        templates: captions with {} for the name; each training image gets one of them at random.
-        pretrained: name of a model on the hub, or a local folder that holds one.
-        token_dim: width of its tokens.
-        max_tokens: longest caption, with its start and end.
-        drop_prob: share of training images whose caption is dropped (Ho and Salimans 2022).
-        text_settings: architecture of the encoder; None: that of `pretrained`, with its weights.
-        tokenizer_json: the tokenizer; None: that of `pretrained`.
+        templates: captions with {} for the name. Each training image gets one of them at random.
+        pretrained: name of a CLIP model on the Hugging Face hub, or a local folder with one.
+        token_dim: width of the model's tokens.
+        max_tokens: largest number of tokens in a caption, with the start and end tokens, at least 3.
+        drop_prob: share of training images whose caption is replaced by the empty one, in [0, 1] (Ho & Salimans 2022).
+        text_settings: architecture of the encoder, from a checkpoint. None loads encoder and weights from `pretrained`.
+        tokenizer_json: the tokenizer as JSON, from a checkpoint. None loads the one of `pretrained`.
 
     Raises:
-        ValueError: no such model, a caption that is too long, a width that is not the model's.
+        ValueError: the model cannot be loaded, token_dim is not its width, or a caption is too long.
     """
 
     _ids: Tensor
@@ -165,8 +177,9 @@ class ClipConditioner(_Clip):
             self._tokenizer, encoder = load_pretrained(pretrained)
         else:
             self._tokenizer, encoder = rebuild(text_settings, tokenizer_json)
-        self._encoder_fits(encoder)
-        self.encoder = encoder.train()  # as any module that is to be trained; pretrained ones come in eval mode
+        self._check_encoder(encoder)
+        # a pretrained encoder comes in eval mode
+        self.encoder = encoder.train()
         self.text_settings = {name: getattr(encoder.config, name) for name in TEXT_SETTINGS}
         self.tokenizer_json: str = self._tokenizer.to_str()
         self.register_buffer("_ids", self.inputs_of_texts([*self.captions.texts, ""], "templates"), persistent=False)
@@ -180,8 +193,9 @@ class ClipConditioner(_Clip):
     def forward(self, inputs: Tensor, drop: Tensor | None = None) -> dict[str, Tensor]:
         if drop is not None:
             inputs = torch.where(drop[:, None], self._ids[-1], inputs)
-        different, place = inputs.unique(dim=0, return_inverse=True)  # a batch has few captions: each is encoded once
-        return {"tokens": self.encoder(different).last_hidden_state[place]}
+        # a batch has few different captions, so each of them is encoded once
+        different, index = inputs.unique(dim=0, return_inverse=True)
+        return {"tokens": self.encoder(different).last_hidden_state[index]}
 
     def null(self) -> dict[str, Tensor]:
         return {"tokens": self.encoder(self._ids[-1:]).last_hidden_state}

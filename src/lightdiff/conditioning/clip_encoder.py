@@ -1,4 +1,4 @@
-"""CLIP's text encoder and tokenizer, from a local folder or the hub (extra `text`), or out of a checkpoint."""
+"""CLIP's text encoder and tokenizer, loaded from a local folder, the Hugging Face hub, or a checkpoint (extra `text`)."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from lightdiff.utils.extras import require
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import CLIPTextModel
 
 HUB_TIMEOUT = 5.0
-"""Seconds to wait for the hub's first answer."""
-WANTED_FILES = ("config.json", "tokenizer*.json", "vocab.json", "merges.txt", "special_tokens_map.json")
+"""Seconds to wait for the first answer of the hub."""
+CONFIG_FILES = ("config.json", "tokenizer*.json", "vocab.json", "merges.txt", "special_tokens_map.json")
 WEIGHT_FILES = ("*.safetensors", "pytorch_model.bin")
 TEXT_SETTINGS = (
     *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "layer_norm_eps"),
     *("max_position_embeddings", "hidden_act", "bos_token_id", "eos_token_id"),
 )
-"""What makes up the architecture of a text encoder."""
+"""Settings of transformers' CLIPTextConfig that define the architecture of a text encoder."""
 
 
 _from_file: ContextVar[bool] = ContextVar("from_file", default=False)
@@ -31,7 +33,11 @@ _from_file: ContextVar[bool] = ContextVar("from_file", default=False)
 
 @contextmanager
 def nothing_fetched() -> Iterator[None]:
-    """Within, `load_pretrained` refuses: a checkpoint brings all it needs, and what a stranger's one names is not asked for."""
+    """Make `load_pretrained` raise an error inside the with block, in which a checkpoint is loaded.
+
+    A checkpoint contains all that it needs. Without this, a stranger's file could make this machine read or download a model that
+    it names.
+    """
     token = _from_file.set(True)
     try:
         yield
@@ -40,47 +46,62 @@ def nothing_fetched() -> Iterator[None]:
 
 
 def token_ids(tokenizer: Tokenizer, text: str, max_tokens: int, name: str) -> Tensor:
-    """Token numbers (max_tokens,) of a text: start, its words, then ends; `name` is the setting it comes from.
+    """Return the token numbers (max_tokens,) of a text: the start token, the tokens of the text, then end tokens.
+
+    Args:
+        tokenizer: CLIP's tokenizer.
+        text: caption or prompt.
+        max_tokens: length of the result.
+        name: setting that the text comes from, for messages.
 
     Raises:
-        ValueError: too long, or with something that the tokenizer does not know.
+        ValueError: the text has too many tokens, or a character that the tokenizer does not know.
     """
     start, *inner, end = tokenizer.encode(text).ids
     if len(inner) + 2 > max_tokens:
         raise ValueError(
-            f"{name}={text!r}: {len(inner) + 2} tokens, start and end among them; at most {max_tokens} fit (max_tokens)"
+            f"{name}={text!r}: {len(inner) + 2} tokens with start and end; at most {max_tokens} fit (max_tokens)"
         )
-    if start in inner or end in inner:  # CLIP writes these where it knows nothing better
+    # the tokenizer uses these two for what it does not know
+    if start in inner or end in inner:
         raise ValueError(f"{name}={text!r}: a word or character that CLIP's tokenizer does not know")
     return torch.tensor([start, *inner, *[end] * (max_tokens - 1 - len(inner))])
 
 
 def load_pretrained(pretrained: str) -> tuple[Tokenizer, CLIPTextModel]:
-    """Tokenizer and text encoder from a local folder, the local cache, or the hub, in this order.
+    """Load tokenizer and text encoder from a local folder, the local cache, or the hub, whichever has them first.
+
+    Args:
+        pretrained: local folder, or name of a model on the hub.
 
     Raises:
-        ValueError: not to be had, within seconds, or no CLIP; or within `nothing_fetched`.
+        ValueError: the model is not found, the hub does not answer within `HUB_TIMEOUT`, the model is not a CLIP, or the call is
+            made inside `nothing_fetched`.
     """
     if _from_file.get():
-        raise ValueError(f"pretrained={pretrained}: not fetched for a checkpoint, which must hold it")
+        raise ValueError(
+            f"pretrained={pretrained}: not fetched for a checkpoint, which must contain its own text encoder"
+        )
     transformers = _transformers()
     folder = _folder_of(pretrained)
     if not (folder / "tokenizer.json").is_file() and not (folder / "merges.txt").is_file():
         raise ValueError(f"pretrained={pretrained}: no tokenizer there (tokenizer.json, or vocab.json with merges.txt)")
-    quiet = transformers.utils.logging
-    verbosity = quiet.get_verbosity()
-    quiet.set_verbosity_error()  # a CLIP also has an image encoder, whose weights are left out
-    quiet.disable_progress_bar()
+    # transformers would warn that the weights of CLIP's image encoder are left out
+    logging = transformers.utils.logging
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         tokenizer = transformers.CLIPTokenizerFast.from_pretrained(folder, local_files_only=True)
         encoder, report = transformers.CLIPTextModel.from_pretrained(
             folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
         )
-    except Exception as error:  # of three packages, for files that are missing or garbled
+    except Exception as error:
+        # three packages raise errors of their own for files that are missing or damaged
         raise ValueError(f"pretrained={pretrained}: {' '.join(str(error).split())[:300]}") from error
     finally:
-        quiet.set_verbosity(verbosity)
-        quiet.enable_progress_bar()
+        logging.set_verbosity(verbosity)
+        logging.enable_progress_bar()
     missing = [name for name in report["missing_keys"] if not name.endswith("position_ids")]
     if missing:
         raise ValueError(f"pretrained={pretrained}: no weights of a CLIP text encoder there ({missing[0]} is missing)")
@@ -88,7 +109,15 @@ def load_pretrained(pretrained: str) -> tuple[Tokenizer, CLIPTextModel]:
 
 
 def rebuild(text_settings: dict[str, Any], tokenizer_json: str) -> tuple[Tokenizer, CLIPTextModel]:
-    """Tokenizer and encoder out of a checkpoint's description; the weights follow with its state."""
+    """Build the tokenizer, and the encoder with random weights, from the description in a checkpoint.
+
+    Args:
+        text_settings: values of `TEXT_SETTINGS`.
+        tokenizer_json: the tokenizer as JSON.
+
+    Raises:
+        ValueError: text_settings has another key.
+    """
     transformers = _transformers()
     from tokenizers import Tokenizer
 
@@ -99,7 +128,7 @@ def rebuild(text_settings: dict[str, Any], tokenizer_json: str) -> tuple[Tokeniz
 
 
 def _folder_of(pretrained: str) -> Path:
-    """The local folder with the model's files, downloaded first where it must be."""
+    """Return the local folder with the model's files, after downloading them from the hub if they are not there."""
     if Path(pretrained).is_dir():
         return Path(pretrained)
     from huggingface_hub import HfApi, snapshot_download
@@ -107,7 +136,7 @@ def _folder_of(pretrained: str) -> Path:
 
     where = f"pretrained={pretrained}"
     try:
-        return Path(snapshot_download(pretrained, local_files_only=True, allow_patterns=[*WANTED_FILES, *WEIGHT_FILES]))
+        return Path(snapshot_download(pretrained, local_files_only=True, allow_patterns=[*CONFIG_FILES, *WEIGHT_FILES]))
     except LocalEntryNotFoundError:
         pass
     except HFValidationError as error:
@@ -115,20 +144,20 @@ def _folder_of(pretrained: str) -> Path:
     try:
         files = {entry.rfilename for entry in HfApi().model_info(pretrained, timeout=HUB_TIMEOUT).siblings or []}
         weights = "*.safetensors" if any(name.endswith(".safetensors") for name in files) else "pytorch_model.bin"
-        return Path(snapshot_download(pretrained, allow_patterns=[*WANTED_FILES, weights]))
+        return Path(snapshot_download(pretrained, allow_patterns=[*CONFIG_FILES, weights]))
     except RepositoryNotFoundError as error:
         raise ValueError(f"{where}: neither a local folder nor a public model on the hub") from error
-    except Exception as error:  # of several packages: no network, a firewall, a broken download
+    except Exception as error:
+        # without a network, behind a firewall or after a broken download several packages raise errors of their own
         raise ValueError(
             f"{where}: neither a local folder nor in the local cache, and the hub does not answer "
-            f"({type(error).__name__}); where there is a network: hf download {pretrained} --local-dir clip, "
+            f"({type(error).__name__}); on a machine with a network: hf download {pretrained} --local-dir clip, "
             "then conditioning.pretrained=clip"
         ) from error
 
 
 def _transformers() -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise ValueError("this conditioning needs the package transformers: pip install 'lightdiff[text]'") from error
+    require("text", "CLIP's text encoder")
+    import transformers
+
     return transformers

@@ -1,7 +1,25 @@
-"""The diffusion core: schedules, noise, predictions, losses, guidance. Needs torch only.
+"""The mathematics of diffusion: schedules, noise, predictions, denoisers, losses, guidance. It imports torch and nothing else.
 
-Time `t` is a number in [0, 1]; t = 0 is clean, t = 1 is noise; x_t = alpha(t) * x0 + sigma(t) * noise. x0 is the only hub: a
-prediction turns a network's output into x0_hat, a sampler knows only x0_hat.
+An image x0 becomes noise as the time t goes from 0 to 1:
+
+    x_t = alpha(t) x0 + sigma(t) noise,    noise ~ N(0, 1)    log_snr(t) = log(alpha(t)^2 / sigma(t)^2)
+
+A network is trained to undo this. Each part of the method is a small class:
+
+- `NoiseSchedule`: the functions alpha(t) and sigma(t). Most schedules preserve the variance, alpha^2 + sigma^2 = 1. The flow
+  schedule is (1 - t, t), the EDM schedule (1, sigma_max t).
+- `Prediction`: the meaning of the network's output, such as the noise, x0, v = alpha noise - sigma x0, or the velocity
+  noise - x0. It gives the target of training, and computes x0_hat from an output.
+- `Denoiser`: x0_hat(x_t, t, cond), the estimate of the image E[x0 | x_t], made of a network, a schedule and a prediction.
+- `DiffusionLoss`: weighting(t) * distance(output, target), with t drawn by a `TimeSampler` and the noise by a `Noise`.
+- `ClassifierFreeGuidance`: a denoiser that combines the conditional and the unconditional x0_hat of another one.
+- `TimeGrid`: the times 1 = t_0 > t_1 > ... > t_N = 0 at which a sampler calls the denoiser.
+
+Samplers (`lightdiff.samplers`) see the denoiser only through x0_hat. Therefore every prediction works with every schedule and
+every sampler, and a new one of either kind is one class.
+
+Symbols: B images in a batch, C channels, H x W pixels. s is the time after t in sampling, so s < t. T is the number of timesteps
+of a discrete schedule. Times, alpha and sigma have the shape (B,).
 """
 
 from lightdiff.core.betas import cosine_betas, linear_betas, scaled_linear_betas, sigmoid_betas

@@ -1,4 +1,4 @@
-"""Schedules given by a formula."""
+"""Schedules that are defined by a formula for every time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from lightdiff.core.schedule import NoiseSchedule
 
 @dataclass(frozen=True)
 class FlowSchedule(NoiseSchedule):
-    """The straight line from image to noise: alpha = 1 - t, sigma = t (Liu et al. 2022, arXiv:2209.03003, eq. 1)."""
+    """The straight line from the image to the noise (Liu et al. 2022, arXiv:2209.03003, eq. 1).
+
+    alpha(t) = 1 - t,    sigma(t) = t
+    """
 
     def _scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
         return 1 - t, t
@@ -24,16 +27,19 @@ class FlowSchedule(NoiseSchedule):
 
 @dataclass(frozen=True)
 class EDMSchedule(NoiseSchedule):
-    """Variance exploding: alpha = 1, sigma = sigma_max * t (Karras et al. 2022, arXiv:2206.00364, table 1).
+    """The variance-exploding schedule of EDM (Karras et al. 2022, arXiv:2206.00364, table 1).
 
-    x_T is sigma_max * noise. The line goes on above t = 1, which churn at the first step makes use of.
+        alpha(t) = 1,    sigma(t) = sigma_max t
+
+    Sampling starts from x_T = sigma_max * noise. The formula also holds for t > 1, where the churn of `Heun` can go at its first
+    step.
 
     Args:
-        sigma_min: smallest noise level of the default (Karras) grid before 0.
+        sigma_min: smallest noise level above 0 on the default grid, which is `KarrasGrid`.
         sigma_max: noise level at t = 1.
 
     Raises:
-        ValueError: not 0 < sigma_min < sigma_max.
+        ValueError: sigma_min and sigma_max do not satisfy 0 < sigma_min < sigma_max.
     """
 
     sigma_min: float = 0.002

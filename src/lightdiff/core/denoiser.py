@@ -1,4 +1,4 @@
-"""Denoiser: the only place that knows network, schedule and prediction together."""
+"""The denoiser, which combines a network, a schedule and a prediction into one function x0_hat(x_t, t, cond)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lightdiff.core.schedule import NoiseSchedule
 from lightdiff.core.shapes import per_image
 
 Condition = dict[str, Tensor]
-"""Any of vector (B, D), tokens (B, L, D), mask (B, L)."""
+"""What the images are conditioned on: a dict with any of `vector` (B, D), `tokens` (B, L, D) and `mask` (B, L)."""
 
 
 def _timestep(schedule: NoiseSchedule, t: Tensor) -> Tensor:
@@ -21,7 +21,7 @@ def _timestep(schedule: NoiseSchedule, t: Tensor) -> Tensor:
     return schedule.timestep(t).to(t.dtype)
 
 
-def _t(schedule: NoiseSchedule, t: Tensor) -> Tensor:
+def _scaled_time(schedule: NoiseSchedule, t: Tensor) -> Tensor:
     return 1000 * t
 
 
@@ -29,31 +29,39 @@ def _log_sigma(schedule: NoiseSchedule, t: Tensor) -> Tensor:
     return -50 * schedule.log_snr(t)
 
 
-def _none(schedule: NoiseSchedule, t: Tensor) -> None:
+def _no_time(schedule: NoiseSchedule, t: Tensor) -> None:
     return None
 
 
 TIME_INPUTS: dict[str, Callable[[NoiseSchedule, Tensor], Tensor | None]] = {
     "timestep": _timestep,
-    "t": _t,
+    "t": _scaled_time,
     "log_sigma": _log_sigma,
-    "none": _none,
+    "none": _no_time,
 }
-"""What a network is told of the time: the integer timestep, 1000 t, 100 log(sigma/alpha), nothing."""
+"""Functions (schedule, t) -> the time input of the network, by the name that `time_input` gives them.
+
+- timestep: the integer timestep 0..T - 1 of a discrete schedule.
+- t: 1000 t.
+- log_sigma: 100 log(sigma / alpha).
+- none: no time input.
+"""
 
 
 class Denoiser(nn.Module):
-    """Best guess of the image: x0_hat from x_t and t.
+    """An estimator of the image: x0_hat from x_t and t.
+
+        x0_hat = prediction.to_x0(network(prediction.scale_input(x_t), time_input(t), cond), x_t)
 
     Args:
-        network: called as network(x (B, C, H, W), time (B,) or None, cond or None) -> (B, C, H, W).
-        schedule: alpha(t) and sigma(t).
-        prediction: what the network's output means.
-        time_input: a key of `TIME_INPUTS`; None: what the schedule says.
-        value_range: range of x0, to which samplers clip if told to.
+        network: module called as network(x (B, C, H, W), time (B,) or None, cond or None) -> (B, C, H, W).
+        schedule: noise schedule, which gives alpha(t) and sigma(t).
+        prediction: meaning of the network's output.
+        time_input: form in which the network gets the time, a key of `TIME_INPUTS`. None takes the schedule's own.
+        value_range: (lowest, highest) value of x0, to which a sampler with clip_denoised=True clips x0_hat.
 
     Raises:
-        ValueError: a time_input that does not exist or does not fit the schedule, or a prediction that does not fit it.
+        ValueError: time_input does not exist, or time_input or prediction does not fit the schedule.
     """
 
     def __init__(
@@ -79,14 +87,23 @@ class Denoiser(nn.Module):
         prediction.check(schedule)
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Condition | None = None) -> Tensor:
-        """x0_hat (B, C, H, W) from x_t (B, C, H, W), times t (B,) and a condition; computed in float32 at least."""
+        """Return x0_hat (B, C, H, W), in the dtype of x_t. The formulas around the network are computed in at least float32.
+
+        Args:
+            x_t: noisy images (B, C, H, W).
+            t: times (B,) in [0, 1].
+            cond: condition of the B images, or None.
+        """
         output = self.raw(x_t, t, cond)
         exact = torch.promote_types(x_t.dtype, torch.float32)
         x = x_t.to(exact)
         return self.prediction.to_x0(output.to(exact), x, *self._scales(x, t)).to(x_t.dtype)
 
     def raw(self, x_t: Tensor, t: Tensor, cond: Condition | None = None) -> Tensor:
-        """The network's own output (B, C, H, W), which the loss compares with `prediction.target`."""
+        """Return the network's output (B, C, H, W), which the loss compares with `prediction.target`.
+
+        The arguments are those of `forward`.
+        """
         x = self.prediction.scale_input(x_t, *self._scales(x_t, t))
         return self.network(x, TIME_INPUTS[self.time_input](self.schedule, t), cond)
 

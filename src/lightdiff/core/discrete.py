@@ -1,4 +1,4 @@
-"""DiscreteSchedule: variance-preserving diffusion given by a table of betas."""
+"""The discrete schedule of DDPM, which is defined by a table of betas and preserves the variance."""
 
 from __future__ import annotations
 
@@ -12,32 +12,34 @@ from lightdiff.core.schedule import LOG_SNR_BOUNDS, NoiseSchedule
 
 
 class DiscreteSchedule(NoiseSchedule):
-    """T timesteps of DDPM (Ho et al. 2020, arXiv:2006.11239, eq. 4), continued to all times between them.
+    """The schedule of DDPM with T timesteps, interpolated to all times in [0, 1].
 
-        alpha(t) = sqrt(alphas_cumprod(t)), sigma(t) = sqrt(1 - alphas_cumprod(t))
+        alpha(t) = sqrt(alphas_cumprod(t)),    sigma(t) = sqrt(1 - alphas_cumprod(t)),    alphas_cumprod = cumprod(1 - betas)
 
-    t = k/T is timestep k - 1, with alphas_cumprod = 1 at t = 0 in front of the table; between these points alphas_cumprod is
-    linear in t. The network is told the integer timestep.
+    (Ho et al. 2020, arXiv:2006.11239, eq. 4). The time t = k/T is the timestep k - 1, for k = 1, ..., T; at t = 0
+    alphas_cumprod is 1. Between these points alphas_cumprod is linear in t. By default the network gets the integer timestep.
 
     Args:
-        betas: (T,) in (0, 1), the last one at most 1: a tensor or a list of numbers.
-        zero_terminal_snr: shift and scale sqrt(alphas_cumprod) so that nothing of the image is left at t = 1 (Lin et al. 2023,
-            arXiv:2305.08891, algorithm 1).
+        betas: T numbers in (0, 1), of which the last may be 1: a tensor (T,) or a list.
+        zero_terminal_snr: shift and scale sqrt(alphas_cumprod) so that it is 0 at t = 1, where x_t is then pure noise (Lin et
+            al. 2023, arXiv:2305.08891, algorithm 1).
 
     Raises:
-        ValueError: betas that are empty, not a list of numbers, or out of range; zero_terminal_snr with fewer than 2 betas.
+        ValueError: betas is empty, not one-dimensional or out of range, or has fewer than 2 entries with zero_terminal_snr.
     """
 
     time_input = "timestep"
 
     def __init__(self, betas: Tensor | Sequence[float], zero_terminal_snr: bool = False) -> None:
-        with torch.inference_mode(False):  # tables that are made while sampling serve training too
+        # a schedule that is built while sampling can be used in training too
+        with torch.inference_mode(False):
             self.betas = torch.as_tensor(betas, dtype=torch.float64, device="cpu").detach().clone()
             self.zero_terminal_snr = zero_terminal_snr
             _check(self.betas, zero_terminal_snr)
             log_product = torch.log1p(-self.betas).cumsum(0)
             self.alphas_cumprod = log_product.exp()
-            noise_part = -torch.expm1(log_product)  # 1 - alphas_cumprod without cancellation
+            # this is 1 - alphas_cumprod, without the loss of digits where alphas_cumprod is close to 1
+            noise_part = -torch.expm1(log_product)
             if zero_terminal_snr:
                 roots = self.alphas_cumprod.sqrt()
                 self.alphas_cumprod = ((roots - roots[-1]) * roots[0] / (roots[0] - roots[-1])) ** 2
@@ -49,7 +51,7 @@ class DiscreteSchedule(NoiseSchedule):
 
     @property
     def num_train_timesteps(self) -> int:
-        """T."""
+        """Number of timesteps T."""
         return len(self.betas)
 
     @property
@@ -57,16 +59,17 @@ class DiscreteSchedule(NoiseSchedule):
         return TrailingGrid()
 
     def timestep(self, t: Tensor) -> Tensor:
-        """The integer a network sees: int64 (B,) in 0, ..., T - 1, that of the nearest point of the table."""
+        """Return the timestep nearest to each time t (B,): int64 (B,) in 0, ..., T - 1."""
         T = self.num_train_timesteps
         return (t.detach().to(torch.float32) * T).round().long().clamp(1, T) - 1
 
     def snap(self, t: Tensor) -> Tensor:
         T = self.num_train_timesteps
-        return (t * T - 1e-4).ceil().clamp(1, T) / T  # a point of the table that was rounded up stays
+        # 1e-4 keeps a time k/T that rounding has made slightly larger at timestep k - 1
+        return (t * T - 1e-4).ceil().clamp(1, T) / T
 
     def _table(self, like: Tensor) -> Tensor:
-        """(3, T + 1): alphas_cumprod, 1 - alphas_cumprod, -log_snr at t = 0, 1/T, ..., 1 on the device of `like`."""
+        """Return alphas_cumprod, 1 - alphas_cumprod and -log_snr at t = 0, 1/T, ..., 1: (3, T + 1), on the device of `like`."""
         if like.device not in self._tables:
             with torch.inference_mode(False):
                 self._tables[like.device] = self._tables[torch.device("cpu")].to(like.device, like.dtype)
@@ -85,7 +88,8 @@ class DiscreteSchedule(NoiseSchedule):
         (image_low, noise_low), (image_high, noise_high) = table[:2, below], table[:2, below + 1]
         by_image = (image_low - log_snr.sigmoid()) / (image_low - image_high)
         by_noise = ((-log_snr).sigmoid() - noise_low) / (noise_high - noise_low)
-        part = torch.where(log_snr < 0, by_image, by_noise)  # the smaller of the two is the exact one
+        # the smaller of alphas_cumprod and 1 - alphas_cumprod keeps more digits, so the position is computed from that one
+        part = torch.where(log_snr < 0, by_image, by_noise)
         return (below + part.clamp(0, 1)) / T
 
 

@@ -1,4 +1,4 @@
-"""Distance: how far the network's output is from its target, one number per image, computed in float32 at least."""
+"""Distances between the network's output and its target: one number for each image, computed in at least float32."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from torch.nn import functional as F
 
 
 class Distance(ABC):
-    """Called with output and target (B, ...), gives the mean over everything but the batch, (B,)."""
+    """Base class of the distances. A subclass says how the error of one value counts."""
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the distance of output (B, ...) from target (B, ...), averaged over each image: (B,)."""
         exact = torch.promote_types(torch.promote_types(output.dtype, target.dtype), torch.float32)
         return self._each(output.to(exact), target.to(exact)).flatten(1).mean(1)
 
     @abstractmethod
-    def _each(self, output: Tensor, target: Tensor) -> Tensor: ...
+    def _each(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the distance of each value: (B, ...)."""
 
 
 @dataclass(frozen=True)
 class MSE(Distance):
-    """Squared error."""
+    """The squared error (output - target)^2."""
 
     def _each(self, output: Tensor, target: Tensor) -> Tensor:
         return (output - target) ** 2
@@ -31,7 +33,7 @@ class MSE(Distance):
 
 @dataclass(frozen=True)
 class L1(Distance):
-    """Absolute error."""
+    """The absolute error |output - target|."""
 
     def _each(self, output: Tensor, target: Tensor) -> Tensor:
         return (output - target).abs()
@@ -39,10 +41,13 @@ class L1(Distance):
 
 @dataclass(frozen=True)
 class Huber(Distance):
-    """Half the squared error up to delta, from there on linear: delta * (|error| - delta / 2).
+    """The Huber loss: error^2 / 2 where |error| <= delta, and delta * (|error| - delta / 2) beyond.
+
+    Args:
+        delta: error at which the loss becomes linear, above 0.
 
     Raises:
-        ValueError: delta not above 0.
+        ValueError: delta is not above 0.
     """
 
     delta: float = 1.0

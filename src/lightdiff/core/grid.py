@@ -1,7 +1,7 @@
-"""TimeGrid: the times at which a sampler stops.
+"""Time grids: the times at which a sampler calls the denoiser.
 
-A grid is called with a schedule and a number of steps N and gives N + 1 times, float64 on the CPU, strictly decreasing and
-ending at 0. Any callable of that form will do; samplers take those that end above 0 too.
+A grid is called with a schedule and a number of steps N. It returns N + 1 times: float64 on the CPU, strictly decreasing, and
+ending at 0. A sampler takes any callable of this form, also one whose last time is above 0.
 """
 
 from __future__ import annotations
@@ -18,30 +18,32 @@ if TYPE_CHECKING:
     from lightdiff.core.schedule import NoiseSchedule
 
 LARGEST_SIGMA = 80.0
+"""Largest noise level sigma / alpha between t = 1 and t = 0 on the default grids (Karras et al. 2022, table 1)."""
 SMALLEST_SIGMA = 0.002
-"""Noise levels sigma / alpha beyond which no step is spent unless it is asked for (Karras et al. 2022, table 1)."""
+"""Smallest noise level above 0 on the grids of schedules that name none of their own (Karras et al. 2022, table 1)."""
 
 
 class TimeGrid(ABC):
-    """Base of the grids; every one refuses num_steps below 1 in one line."""
+    """Base class of the time grids."""
 
     def __call__(self, schedule: NoiseSchedule, num_steps: int) -> Tensor:
-        """Times (num_steps + 1,) for this schedule.
+        """Return the times (num_steps + 1,) for this schedule.
 
         Raises:
-            ValueError: num_steps below 1 or above what the grid has, or a schedule the grid does not fit.
+            ValueError: num_steps is below 1 or above the number of timesteps, or the grid does not fit the schedule.
         """
         if num_steps < 1:
             raise ValueError(f"num_steps={num_steps}: 1 or more is expected")
         return self._times(schedule, num_steps)
 
     @abstractmethod
-    def _times(self, schedule: NoiseSchedule, num_steps: int) -> Tensor: ...
+    def _times(self, schedule: NoiseSchedule, num_steps: int) -> Tensor:
+        """Return the times (num_steps + 1,), float64 on the CPU, for num_steps of 1 or more."""
 
 
 @dataclass(frozen=True)
 class UniformGrid(TimeGrid):
-    """Uniform in t from 1 to 0, also between the points of a table."""
+    """Times that are uniform from 1 to 0. With a discrete schedule they may lie between two timesteps."""
 
     def _times(self, schedule: NoiseSchedule, num_steps: int) -> Tensor:
         return _falling(num_steps)
@@ -49,7 +51,10 @@ class UniformGrid(TimeGrid):
 
 @dataclass(frozen=True)
 class QuadraticGrid(TimeGrid):
-    """t = u^2 with u uniform from 1 to 0: smaller steps near the image (Song et al. 2021, arXiv:2010.02502, appendix D.2)."""
+    """Times t = u^2 with u uniform from 1 to 0, so that steps get smaller towards the image.
+
+    This is the quadratic spacing of DDIM (Song et al. 2021, arXiv:2010.02502, appendix D.2).
+    """
 
     def _times(self, schedule: NoiseSchedule, num_steps: int) -> Tensor:
         return _falling(num_steps) ** 2
@@ -57,7 +62,10 @@ class QuadraticGrid(TimeGrid):
 
 @dataclass(frozen=True)
 class TrailingGrid(TimeGrid):
-    """Uniform in t from 1 to 0, rounded to the points of the table where there is one (Lin et al. 2023, arXiv:2305.08891)."""
+    """Times that are uniform from 1 to 0; with a discrete schedule each is rounded to a timestep.
+
+    The first step starts at t = 1, the last timestep (Lin et al. 2023, arXiv:2305.08891).
+    """
 
     def _times(self, schedule: NoiseSchedule, num_steps: int) -> Tensor:
         T = _table_size(schedule)
@@ -69,7 +77,11 @@ class TrailingGrid(TimeGrid):
 
 @dataclass(frozen=True)
 class LeadingGrid(TimeGrid):
-    """Timesteps 0, d, 2d, ... with d = T // N, from the last one down: begins below t = 1 (Ho et al. 2020 code, DDIM)."""
+    """The timesteps (N - 1) d, ..., 2 d, d, 0 with d = T // N, then t = 0.
+
+    The grid starts below t = 1 unless N = T. It is the spacing of the code of DDIM (Song et al. 2021, arXiv:2010.02502), for
+    discrete schedules only.
+    """
 
     def _times(self, schedule: NoiseSchedule, num_steps: int) -> Tensor:
         T = _table_size(schedule)
@@ -85,16 +97,18 @@ class LeadingGrid(TimeGrid):
 
 @dataclass(frozen=True)
 class KarrasGrid(TimeGrid):
-    """sigma/alpha to the power 1/rho is uniform, then 0 (Karras et al. 2022, arXiv:2206.00364, eq. 5).
+    """Noise levels sigma/alpha whose power 1/rho is uniform, then t = 0 (Karras et al. 2022, arXiv:2206.00364, eq. 5).
 
     Args:
-        rho: 7 spends many steps at low noise; 1 is uniform in sigma/alpha.
-        sigma_min: last noise level sigma/alpha above 0; None: the schedule's own.
-        sigma_max: first noise level; None: the grid begins at t = 1, its second point follows as if it had begun at the
-            schedule's largest noise level or at 80, whichever is less (sigma/alpha is infinite where alpha is 0).
+        rho: exponent above 0. 7 spends many steps at low noise, 1 makes the noise levels uniform.
+        sigma_min: smallest noise level sigma/alpha above 0. None takes the schedule's own.
+        sigma_max: noise level of the first time. With None the grid starts at t = 1; the other times are computed as if it
+            started at the schedule's largest noise level, or at 80 where that is smaller, because sigma/alpha may be infinite
+            at t = 1.
 
     Raises:
-        ValueError: rho, sigma_min or sigma_max not above 0; when called, a schedule without inverse or levels it does not have.
+        ValueError: rho, sigma_min or sigma_max is not above 0. Also on a call: the schedule has no inverse, or does not have
+            these noise levels.
     """
 
     rho: float = 7.0
@@ -119,15 +133,16 @@ class KarrasGrid(TimeGrid):
 
 @dataclass(frozen=True)
 class LogSNRGrid(TimeGrid):
-    """Uniform in log-SNR (Lu et al. 2022, arXiv:2206.00927, section 3.4).
+    """Times that are uniform in the log-SNR (Lu et al. 2022, arXiv:2206.00927, section 3.4).
 
     Args:
-        log_snr_min: log-SNR of the first time; None: the grid begins at t = 1, as with `KarrasGrid`.
-        log_snr_max: log-SNR of the last time above 0; None: the schedule's own.
-        final_zero: whether the last of the num_steps steps goes from log_snr_max to t = 0; else the grid ends at log_snr_max.
+        log_snr_min: log-SNR of the first time. With None the grid starts at t = 1, as `KarrasGrid` does.
+        log_snr_max: log-SNR of the last time above 0. None takes the schedule's own.
+        final_zero: whether the last step goes from log_snr_max to t = 0. With False the grid ends at log_snr_max.
 
     Raises:
-        ValueError: log_snr_min not below log_snr_max; when called, a schedule without inverse or levels it does not have.
+        ValueError: log_snr_min is not below log_snr_max. Also on a call: the schedule has no inverse, or does not have these
+            values.
     """
 
     log_snr_min: float | None = None
@@ -154,11 +169,12 @@ class LogSNRGrid(TimeGrid):
 
 
 def _falling(num_steps: int) -> Tensor:
-    """1, ..., 0 in num_steps equal steps."""
+    """Return the times (num_steps + 1,) from 1 to 0 in equal steps."""
     return torch.arange(num_steps, -1, -1, dtype=torch.float64) / num_steps
 
 
 def _table_size(schedule: NoiseSchedule) -> int | None:
+    """Return the number of timesteps T of a discrete schedule, None for any other schedule."""
     return getattr(schedule, "num_train_timesteps", None)
 
 
@@ -170,13 +186,17 @@ def _check_fits(num_steps: int, T: int) -> None:
 def _check_inverse(name: str, schedule: NoiseSchedule) -> None:
     if not schedule.has_inverse:
         raise ValueError(
-            f"grid={name}: it needs a schedule with an inverse (t_from_log_snr), which {type(schedule).__name__} has not; "
+            f"grid={name}: it needs a schedule with an inverse (t_from_log_snr), which {type(schedule).__name__} does not have; "
             "choices: uniform, trailing, quadratic"
         )
 
 
 def _noise_levels(schedule: NoiseSchedule, low: float | None, high: float | None) -> tuple[float, float]:
-    """(smallest, largest) sigma/alpha of a grid: as asked for, or the schedule's own."""
+    """Return the smallest and the largest noise level sigma/alpha of a grid: `low` and `high`, or where None the schedule's own.
+
+    Raises:
+        ValueError: the schedule does not reach `high`, or the smallest level is not below the largest.
+    """
     T = _table_size(schedule)
     ends = torch.tensor([1.0 / T if T else 0.0, 1.0], dtype=torch.float64)
     own_low, own_high = torch.exp(-schedule.log_snr(ends) / 2).tolist()

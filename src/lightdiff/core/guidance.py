@@ -1,4 +1,4 @@
-"""Classifier-free guidance: a denoiser made of a denoiser."""
+"""Classifier-free guidance, which turns a conditional denoiser into another denoiser."""
 
 from __future__ import annotations
 
@@ -13,20 +13,25 @@ from lightdiff.core.shapes import per_image
 
 
 class ClassifierFreeGuidance:
-    """x0_hat = null + guidance_scale * (conditional - null) (Ho & Salimans 2022, arXiv:2207.12598, eq. 6, in terms of x0).
+    """A denoiser with classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598, eq. 6, written for x0_hat).
 
-    Called exactly like a `Denoiser`. Both guesses come from one forward pass with 2 B images.
+        x0_hat = x0_hat(null_cond) + guidance_scale * (x0_hat(cond) - x0_hat(null_cond))
+
+    It is called exactly like a `Denoiser`. The conditional and the unconditional x0_hat come from one forward pass with 2 B
+    images.
 
     Args:
-        denoiser: called as denoiser(x_t, t, cond).
-        guidance_scale: 1 is off (conditional), 0 unconditional, above 1 exaggerates what the condition changes.
-        null_cond: the condition that means "nothing in particular", as a batch of 1 (or B).
-        interval: (lowest, highest) t at which guidance acts, elsewhere it is off (Kynkaanniemi et al. 2024, arXiv:2404.07724).
-        rescale: from 0, off, to 1: give the guided x0_hat the standard deviation of the conditional one (Lin et al. 2023,
-            arXiv:2305.08891, section 3.4).
+        denoiser: conditional denoiser, called as denoiser(x_t, t, cond).
+        guidance_scale: 1 switches guidance off (x0_hat of the condition), 0 ignores the condition, and above 1 the effect of the
+            condition is exaggerated.
+        null_cond: condition of no particular class or caption, with a batch size of 1 or B.
+        interval: (lowest, highest) time at which guidance acts. Outside it is off (Kynkaanniemi et al. 2024,
+            arXiv:2404.07724). None: it always acts.
+        rescale: how far the guided x0_hat is scaled to the standard deviation of the conditional one, from 0 (not at all) to 1
+            (fully) (Lin et al. 2023, arXiv:2305.08891, section 3.4).
 
     Raises:
-        ValueError: rescale not in [0, 1], or an interval that is not two rising times in [0, 1].
+        ValueError: rescale is not in [0, 1], or interval is not two increasing times in [0, 1].
     """
 
     def __init__(
@@ -52,10 +57,15 @@ class ClassifierFreeGuidance:
         self._joined: tuple[Condition | None, Condition] = (None, {})
 
     def __call__(self, x_t: Tensor, t: Tensor, cond: Condition | None = None) -> Tensor:
-        """Guided x0_hat (B, C, H, W) from x_t, times t (B,) and the condition.
+        """Return the guided x0_hat (B, C, H, W).
+
+        Args:
+            x_t: noisy images (B, C, H, W).
+            t: times (B,) in [0, 1].
+            cond: condition of the B images, with the same keys as null_cond.
 
         Raises:
-            ValueError: the condition has other keys than null_cond.
+            ValueError: cond does not have the keys of null_cond.
         """
         acts = self._acts(t)
         if self.guidance_scale == 1 or not acts.any():
@@ -66,7 +76,8 @@ class ClassifierFreeGuidance:
 
         if cond is None or cond.keys() != null_cond.keys():
             raise ValueError(f"cond={sorted(cond or {})}: the keys of null_cond are expected: {sorted(null_cond)}")
-        if self._joined[0] is not cond:  # the same at every step of a trajectory
+        # the condition is the same at every step of a trajectory, so it is joined only once
+        if self._joined[0] is not cond:
             self._joined = cond, {name: torch.cat([cond[name], null_cond[name]]) for name in cond}
         conditional, null = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), self._joined[1]).chunk(2)
         guided = null + self.guidance_scale * (conditional - null)
@@ -75,12 +86,14 @@ class ClassifierFreeGuidance:
         return torch.where(per_image(acts.to(x_t.device), x_t) > 0, guided, conditional)
 
     def _acts(self, t: Tensor) -> Tensor:
+        """Return whether guidance acts at each time t (B,)."""
         if self.interval is None:
-            return torch.ones(len(t), dtype=torch.bool)  # on the CPU: asking it costs no wait for the device
+            # on the CPU, because reading a value from a GPU would wait for it
+            return torch.ones(len(t), dtype=torch.bool)
         low, high = self.interval
         return (low <= t) & (t <= high)
 
 
 def _std(images: Tensor) -> Tensor:
-    """Standard deviation of each image, (B, 1, ..., 1), kept above 0."""
+    """Return the standard deviation of each image, at least 1e-8: (B, 1, ..., 1)."""
     return per_image(images.flatten(1).std(1), images).clamp(min=1e-8)

@@ -1,4 +1,4 @@
-"""The training objective: what is predicted, at which times, with which noise, and how its error is measured."""
+"""The training objective: which choices make up the loss, and the loss itself."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from lightdiff.core.weighting import UnitWeighting, Weighting
 
 @dataclass(frozen=True)
 class Objective:
-    """The choices of a training run.
+    """The choices that define the training loss. The defaults are those of DDPM.
 
     Args:
-        prediction: what the network's output means.
-        weighting: how much each time counts.
-        distance: how far the output is from its target.
-        time_sampler: at which times the network is trained; the default is right for every schedule.
-        noise: what images are mixed with.
+        prediction: meaning of the network's output.
+        weighting: weight of the loss at each time.
+        distance: measure of the difference between the output and its target.
+        time_sampler: distribution of the times at which the network is trained. The default fits every schedule.
+        noise: distribution of the noise that images are mixed with.
     """
 
     prediction: Prediction = EpsilonPrediction()
@@ -36,16 +36,20 @@ class Objective:
     noise: Noise = GaussianNoise()
 
     def check(self, schedule: NoiseSchedule) -> None:
-        """ValueError, in one line, where a choice does not fit the schedule."""
+        """Check that the prediction and the time sampler fit the schedule.
+
+        Raises:
+            ValueError: one of them does not fit.
+        """
         self.prediction.check(schedule)
         self.time_sampler.check(schedule)
 
 
 class DiffusionLoss:
-    """weighting * distance(network output, target), per image.
+    """The training loss weighting(t) * distance(network output, target), one number for each image.
 
     Args:
-        objective: the choices.
+        objective: the choices that define the loss.
     """
 
     def __init__(self, objective: Objective) -> None:
@@ -59,23 +63,30 @@ class DiffusionLoss:
         *,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Losses (B,) of images x0 (B, C, H, W) at random times."""
+        """Return the losses (B,) of images x0 (B, C, H, W) at random times.
+
+        Args:
+            denoiser: denoiser that is trained.
+            x0: clean images (B, C, H, W).
+            cond: condition of the images, or None.
+            generator: source of the times and the noise. None takes torch's global generator.
+        """
         t, noise = self.draw(x0, denoiser.schedule, generator)
         return self.at(denoiser, x0, t, noise, cond)
 
     def draw(
         self, x0: Tensor, schedule: NoiseSchedule, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """(t (B,), noise like x0): everything random in the loss; only shape, dtype and device of x0 matter."""
+        """Draw everything that is random in the loss: times (B,) and noise with the shape, dtype and device of x0."""
         device = x0.device if generator is None else generator.device
         t = self.objective.time_sampler(len(x0), schedule, generator=generator, device=device)
         return t.to(x0.device), self.objective.noise.like(x0, generator)
 
     def at(self, denoiser: Denoiser, x0: Tensor, t: Tensor, noise: Tensor, cond: Condition | None = None) -> Tensor:
-        """Losses (B,) of images x0 at given times t (B,) and noise.
+        """Return the losses (B,) of images x0 (B, C, H, W) at given times t (B,) and with given noise (B, C, H, W).
 
         Raises:
-            ValueError: the denoiser's network predicts something else than the objective says.
+            ValueError: the denoiser has another prediction than the objective.
         """
         prediction, schedule = self.objective.prediction, denoiser.schedule
         if denoiser.prediction != prediction:

@@ -1,4 +1,4 @@
-"""The noise that images are mixed with. The same object draws training noise and x_T."""
+"""Distributions of the noise that images are mixed with. The same object draws the noise of training and of x_T."""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ from lightdiff.core.randomness import BlockGenerator
 
 
 class Noise(ABC):
-    """A distribution of independent numbers per pixel."""
+    """Base class of the noise distributions. The numbers of all pixels are independent."""
 
     is_gaussian: ClassVar[bool] = False
-    """Samplers that add noise on the way add Gaussian noise, which fits only a model trained with it."""
+    """Whether the noise is Gaussian. Samplers that add noise on the way need that, because they add Gaussian noise."""
 
     def like(self, x: Tensor, generator: torch.Generator | BlockGenerator | None = None) -> Tensor:
-        """Noise of the shape, dtype and device of x; drawn where the generator lives, then moved."""
+        """Return noise with the shape, dtype and device of x. It is drawn on the generator's device, then moved.
+
+        Args:
+            x: tensor (B, ...).
+            generator: source of the numbers. None takes torch's global generator of the device of x.
+        """
 
         def draw(shape: torch.Size, source: torch.Generator | None) -> Tensor:
             device = x.device if source is None else source.device
@@ -30,12 +35,13 @@ class Noise(ABC):
     @abstractmethod
     def _draw(
         self, shape: torch.Size, generator: torch.Generator | None, dtype: torch.dtype, device: torch.device
-    ) -> Tensor: ...
+    ) -> Tensor:
+        """Return noise of this shape and dtype, drawn on `device`, where the generator is."""
 
 
 @dataclass(frozen=True)
 class GaussianNoise(Noise):
-    """Standard normal, N(0, 1)."""
+    """Standard normal noise, N(0, 1)."""
 
     is_gaussian: ClassVar[bool] = True
 
@@ -47,7 +53,7 @@ class GaussianNoise(Noise):
 
 @dataclass(frozen=True)
 class UniformNoise(Noise):
-    """Uniform in [0, 1): for images in [0, 1] that are mixed linearly with noise; only for samplers that add none."""
+    """Noise that is uniform in [0, 1), for images in [0, 1]. Only samplers that add no noise on the way work with it."""
 
     def _draw(
         self, shape: torch.Size, generator: torch.Generator | None, dtype: torch.dtype, device: torch.device

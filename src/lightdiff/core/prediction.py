@@ -1,11 +1,10 @@
-"""Prediction: what a network's output means, and how x0_hat follows from it.
+"""Predictions: what a network's output means, and how x0_hat follows from it.
 
-x0_hat is the only thing samplers know, so that every prediction works with every schedule and every sampler. The network sees
-`scale_input(x_t, ...)`; it is trained towards `target(...)`; `to_x0` turns its output into x0_hat.
+The network gets `scale_input(x_t, ...)` and is trained to return `target(...)`; `to_x0` turns its output into x0_hat. Samplers
+see x0_hat only, so every prediction works with every schedule and every sampler.
 
-All tensors broadcast against each other, in any floating dtype: float64 in, float64 out. x_t = alpha * x0 + sigma * noise.
-The squared error of the output is d = `x0_weight(alpha, sigma)` times the squared error of x0_hat. Except for epsilon nothing
-divides by alpha, so that a start at alpha = 0 is exact.
+The formulas are those of x_t = alpha * x0 + sigma * noise. The tensors broadcast against each other and keep their floating
+dtype. Only `EpsilonPrediction` divides by alpha; the others are exact at alpha = 0 too.
 """
 
 from __future__ import annotations
@@ -20,36 +19,43 @@ from lightdiff.core.schedule import NoiseSchedule
 
 
 class Prediction(ABC):
-    """Base of the predictions."""
+    """Base class of the predictions."""
 
     def check(self, schedule: NoiseSchedule) -> None:
-        """ValueError where this prediction cannot recover x0 at some time of the schedule."""
+        """Check that x0_hat can be computed at every time of the schedule.
+
+        Raises:
+            ValueError: at some time it cannot.
+        """
 
     def scale_input(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """What the network sees."""
+        """Return the network's input for x_t: x_t itself unless a subclass scales it."""
         return x_t
 
     @abstractmethod
     def to_x0(self, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """x0_hat from the network's output at x_t."""
+        """Return x0_hat, computed from the network's output at x_t."""
 
     @abstractmethod
     def target(self, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """The output for which `to_x0` gives x0."""
+        """Return the output that the network is trained towards, for which `to_x0` returns x0."""
 
     @abstractmethod
     def x0_weight(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """d in: squared error of the output = d * squared error of x0_hat."""
+        """Return the factor d in (squared error of the output) = d * (squared error of x0_hat)."""
 
 
 @dataclass(frozen=True)
 class EpsilonPrediction(Prediction):
-    """The output is the noise (Ho et al. 2020, arXiv:2006.11239, eq. 12). Needs alpha > 0: d = alpha^2 / sigma^2."""
+    """The output is the noise (Ho et al. 2020, arXiv:2006.11239, eq. 12). It needs alpha > 0 at every time.
+
+    x0_hat = (x_t - sigma * output) / alpha,    d = alpha^2 / sigma^2
+    """
 
     def check(self, schedule: NoiseSchedule) -> None:
         if schedule.alpha(torch.ones(1, dtype=torch.float64)).item() == 0:
             raise ValueError(
-                "prediction=epsilon: the noise alone does not tell x0 where alpha = 0, as at t = 1 of this schedule; "
+                "prediction=epsilon: x0 cannot be computed from the noise where alpha = 0, as at t = 1 of this schedule; "
                 "choices: v, x0, flow, edm, or zero_terminal_snr=false"
             )
 
@@ -65,7 +71,7 @@ class EpsilonPrediction(Prediction):
 
 @dataclass(frozen=True)
 class X0Prediction(Prediction):
-    """The output is the image: d = 1."""
+    """The output is the image: x0_hat = output, d = 1."""
 
     def to_x0(self, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         return output
@@ -81,7 +87,7 @@ class X0Prediction(Prediction):
 class VPrediction(Prediction):
     """The output is v = alpha * noise - sigma * x0 (Salimans & Ho 2022, arXiv:2202.00512, appendix D).
 
-    d = (alpha^2 + sigma^2)^2 / sigma^2.
+    x0_hat = (alpha * x_t - sigma * output) / (alpha^2 + sigma^2),    d = (alpha^2 + sigma^2)^2 / sigma^2
     """
 
     def to_x0(self, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
@@ -96,7 +102,10 @@ class VPrediction(Prediction):
 
 @dataclass(frozen=True)
 class FlowPrediction(Prediction):
-    """The output is the velocity noise - x0 (Lipman et al. 2022, arXiv:2210.02747): d = ((alpha + sigma) / sigma)^2."""
+    """The output is the velocity noise - x0 of the straight line (Lipman et al. 2022, arXiv:2210.02747).
+
+    x0_hat = (x_t - sigma * output) / (alpha + sigma),    d = ((alpha + sigma) / sigma)^2
+    """
 
     def to_x0(self, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         return (x_t - sigma * output) / (alpha + sigma)
@@ -110,16 +119,18 @@ class FlowPrediction(Prediction):
 
 @dataclass(frozen=True)
 class EDMPrediction(Prediction):
-    """x0_hat = c_skip * x_t + c_out * output(c_in * x_t), with inputs and targets of unit variance.
+    """The output is scaled so that the network's inputs and targets have unit variance.
 
-    Karras et al. 2022, arXiv:2206.00364, table 1, for any alpha. With n = sqrt(alpha^2 sigma_data^2 + sigma^2):
-    c_skip = alpha sigma_data^2 / n^2, c_out = sigma sigma_data / n, c_in = 1 / n, d = 1 / c_out^2.
+        x0_hat = c_skip * x_t + c_out * output(c_in * x_t),    n = sqrt(alpha^2 sigma_data^2 + sigma^2)
+        c_skip = alpha sigma_data^2 / n^2,    c_out = sigma sigma_data / n,    c_in = 1 / n,    d = 1 / c_out^2
+
+    These are the scalings of EDM (Karras et al. 2022, arXiv:2206.00364, table 1), here for any alpha.
 
     Args:
-        sigma_data: standard deviation of the images' values.
+        sigma_data: standard deviation of the pixel values, above 0.
 
     Raises:
-        ValueError: sigma_data not above 0.
+        ValueError: sigma_data is not above 0.
     """
 
     sigma_data: float = 0.5
@@ -129,6 +140,7 @@ class EDMPrediction(Prediction):
             raise ValueError(f"sigma_data={self.sigma_data}: a number above 0 is expected")
 
     def _norm(self, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """Return n, the standard deviation of x_t."""
         return ((alpha * self.sigma_data) ** 2 + sigma**2).sqrt()
 
     def scale_input(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
@@ -139,7 +151,7 @@ class EDMPrediction(Prediction):
         return (alpha * self.sigma_data**2 / norm**2) * x_t + (sigma * self.sigma_data / norm) * output
 
     def target(self, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        # (x0 - c_skip * x_t) / c_out, simplified so that sigma = 0 is no 0/0
+        # this is (x0 - c_skip * x_t) / c_out, in a form that is not 0/0 at sigma = 0
         norm = self._norm(alpha, sigma)
         return (sigma * x0 - alpha * self.sigma_data**2 * noise) / (self.sigma_data * norm)
 

@@ -1,6 +1,7 @@
-"""Random numbers as functions of a key, so that nothing random has to be stored.
+"""Random numbers that depend on a key and on nothing else.
 
-The same key gives the same numbers in any process, at any time, whatever was drawn before.
+The same key gives the same numbers in every process and at every time, whatever was drawn before. Therefore no state of a random
+generator has to be stored.
 """
 
 from __future__ import annotations
@@ -15,29 +16,32 @@ DrawFunction = Callable[[torch.Size, torch.Generator], Tensor]
 
 
 def keyed_seed(*key: int | str) -> int:
-    """A seed in [0, 2**63) that depends on every part of the key and is the same in every process and on every machine."""
+    """Return a seed in [0, 2**63) that depends on every part of the key, and is the same on every machine."""
     text = repr(tuple(part if isinstance(part, str) else int(part) for part in key))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
 def keyed_generator(device: torch.device | str, *key: int | str) -> torch.Generator:
-    """A generator on `device` that starts at `keyed_seed(*key)`."""
+    """Return a generator on `device`, seeded with `keyed_seed(*key)`."""
     return torch.Generator(device).manual_seed(keyed_seed(*key))
 
 
 class BlockGenerator:
-    """Random numbers for the rows first, ..., first + count - 1 of an endless list of images.
+    """A source of random numbers for a batch of sampled images, in which the numbers of image i do not depend on the batch size.
 
-    The list is cut into blocks of `block_size` rows, each with a generator of its own, keyed by ("sample", seed, block). A
-    batch that begins or ends inside a block draws the whole block and keeps its own rows. So row i sees the same numbers
-    whatever the batch size, and stays in step over any number of draws.
+    Images are numbered 0, 1, 2, ... and divided into blocks of `block_size`. Each block has a generator of its own, keyed by
+    ("sample", seed, number of the block). A batch that starts or ends inside a block draws the numbers of the whole block and
+    uses those of its own images. So every draw gives image i the same numbers in any batch.
 
     Args:
-        seed: key of the list.
-        first: row of the list where this batch begins.
-        count: number of rows in this batch.
-        device: where numbers are drawn; another kind of device gives other numbers.
-        block_size: rows of a block; another block size gives another list.
+        seed: seed of all images.
+        first: number of the first image in this batch, 0 or more.
+        count: number of images in this batch, 1 or more.
+        device: device on which the numbers are drawn. Another kind of device gives other numbers.
+        block_size: images in a block, 1 or more. Another block size gives other numbers.
+
+    Raises:
+        ValueError: first, count or block_size is out of range.
     """
 
     def __init__(self, seed: int, first: int, count: int, device: torch.device | str, block_size: int = 16) -> None:
@@ -49,7 +53,15 @@ class BlockGenerator:
         self._generators = [keyed_generator(device, "sample", seed, block) for block in blocks]
 
     def draw(self, fn: DrawFunction, shape: torch.Size | tuple[int, ...]) -> Tensor:
-        """The next numbers of these rows: `fn(shape of a block, its generator)` block by block; shape[0] must be `count`."""
+        """Return the next numbers of these images.
+
+        Args:
+            fn: function (shape of a block, generator of the block) -> numbers of the block.
+            shape: shape of the result; shape[0] is `count`.
+
+        Raises:
+            ValueError: shape[0] is not `count`.
+        """
         if shape[0] != self.count:
             raise ValueError(f"shape={tuple(shape)}: this generator serves {self.count} rows")
         block = torch.Size((self.block_size, *shape[1:]))

@@ -1,4 +1,4 @@
-"""Broadcasting numbers per image over images."""
+"""Shapes that broadcast one number for each image over its pixels."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from torch import Tensor
 
 
 def per_image(values: Tensor, images: Tensor) -> Tensor:
-    """`values` (B,) as (B, 1, ..., 1) in the dtype of `images` (B, ...), so that they multiply each image as a whole."""
+    """Return `values` (B,) as (B, 1, ..., 1) in the dtype of `images` (B, ...), so that each multiplies one whole image."""
     return values.to(images.dtype).reshape(-1, *[1] * (images.ndim - 1))

@@ -1,7 +1,7 @@
-"""TimeSampler: at which times a network is trained.
+"""Time samplers: the distributions of the times at which a network is trained.
 
-Called with a batch size and a schedule, gives times (B,), float32, on the generator's device. A schedule that is a table trains
-at its points only (t = 1/T, ..., 1: the last timestep is trained, t = 0 is not): each time is moved up to the next point.
+A time sampler is called with a batch size and a schedule, and returns times (B,), float32, on the generator's device. With a
+discrete schedule each time is moved up to the next timestep, so a network is trained at t = 1/T, ..., 1 and never at t = 0.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lightdiff.core.schedule import NoiseSchedule
 
 
 class TimeSampler(ABC):
-    """Base of the time samplers."""
+    """Base class of the time samplers."""
 
     def __call__(
         self,
@@ -27,10 +27,16 @@ class TimeSampler(ABC):
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
     ) -> Tensor:
-        """Times (batch_size,) in [0, 1]; `device` is where they are drawn, that of the generator where None.
+        """Return random times (batch_size,) in [0, 1], float32.
+
+        Args:
+            batch_size: number of times.
+            schedule: noise schedule that the network is trained with.
+            generator: source of the random numbers. None takes torch's global generator.
+            device: device on which the times are drawn. None takes the generator's, or the CPU.
 
         Raises:
-            ValueError: the schedule does not fit.
+            ValueError: this time sampler does not fit the schedule.
         """
         self.check(schedule)
         device = torch.device(device or (generator.device if generator is not None else "cpu"))
@@ -39,15 +45,20 @@ class TimeSampler(ABC):
         return schedule.snap(self._times(draw, schedule).clamp(0, 1)).to(torch.float32)
 
     def check(self, schedule: NoiseSchedule) -> None:
-        """ValueError where this schedule does not fit."""
+        """Check that this time sampler fits the schedule.
+
+        Raises:
+            ValueError: it does not fit.
+        """
 
     @abstractmethod
-    def _times(self, draw: _Draw, schedule: NoiseSchedule) -> Tensor: ...
+    def _times(self, draw: _Draw, schedule: NoiseSchedule) -> Tensor:
+        """Return random times (batch_size,), with all random numbers taken from `draw`."""
 
 
 @dataclass(frozen=True)
 class _Draw:
-    """Where one batch's random numbers come from."""
+    """The source of random numbers for one batch: each method returns a tensor (batch_size,)."""
 
     batch_size: int
     generator: torch.Generator | None
@@ -66,7 +77,7 @@ class _Draw:
 
 @dataclass(frozen=True)
 class UniformTime(TimeSampler):
-    """t uniform in [0, 1]; with a table every timestep is equally likely. Right for every schedule."""
+    """Times that are uniform in [0, 1]; with a discrete schedule every timestep is equally likely. It fits every schedule."""
 
     def _times(self, draw: _Draw, schedule: NoiseSchedule) -> Tensor:
         return draw.uniform()
@@ -74,7 +85,7 @@ class UniformTime(TimeSampler):
 
 @dataclass(frozen=True)
 class DiscreteUniformTime(UniformTime):
-    """Every timestep equally likely, as `UniformTime`, but refuses a schedule without timesteps."""
+    """Timesteps that are all equally likely. Unlike `UniformTime`, it refuses schedules that are not discrete."""
 
     def check(self, schedule: NoiseSchedule) -> None:
         if not isinstance(schedule, DiscreteSchedule):
@@ -86,7 +97,7 @@ class DiscreteUniformTime(UniformTime):
 
 @dataclass(frozen=True)
 class StratifiedTime(TimeSampler):
-    """One uniform t from each of B equal parts of [0, 1], in random order: the loss of a batch varies less."""
+    """One uniform time from each of B equal parts of [0, 1], in random order, so that the loss of a batch varies less."""
 
     def _times(self, draw: _Draw, schedule: NoiseSchedule) -> Tensor:
         return (draw.permutation() + draw.uniform()) / draw.batch_size
@@ -94,10 +105,14 @@ class StratifiedTime(TimeSampler):
 
 @dataclass(frozen=True)
 class LogNormalSigmaTime(TimeSampler):
-    """log(sigma/alpha) ~ N(p_mean, p_std^2) (Karras et al. 2022, arXiv:2206.00364, table 1).
+    """Times with a log-normal noise level: log(sigma/alpha) ~ N(p_mean, p_std^2) (Karras et al. 2022, arXiv:2206.00364, table 1).
+
+    Args:
+        p_mean: mean of log(sigma/alpha).
+        p_std: standard deviation of log(sigma/alpha), above 0.
 
     Raises:
-        ValueError: p_std not above 0; when called, a schedule without inverse.
+        ValueError: p_std is not above 0. Also on a call: the schedule has no inverse.
     """
 
     p_mean: float = -1.2
@@ -111,7 +126,7 @@ class LogNormalSigmaTime(TimeSampler):
         if not schedule.has_inverse:
             raise ValueError(
                 "time_sampler=log_normal_sigma: it needs a schedule with an inverse (t_from_log_snr), which "
-                f"{type(schedule).__name__} has not; choices: uniform, stratified, logit_normal"
+                f"{type(schedule).__name__} does not have; choices: uniform, stratified, logit_normal"
             )
 
     def _times(self, draw: _Draw, schedule: NoiseSchedule) -> Tensor:
@@ -120,10 +135,16 @@ class LogNormalSigmaTime(TimeSampler):
 
 @dataclass(frozen=True)
 class LogitNormalTime(TimeSampler):
-    """logit(t) ~ N(mean, std^2): most often the middle (Esser et al. 2024, arXiv:2403.03206, eq. 19).
+    """Times with a normally distributed logit: log(t / (1 - t)) ~ N(mean, std^2) (Esser et al. 2024, arXiv:2403.03206, eq. 19).
+
+    With the defaults, times near 1/2 are the most frequent.
+
+    Args:
+        mean: mean of the logit.
+        std: standard deviation of the logit, above 0.
 
     Raises:
-        ValueError: std not above 0.
+        ValueError: std is not above 0.
     """
 
     mean: float = 0.0

@@ -1,7 +1,8 @@
-"""Weighting: how much the error at each time counts.
+"""Weightings: how much the loss at each time counts.
 
-All but `unit` are weights w on the squared error of x0_hat. The loss measures the output, whose squared error is d times that,
-with d = `prediction.x0_weight`; so it is multiplied by w / d, which is right for every prediction. SNR = alpha^2 / sigma^2.
+Except for `UnitWeighting`, a weighting is given as the weight w on the squared error of x0_hat. The loss, however, measures the
+network's output, whose squared error is d times the squared error of x0_hat, with d = `prediction.x0_weight`. So the loss is
+multiplied by w / d. With this, a weighting means the same for every prediction. SNR = alpha^2 / sigma^2.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from torch import Tensor
 from lightdiff.core.prediction import Prediction
 
 LEAST_SCALE = 1e-6
-"""alpha and sigma are taken to be at least this, so that all weights stay finite at t = 0 and t = 1."""
+"""Smallest alpha and sigma in the formulas of the weights, which keeps them finite at t = 0 and t = 1."""
 
 
 class Weighting(ABC):
-    """Base of the weightings."""
+    """Base class of the weightings."""
 
     @abstractmethod
     def __call__(self, alpha: Tensor, sigma: Tensor, prediction: Prediction) -> Tensor:
-        """Weights (B,) in output space from alpha (B,), sigma (B,) and the prediction."""
+        """Return the weights (B,) on the loss of the network's output, for alpha (B,), sigma (B,) and a prediction."""
 
 
 class X0Weighting(Weighting):
-    """Base of the weightings that are defined on x0_hat."""
+    """Base class of the weightings that are given as a weight on the squared error of x0_hat."""
 
     def __call__(self, alpha: Tensor, sigma: Tensor, prediction: Prediction) -> Tensor:
         alpha, sigma = alpha.clamp(min=LEAST_SCALE), sigma.clamp(min=LEAST_SCALE)
@@ -35,12 +36,12 @@ class X0Weighting(Weighting):
 
     @abstractmethod
     def on_x0(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """w (B,), the weight on the squared error of x0_hat."""
+        """Return the weights w (B,) on the squared error of x0_hat, for alpha (B,) and sigma (B,)."""
 
 
 @dataclass(frozen=True)
 class UnitWeighting(Weighting):
-    """1 in output space: the plain loss of what the network predicts."""
+    """The weight 1 on the loss of the network's output, whatever it predicts."""
 
     def __call__(self, alpha: Tensor, sigma: Tensor, prediction: Prediction) -> Tensor:
         return torch.ones_like(alpha)
@@ -48,7 +49,7 @@ class UnitWeighting(Weighting):
 
 @dataclass(frozen=True)
 class SNRWeighting(X0Weighting):
-    """w = SNR, which is the plain loss of epsilon whatever is predicted."""
+    """The weight w = SNR. It gives every prediction the loss that `EpsilonPrediction` has with the weight 1."""
 
     def on_x0(self, alpha: Tensor, sigma: Tensor) -> Tensor:
         return (alpha / sigma) ** 2
@@ -56,10 +57,13 @@ class SNRWeighting(X0Weighting):
 
 @dataclass(frozen=True)
 class MinSNRWeighting(X0Weighting):
-    """w = min(SNR, gamma) (Hang et al. 2023, arXiv:2303.09556, section 3.4).
+    """The weight w = min(SNR, gamma) (Hang et al. 2023, arXiv:2303.09556, section 3.4).
+
+    Args:
+        gamma: upper limit of the weight, above 0.
 
     Raises:
-        ValueError: gamma not above 0.
+        ValueError: gamma is not above 0.
     """
 
     gamma: float = 5.0
@@ -74,10 +78,17 @@ class MinSNRWeighting(X0Weighting):
 
 @dataclass(frozen=True)
 class EDMWeighting(X0Weighting):
-    """w = (s^2 + sigma_data^2) / (s sigma_data)^2 with s = sigma/alpha (Karras et al. 2022, arXiv:2206.00364, table 1).
+    """The weight of EDM (Karras et al. 2022, arXiv:2206.00364, table 1), here for any alpha.
+
+        w = (s^2 + sigma_data^2) / (s sigma_data)^2,    s = sigma / alpha
+
+    With `EDMPrediction` of the same sigma_data the weight on the output is 1.
+
+    Args:
+        sigma_data: standard deviation of the pixel values, above 0.
 
     Raises:
-        ValueError: sigma_data not above 0.
+        ValueError: sigma_data is not above 0.
     """
 
     sigma_data: float = 0.5

@@ -10,7 +10,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torchmetrics.image import FrechetInceptionDistance, InceptionScore, KernelInceptionDistance
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.inception import InceptionScore
+from torchmetrics.image.kid import KernelInceptionDistance
 
 from lightdiff.core.randomness import keyed_seed
 from lightdiff.metrics.base import Generated, Given, Metric, Real, Value

@@ -13,6 +13,7 @@ from torch import Tensor
 from lightdiff.data import DiffSet
 from lightdiff.data.download import connection_timeout
 from lightdiff.metrics.extractor import FeatureExtractor
+from lightdiff.utils.extras import require
 
 DOWNLOAD_TIMEOUT = 10.0
 """Seconds without an answer after which the download of the weights is given up."""
@@ -34,10 +35,9 @@ class InceptionExtractor(FeatureExtractor):
         self.weights = weights
 
     def prepare(self, data: DiffSet, device: torch.device | str) -> None:
-        try:
-            from torch_fidelity import feature_extractor_inceptionv3 as port
-        except ImportError as error:
-            raise ValueError("the package torch-fidelity is needed: pip install 'lightdiff[inception]'") from error
+        require("inception", "extractor=inception")
+        from torch_fidelity import feature_extractor_inceptionv3 as port
+
         url: str = port.URL_INCEPTION_V3
         file = Path(self.weights) if self.weights else Path(torch.hub.get_dir(), "checkpoints", Path(url).name)
         if not file.is_file():

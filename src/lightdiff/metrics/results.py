@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from lightdiff.utils.files import replaced
 from lightdiff.utils.plots import new_figure, save_figure
-
-IDENTITY = (
-    "checkpoint",
-    "weights",
-    "sampler",
-    "num_steps",
-    "guidance_scale",
-    "labels",
-    "seed",
-    "precision",
-    "num_samples",
+from lightdiff.utils.records import (
+    IDENTITY,
+    Record,
+    better,
+    canonical,
+    newest_cells,
+    protocol_key,
+    read_records,
+    value_text,
 )
-"""With `reference` and `extractor`: what two figures must share to be of the same thing."""
 
-Record = dict[str, Any]
+__all__ = ["IDENTITY", "Record", "Results", "better", "lines", "plot", "table"]
 
 
 class Results:
@@ -35,16 +32,16 @@ class Results:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.records = list(_read(folder / "results.jsonl"))
+        self.records = list(read_records(folder / "results.jsonl"))
 
     def missing(self, protocol: Record, metrics: dict[str, Any]) -> list[str]:
         """Names of those metrics that have not been computed with the same settings under the same protocol."""
         done = self._done(protocol)
-        return [name for name, settings in metrics.items() if (name, _text(settings)) not in done]
+        return [name for name, settings in metrics.items() if (name, canonical(settings)) not in done]
 
     def _done(self, protocol: Record) -> set[tuple[str, str]]:
-        same = [record for record in self.records if _key(record) == _key(protocol)]
-        return {(name, _text(settings)) for record in same for name, settings in record["metrics"].items()}
+        same = [record for record in self.records if protocol_key(record) == protocol_key(protocol)]
+        return {(name, canonical(settings)) for record in same for name, settings in record["metrics"].items()}
 
     def add(self, record: Record) -> None:
         """Append a line, and bring table and figure up to date."""
@@ -67,15 +64,11 @@ class Results:
 
     def cell(self, protocol: Record) -> Record:
         """All that was found under this protocol."""
-        return self.cells()[_key(protocol)]
+        return self.cells()[protocol_key(protocol)]
 
     def cells(self) -> dict[str, Record]:
         """One record for each protocol, with all figures found under it; the newest counts."""
-        cells: dict[str, Record] = {}
-        for record in self.records:
-            known = cells.get(_key(record), {"values": {}})
-            cells[_key(record)] = {**record, "values": {**known["values"], **record["values"]}}
-        return cells
+        return newest_cells(self.records)
 
 
 def table(cells: Iterable[Record]) -> str:
@@ -86,7 +79,7 @@ def table(cells: Iterable[Record]) -> str:
     rows = [
         [
             *(show(cell) for show in _SETTINGS.values()),
-            *(_figure(cell["values"][name]) if name in cell["values"] else "" for name in names),
+            *(value_text(cell["values"][name]) if name in cell["values"] else "" for name in names),
             f"{cell['num_samples']}",
             f"{cell['reference']['dataset']} {cell['reference']['split']}, {cell['reference']['num_images']}",
             f"{cell['extractor']['name']} {cell['extractor']['sha256'][:8]}, {cell['extractor']['resizer']}",
@@ -131,45 +124,9 @@ def plot(cells: Iterable[Record], path: Path) -> None:
     save_figure(path, figure)
 
 
-def _figure(entry: dict[str, float | None]) -> str:
-    spread = entry["spread"]
-    return f"{entry['value']:.4g}" + (f" ± {spread:.2g}" if spread is not None else "")
-
-
-MORE_IS_BETTER = ("is", "precision", "recall", "prompt_accuracy", "confident", "synthetic_accuracy")
-"""Figures of which a large one is good; of all others a small one is."""
-
-
-def better(name: str) -> Callable[[float, float], float]:
-    """The function that takes the better of two figures."""
-    return max if name in MORE_IS_BETTER else min
-
-
 def lines(cell: Record) -> list[str]:
     """The figures of an evaluation, a line each, with what must be said beside them."""
     guidance = f", guidance {cell['guidance_scale']:g}" if cell["guidance_scale"] != 1 else ""
     setting = f"{cell['sampler']['name']}, {cell['num_steps']} steps{guidance}, {cell['weights']} weights"
     against = f"{cell['num_samples']} samples against {cell['reference']['split']}, {cell['extractor']['name']}"
-    return [f"{name} {_figure(entry)}  ({setting}, {against})" for name, entry in cell["values"].items()]
-
-
-def _key(record: Record) -> str:
-    """The same for figures of the same thing. Where files lie does not matter."""
-    parts = {name: record[name] for name in IDENTITY}
-    content = {name: value for name, value in record["checkpoint"].items() if name != "file"}
-    return _text({**parts, "checkpoint": content, "reference": record["reference"], "extractor": record["extractor"]})
-
-
-def _text(thing: Any) -> str:
-    return json.dumps(thing, sort_keys=True)
-
-
-def _read(path: Path) -> Iterable[Record]:
-    """Its records; a line that a killed process left unfinished is passed over."""
-    for line in path.read_text().splitlines() if path.is_file() else ():
-        try:
-            record = json.loads(line)
-            _key(record)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            continue
-        yield record
+    return [f"{name} {value_text(entry)}  ({setting}, {against})" for name, entry in cell["values"].items()]

@@ -7,18 +7,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 FEW_TOKENS = 256
-"""So many tokens, and bfloat16's attention pays in training on a CPU too."""
+"""Number of tokens below which attention is computed in float32 when training on a CPU, because it is faster there."""
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, num_heads: int, mask: Tensor | None = None) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v for each head (Vaswani et al. 2017, eq. 1).
+    """Return multi-head attention, softmax(q k^T / sqrt(d)) v for each head (Vaswani et al. 2017, arXiv:1706.03762, eq. 1).
 
     Args:
-        q: (B, N, C).
-        k: (B, L, C).
-        v: (B, L, C).
-        num_heads: divides C.
-        mask: (B, L), 0 where a token of k and v is padding; None: none is.
+        q: queries (B, N, C).
+        k: keys (B, L, C).
+        v: values (B, L, C).
+        num_heads: number of heads, a divisor of C.
+        mask: (B, L), 0 where a token of k and v is padding, which is ignored. None: no token is.
 
     Returns:
         (B, N, C).
@@ -29,28 +29,28 @@ def attend(q: Tensor, k: Tensor, v: Tensor, num_heads: int, mask: Tensor | None 
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """torch's fused attention of q (B, heads, N, d) to k and v (B, heads, L, d); in training on a CPU, few tokens in float32."""
+    """Return torch's fused attention of q (B, heads, N, d) to k and v (B, heads, L, d)."""
     if q.device.type != "cpu" or not q.requires_grad or q.dtype == torch.float64 or q.shape[-2] >= FEW_TOKENS:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    # the gradient of the bfloat16 kernel takes up to ten times as long as that of the float32 one
+    # on a CPU the gradient takes up to ten times as long in bfloat16 as in float32
     with torch.autocast("cpu", enabled=False):
         return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=mask).to(q.dtype)
 
 
 def zeroed(layer: nn.Module) -> nn.Module:
-    """The layer with weights and bias 0: a residual branch that ends in it begins as nothing."""
+    """Set the parameters of a layer to 0 and return it. A residual branch that ends in such a layer starts by adding nothing."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer
 
 
 class CrossAttention(nn.Module):
-    """What a picture's tokens read off a caption's tokens.
+    """Attention of the image's tokens to the caption's tokens. Its last layer starts at 0.
 
     Args:
-        channels: of the picture's tokens.
+        channels: width of the image's tokens.
         token_dim: width of the caption's tokens.
-        num_heads: divides channels.
+        num_heads: number of heads, a divisor of channels.
     """
 
     def __init__(self, channels: int, token_dim: int, num_heads: int) -> None:
@@ -62,6 +62,6 @@ class CrossAttention(nn.Module):
         self.out = zeroed(nn.Linear(channels, channels))
 
     def forward(self, x: Tensor, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x (B, N, channels), tokens (B, L, token_dim), mask (B, L), to what is added to x (B, N, channels)."""
+        """Return the tensor (B, N, channels) to add to x, for x (B, N, channels), tokens (B, L, token_dim) and mask (B, L)."""
         k, v = self.key_value(tokens).chunk(2, dim=-1)
         return self.out(attend(self.query(self.norm(x)), k, v, self.num_heads, mask))

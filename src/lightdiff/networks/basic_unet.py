@@ -1,4 +1,4 @@
-"""BasicUNet: six convolutions and no knowledge of time, as in the toy tutorial."""
+"""The network of the toy tutorial: six convolutions, without an input for the time."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from lightdiff.networks.checks import check_cond, check_divisible, check_positiv
 
 
 class BasicUNet(nn.Module):
-    """Convolutions with SiLU, max-pooled down, upsampled up (nearest), skips added.
+    """A UNet of convolutions with SiLU, max-pooling on the way down, nearest upsampling on the way up, and added skips.
 
-    The defaults are the tutorial's network with 309,057 parameters, but for the activation that the tutorial puts after the
-    last convolution too, which keeps its output above -0.28; here the output is linear.
+    With the defaults it is the toy tutorial's network with 309,057 parameters, except that the output is linear. The tutorial has
+    an activation after the last convolution too, which keeps its output above -0.28.
 
     Args:
-        channels: of the images.
-        image_size: side, or (height, width); halved len(widths) - 1 times.
-        widths: channels of the convolutions on the way down; the way up mirrors them.
-        kernel_size: odd side of the kernels.
+        channels: channels of the images.
+        image_size: side of the images, or (height, width), divisible by 2^(len(widths) - 1).
+        widths: channels of the convolutions on the way down. The way up has them in reverse order.
+        kernel_size: side of the convolutions' kernels, an odd number.
 
     Raises:
-        ValueError: a size the network cannot take, with the nearest ones it can; an even kernel; impossible widths.
+        ValueError: an argument is out of range. For image_size the message names the nearest sizes that fit.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class BasicUNet(nn.Module):
         self.ups = nn.ModuleList([convolution(a, b) for a, b in itertools.pairwise(back)])
 
     def forward(self, x: Tensor, time: Tensor | None = None, cond: dict[str, Tensor] | None = None) -> Tensor:
-        """x (B, C, H, W) to (B, C, H, W); the time is not looked at."""
+        """Return the output (B, C, H, W) for x (B, C, H, W). The time is ignored."""
         check_cond(self, cond)
         skips: list[Tensor] = []
         for i, convolution in enumerate(self.downs):

@@ -1,4 +1,7 @@
-"""Refusals when a network is built: one line that names the argument, the value and what fits."""
+"""Checks of constructor arguments and conditions, shared by the networks.
+
+Each raises a ValueError whose message is one line with the argument, its value, and the values that fit.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,11 @@ from torch import Tensor, nn
 
 
 def two_sizes(image_size: int | Sequence[int]) -> tuple[int, int]:
-    """(height, width) of a side or a pair; ValueError for anything else."""
+    """Return (height, width) for a side or a pair.
+
+    Raises:
+        ValueError: image_size is neither a positive number nor two.
+    """
     sizes = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
     if len(sizes) != 2 or min(sizes) < 1:
         raise ValueError(f"image_size={image_size}: a side or [height, width] of 1 or more is expected")
@@ -16,7 +23,11 @@ def two_sizes(image_size: int | Sequence[int]) -> tuple[int, int]:
 
 
 def check_divisible(image_size: int | Sequence[int], divisor: int) -> None:
-    """Refuse sizes that are no multiple of `divisor`, naming the nearest that are."""
+    """Check that height and width are multiples of `divisor`.
+
+    Raises:
+        ValueError: one is not. The message names the nearest sizes that are.
+    """
     sizes = two_sizes(image_size)
     if not any(size % divisor for size in sizes):
         return
@@ -33,27 +44,43 @@ def check_divisible(image_size: int | Sequence[int], divisor: int) -> None:
 
 
 def check_positive(**arguments: int | None) -> None:
-    """Refuse numbers below 1; None passes."""
+    """Check that each number is at least 1. None is accepted.
+
+    Raises:
+        ValueError: a number is below 1.
+    """
     for name, value in arguments.items():
         if value is not None and value < 1:
             raise ValueError(f"{name}={value}: 1 or more is expected")
 
 
 def check_widths(widths: Sequence[int], at_least: int = 1) -> None:
-    """Refuse too few levels and widths below 1."""
+    """Check that there are enough levels, and that each has at least 1 channel.
+
+    Raises:
+        ValueError: there are fewer than `at_least` widths, or one is below 1.
+    """
     if len(widths) < at_least or min(widths) < 1:
         raise ValueError(f"widths={list(widths)}: {at_least} or more widths of 1 or more channels are expected")
 
 
 def check_levels(attention_levels: Sequence[int], num_levels: int) -> None:
-    """Refuse levels that do not exist."""
+    """Check that each level is in 0, ..., num_levels - 1.
+
+    Raises:
+        ValueError: a level is not.
+    """
     wrong = [level for level in attention_levels if not 0 <= level < num_levels]
     if wrong:
         raise ValueError(f"attention_levels={list(attention_levels)}: levels in 0..{num_levels - 1} are expected")
 
 
 def check_cond(network: nn.Module, cond: dict[str, Tensor] | None) -> None:
-    """Refuse a condition other than the network's `cond_keys`."""
+    """Check that a condition has the keys in the network's `cond_keys`. Only `mask` may be missing.
+
+    Raises:
+        ValueError: a key is missing, or the network does not take it.
+    """
     given, taken = set(cond or ()), set(network.cond_keys)  # type: ignore[arg-type]
     if given - taken or (taken - given) - {"mask"}:
         raise ValueError(

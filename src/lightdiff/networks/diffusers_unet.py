@@ -1,4 +1,4 @@
-"""UNets of the package diffusers (extra `diffusers`) behind this project's network contract."""
+"""Adapters that give the UNets of the package diffusers (extra `diffusers`) the interface of this project's networks."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from lightdiff.networks.checks import (
     check_widths,
     two_sizes,
 )
+from lightdiff.utils.extras import require
 
 
 def _diffusers() -> ModuleType:
-    try:
-        import diffusers
-    except ImportError as error:
-        raise ValueError("this network needs the package diffusers: pip install 'lightdiff[diffusers]'") from error
+    require("diffusers", "a network of diffusers")
+    import diffusers
+
     return diffusers
 
 
 class _DiffusersUNet(nn.Module):
-    """What both adapters share: checks, arguments in diffusers' words, the condition's vector beside the time."""
+    """Base class of the adapters: it checks the arguments, translates them for diffusers, and embeds the condition's vector."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class _DiffusersUNet(nn.Module):
         self.condition = zeroed(nn.Linear(cond_dim, 4 * widths[0])) if cond_dim is not None else None
 
     def _settings(self, attention: str) -> dict[str, Any]:
-        """Constructor arguments of diffusers' classes; `attention` is how its blocks with attention are called."""
+        """Return the arguments of diffusers' constructors. `attention` is the prefix of the names of its attention blocks."""
         kinds = [attention if level in self.attention_levels else "" for level in range(len(self.widths))]
         return {
             "sample_size": self.image_shape[1:],
@@ -68,6 +68,7 @@ class _DiffusersUNet(nn.Module):
         }
 
     def _vector(self, cond: dict[str, Tensor]) -> Tensor | None:
+        """Return the embedding (B, 4 widths[0]) of the condition's vector. diffusers adds it to the embedding of the time."""
         return None if self.condition is None else self.condition(cond["vector"])
 
 
@@ -75,15 +76,16 @@ class DiffusersUNet2D(_DiffusersUNet):
     """diffusers' UNet2DModel. The defaults are those of the tutorial diffusing_digits.
 
     Args:
-        channels: of the images.
-        image_size: side, or (height, width); divisible by 2^(levels - 1).
-        widths: channels of each level, multiples of 8.
+        channels: channels of the images.
+        image_size: side of the images, or (height, width), divisible by 2^(len(widths) - 1).
+        widths: channels of each level, from full resolution down, multiples of 8.
         blocks_per_level: residual blocks of each level.
-        attention_levels: levels (0: the finest) with attention, down and up.
-        cond_dim: width of `cond["vector"]` (B, cond_dim); None: unconditional.
+        attention_levels: levels with self-attention, on the way down and up. 0 is full resolution.
+        cond_dim: width of `cond["vector"]` (B, cond_dim). None: the network takes no condition.
 
     Raises:
-        ValueError: the package is missing; a size it cannot take, with the nearest ones it can; impossible widths or levels.
+        ValueError: an argument is out of range.
+        MissingExtra: the extra diffusers is not installed.
     """
 
     def __init__(
@@ -101,7 +103,13 @@ class DiffusersUNet2D(_DiffusersUNet):
         self.unet = _diffusers().UNet2DModel(**self._settings("Attn"))
 
     def forward(self, x: Tensor, time: Tensor | None = None, cond: dict[str, Tensor] | None = None) -> Tensor:
-        """x (B, C, H, W), time (B,) or None (taken as 0), cond {"vector": (B, cond_dim)} or None, to (B, C, H, W)."""
+        """Return the output (B, C, H, W).
+
+        Args:
+            x: images (B, C, H, W).
+            time: timesteps (B,). None is taken as 0.
+            cond: {"vector": (B, cond_dim)}, or None where cond_dim is None.
+        """
         check_cond(self, cond)
         time = x.new_zeros(len(x)) if time is None else time
         return self.unet(x, time, class_labels=self._vector(cond or {})).sample
@@ -111,16 +119,17 @@ class DiffusersUNet2DCondition(_DiffusersUNet):
     """diffusers' UNet2DConditionModel, with cross-attention to tokens. The defaults are those of the tutorial text_to_digit.
 
     Args:
-        channels: of the images.
-        image_size: side, or (height, width).
-        widths: channels of each level, multiples of 8.
+        channels: channels of the images.
+        image_size: side of the images, or (height, width). Any size fits.
+        widths: channels of each level, from full resolution down, multiples of 8.
         blocks_per_level: residual blocks of each level.
-        attention_levels: levels (0: the finest) with self- and cross-attention, down and up.
-        token_dim: width of `cond["tokens"]` (B, L, token_dim), with `mask` (B, L).
-        cond_dim: width of `cond["vector"]` (B, cond_dim); None: it takes none.
+        attention_levels: levels with self- and cross-attention, on the way down and up. 0 is full resolution.
+        token_dim: width of `cond["tokens"]` (B, L, token_dim). `cond["mask"]` (B, L) may come with them.
+        cond_dim: width of `cond["vector"]` (B, cond_dim). None: the network takes no vector.
 
     Raises:
-        ValueError: the package is missing; impossible widths or levels.
+        ValueError: an argument is out of range.
+        MissingExtra: the extra diffusers is not installed.
     """
 
     def __init__(
@@ -142,7 +151,13 @@ class DiffusersUNet2DCondition(_DiffusersUNet):
         )
 
     def forward(self, x: Tensor, time: Tensor | None = None, cond: dict[str, Tensor] | None = None) -> Tensor:
-        """x (B, C, H, W), time (B,) or None (taken as 0), cond with `tokens` and perhaps `mask`, to (B, C, H, W)."""
+        """Return the output (B, C, H, W).
+
+        Args:
+            x: images (B, C, H, W).
+            time: timesteps (B,). None is taken as 0.
+            cond: `tokens` (B, L, token_dim), with `mask` (B, L) if some are padding, and with `vector` if cond_dim is set.
+        """
         check_cond(self, cond)
         cond = cond or {}
         time = x.new_zeros(len(x)) if time is None else time
@@ -156,11 +171,11 @@ class DiffusersUNet2DCondition(_DiffusersUNet):
 
 
 def save_pipeline(network: DiffusersUNet2D, folder: str, schedule: dict[str, Any]) -> None:
-    """Write a folder that diffusers' `DDIMPipeline.from_pretrained` reads: safetensors and JSON.
+    """Save a network as a folder of safetensors and JSON files, which diffusers' `DDIMPipeline.from_pretrained` can load.
 
     Args:
-        network: unconditional (cond_dim None).
-        folder: where to.
+        network: network without a condition (cond_dim is None).
+        folder: path of the folder.
         schedule: arguments of diffusers' DDIMScheduler.
     """
     diffusers = _diffusers()

@@ -1,4 +1,4 @@
-"""DiT: a transformer over patches, conditioned by adaptive layer norm (Peebles and Xie 2022, arXiv:2212.09748)."""
+"""DiT, a transformer over image patches with adaptive layer norm (Peebles & Xie 2022, arXiv:2212.09748)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from lightdiff.networks.embedding import Embedding, sinusoidal_encoding
 
 
 class DiTBlock(nn.Module):
-    """Self-attention, attention to tokens where there are any, perceptron; shift, scale and gate of the first and the last come
-    from the embedding through a layer that starts at 0, so that the block begins as the identity (adaLN-Zero).
+    """A transformer block: self-attention, cross-attention to a caption's tokens if there are any, and a two-layer perceptron.
+
+    The embedding of time and condition gives the shift, the scale and the gate of the self-attention and of the perceptron. They
+    come from a layer that starts at 0, so that the block starts as the identity (adaLN-Zero).
 
     Args:
-        width: of a patch's vector.
-        num_heads: of the attentions; divides width.
-        token_dim: width of a caption's tokens; None: no cross-attention.
+        width: width of the patches' vectors.
+        num_heads: number of heads of each attention, a divisor of width.
+        token_dim: width of the caption's tokens. None: there is no cross-attention.
     """
 
     def __init__(self, width: int, num_heads: int, token_dim: int | None) -> None:
@@ -35,7 +37,7 @@ class DiTBlock(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor, embedding: Tensor, cond: dict[str, Tensor]) -> Tensor:
-        """x (B, N, width), embedding (B, width), to (B, N, width)."""
+        """Return the output (B, N, width) for N patches x (B, N, width), the embedding (B, width) and a condition."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(F.silu(embedding))[:, None].chunk(6, dim=-1)
         q, k, v = self.qkv(self.norm1(x) * (1 + scale1) + shift1).chunk(3, dim=-1)
         x = x + gate1 * self.out(attend(q, k, v, self.num_heads))
@@ -45,20 +47,23 @@ class DiTBlock(nn.Module):
 
 
 class DiT(nn.Module):
-    """Patches as tokens with fixed sine-cosine positions, `depth` blocks, and a last layer that starts at 0.
+    """The diffusion transformer: patches with a fixed sine-cosine encoding of their position, then `depth` blocks.
+
+    The last layer starts at 0, so the untrained network returns 0.
 
     Args:
-        channels: of the images.
-        image_size: side, or (height, width); divisible by patch_size.
+        channels: channels of the images.
+        image_size: side of the images, or (height, width), divisible by patch_size.
         patch_size: side of a patch.
-        width: of a patch's vector; divisible by 4 and by num_heads.
+        width: width of the patches' vectors, divisible by 4 and by num_heads.
         depth: number of blocks.
-        num_heads: of the attentions.
-        cond_dim: width of `cond["vector"]` (B, cond_dim); None: it takes none.
-        token_dim: width of `cond["tokens"]` (B, L, token_dim), with `mask` (B, L), for cross-attention; None: it takes none.
+        num_heads: number of heads of each attention.
+        cond_dim: width of `cond["vector"]` (B, cond_dim). None: the network takes no vector.
+        token_dim: width of `cond["tokens"]` (B, L, token_dim), which come with `cond["mask"]` (B, L). None: the network takes no
+            tokens.
 
     Raises:
-        ValueError: a size the network cannot take, with the nearest ones it can; an impossible width or number of heads.
+        ValueError: an argument is out of range. For image_size the message names the nearest sizes that fit.
     """
 
     positions: Tensor
@@ -89,9 +94,11 @@ class DiT(nn.Module):
         self.cond_keys = (("vector",) if cond_dim is not None else ()) + (
             ("tokens", "mask") if token_dim is not None else ()
         )
-        height, wide = (size // patch_size for size in two_sizes(image_size))
-        rows, columns = (sinusoidal_encoding(torch.arange(n, dtype=torch.float32), width // 2) for n in (height, wide))
-        grid = torch.cat([rows[:, None].expand(-1, wide, -1), columns[None].expand(height, -1, -1)], dim=-1)
+        num_rows, num_columns = (size // patch_size for size in two_sizes(image_size))
+        rows, columns = (
+            sinusoidal_encoding(torch.arange(n, dtype=torch.float32), width // 2) for n in (num_rows, num_columns)
+        )
+        grid = torch.cat([rows[:, None].expand(-1, num_columns, -1), columns[None].expand(num_rows, -1, -1)], dim=-1)
         self.register_buffer("positions", grid.flatten(0, 1), persistent=False)  # (N, width)
 
         self.embedding = Embedding(256, width, cond_dim)
@@ -102,7 +109,13 @@ class DiT(nn.Module):
         self.outc = zeroed(nn.Linear(width, channels * patch_size**2))
 
     def forward(self, x: Tensor, time: Tensor | None = None, cond: dict[str, Tensor] | None = None) -> Tensor:
-        """x (B, C, H, W), time (B,) or None, cond with the network's `cond_keys` or None, to (B, C, H, W)."""
+        """Return the output (B, C, H, W).
+
+        Args:
+            x: images (B, C, H, W).
+            time: timesteps (B,), or None.
+            cond: dict with the network's `cond_keys`, or None where it takes no condition.
+        """
         check_cond(self, cond)
         cond = cond or {}
         embedding = self.embedding(x, time, cond.get("vector"))

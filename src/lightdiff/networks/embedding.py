@@ -1,4 +1,4 @@
-"""What a network is told of the time."""
+"""Encodings of the time, and its embedding together with the condition."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from torch import Tensor, nn
 
 
 def sinusoidal_encoding(time: Tensor, width: int, max_period: float = 10_000.0) -> Tensor:
-    """Sines, then cosines, of `time` at the frequencies max_period^(-k / n), k = 0..n-1, n = width / 2 (Vaswani et al. 2017).
+    """Return the sinusoidal encoding of the time (Vaswani et al. 2017, arXiv:1706.03762, section 3.5).
+
+    The first half of the channels is sin(w_k time), the second cos(w_k time), with w_k = max_period^(-k / n), k = 0, ..., n - 1
+    and n = width // 2.
 
     Args:
         time: (B,), in timesteps (0 to about 1000).
-        width: even number of channels; an odd one gets a zero at the end.
-        max_period: what the longest wavelength over 2 pi comes near to.
+        width: number of channels. If it is odd, the last channel is 0.
+        max_period: sets the lowest frequency, which is close to 1 / max_period.
 
     Returns:
-        (B, width) in at least float32: half precision cannot tell large neighbouring timesteps apart.
+        (B, width) in float32 or float64. In half precision two large neighbouring timesteps would be equal.
     """
     half = width // 2
     dtype = torch.promote_types(time.dtype, torch.float32)
@@ -28,12 +31,12 @@ def sinusoidal_encoding(time: Tensor, width: int, max_period: float = 10_000.0) 
 
 
 class Embedding(nn.Module):
-    """Time and condition as one vector: a two-layer perceptron of the sinusoidal encoding, plus a projection of the condition.
+    """The embedding of time and condition: a two-layer perceptron of the time's encoding, plus a projection of the vector.
 
     Args:
-        encoding_dim: width of the sinusoidal encoding.
-        embed_dim: width of the result.
-        cond_dim: width of `cond["vector"]`; None: no condition.
+        encoding_dim: width of the sinusoidal encoding of the time.
+        embed_dim: width of the embedding.
+        cond_dim: width of `cond["vector"]`. None: there is no vector.
     """
 
     def __init__(self, encoding_dim: int, embed_dim: int, cond_dim: int | None = None) -> None:
@@ -44,7 +47,13 @@ class Embedding(nn.Module):
         self.condition = nn.Linear(cond_dim, embed_dim) if cond_dim is not None else None
 
     def forward(self, x: Tensor, time: Tensor | None, vector: Tensor | None) -> Tensor:
-        """(B, embed_dim) for a batch x (B, ...), time (B,) or None and vector (B, cond_dim) or None; both None: zeros."""
+        """Return the embedding (B, embed_dim), which is 0 if time and vector are both None.
+
+        Args:
+            x: images (B, ...), of which only the batch size, the dtype and the device are used.
+            time: timesteps (B,), or None.
+            vector: vector of the condition (B, cond_dim), or None.
+        """
         embedding = x.new_zeros(len(x), self.embed_dim)
         if time is not None:
             embedding = embedding + self.time(sinusoidal_encoding(time, self.encoding_dim).to(x.dtype))

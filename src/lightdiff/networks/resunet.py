@@ -1,6 +1,7 @@
-"""ResUNet: residual blocks with scale-shift embedding, in the manner of DDPM++ and ADM.
+"""ResUNet, a UNet of residual blocks that time and condition scale and shift.
 
-Song et al. 2021 (arXiv:2011.13456, appendix H), Dhariwal and Nichol 2021 (arXiv:2105.05233, section 3).
+Similar networks are DDPM++ (Song et al. 2021, arXiv:2011.13456, appendix H) and ADM (Dhariwal & Nichol 2021, arXiv:2105.05233,
+section 3).
 """
 
 from __future__ import annotations
@@ -25,20 +26,24 @@ from lightdiff.networks.embedding import Embedding
 
 
 def group_norm(channels: int, group_channels: int) -> nn.GroupNorm:
-    """GroupNorm with at most 32 groups of at least `group_channels` channels, as many as divide them."""
+    """Return a GroupNorm with the largest possible number of groups, at most 32, of at least `group_channels` channels each."""
     groups = next(n for n in range(min(32, max(1, channels // group_channels)), 0, -1) if channels % n == 0)
     return nn.GroupNorm(groups, channels)
 
 
 class ResBlock(nn.Module):
-    """x + conv(norm(conv(norm(x))) * (1 + scale) + shift), scale and shift from the embedding; the last convolution starts at 0.
+    """A residual block whose second normalisation is scaled and shifted by the embedding.
+
+        skip(x) + conv2(dropout(silu(norm2(conv1(silu(norm1(x)))) * (1 + scale) + shift)))
+
+    conv2 starts at 0, so that the block starts as its skip connection.
 
     Args:
-        in_channels: of the input.
-        out_channels: of the output; where they differ the input goes through a 1x1 convolution.
+        in_channels: channels of the input.
+        out_channels: channels of the output. If they differ from in_channels, the skip connection is a 1x1 convolution.
         embed_dim: width of the embedding.
-        dropout: share of values dropped before the last convolution.
-        group_channels: fewest channels of a group of GroupNorm.
+        dropout: share of values set to 0 before the last convolution in training, in [0, 1).
+        group_channels: smallest number of channels in a group of GroupNorm.
     """
 
     def __init__(
@@ -54,7 +59,7 @@ class ResBlock(nn.Module):
         self.skip = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """(B, in, H, W) and (B, embed_dim) to (B, out, H, W)."""
+        """Return the output (B, out_channels, H, W) for x (B, in_channels, H, W) and the embedding (B, embed_dim)."""
         h = self.conv1(F.silu(self.norm1(x)))
         scale, shift = self.embed(F.silu(embedding))[:, :, None, None].chunk(2, dim=1)
         h = F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
@@ -62,7 +67,19 @@ class ResBlock(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """x + attention between all pixels, then + attention to the caption's tokens where there are any; both start at 0."""
+    """Self-attention between all pixels, then cross-attention to a caption's tokens if there are any, each added to its input.
+
+    Both end in a layer that starts at 0, so that the block starts as the identity.
+
+    Args:
+        channels: channels of input and output.
+        num_heads: number of heads of each attention, a divisor of channels.
+        token_dim: width of the caption's tokens. None: there is no cross-attention.
+        group_channels: smallest number of channels in a group of GroupNorm.
+
+    Raises:
+        ValueError: num_heads does not divide channels.
+    """
 
     def __init__(self, channels: int, num_heads: int, token_dim: int | None, group_channels: int = 16) -> None:
         super().__init__()
@@ -75,7 +92,7 @@ class AttentionBlock(nn.Module):
         self.cross = CrossAttention(channels, token_dim, num_heads) if token_dim is not None else None
 
     def forward(self, x: Tensor, cond: dict[str, Tensor]) -> Tensor:
-        """(B, C, H, W) to (B, C, H, W)."""
+        """Return the output (B, C, H, W) for x (B, C, H, W) and a condition."""
         height, width = x.shape[-2:]
         pixels = x.flatten(2).transpose(1, 2)
         q, k, v = self.qkv(self.norm(x).flatten(2).transpose(1, 2)).chunk(3, dim=-1)
@@ -86,35 +103,39 @@ class AttentionBlock(nn.Module):
 
 
 class Stage(nn.Module):
-    """A residual block, and attention where its level has it."""
+    """A residual block, followed by attention if its level has it."""
 
     def __init__(self, block: ResBlock, attention: AttentionBlock | None) -> None:
         super().__init__()
         self.block, self.attention = block, attention
 
     def forward(self, x: Tensor, embedding: Tensor, cond: dict[str, Tensor]) -> Tensor:
+        """Return the output (B, out_channels, H, W) for x (B, in_channels, H, W), embedding (B, embed_dim) and a condition."""
         x = self.block(x, embedding)
         return x if self.attention is None else self.attention(x, cond)
 
 
 class ResUNet(nn.Module):
-    """Residual UNet: time (and condition) scale and shift every block, attention at chosen levels, outputs start at 0.
+    """A UNet of residual blocks with attention at chosen levels. Time and condition scale and shift every block.
+
+    The last layer starts at 0, so the untrained network returns 0.
 
     Args:
-        channels: of the images.
-        image_size: side, or (height, width); divisible by patch_size * 2^(levels - 1).
-        widths: channels of each level, from the finest down.
-        blocks_per_level: residual blocks of each level on the way down; one more on the way up.
-        attention_levels: levels (0: the finest) with attention; the middle has it always.
-        num_heads: heads of each attention.
-        patch_size: side of the patches that are folded into channels first, so that the finest level is that much smaller.
-        dropout: share of values dropped in each block.
-        group_channels: fewest channels of a group of GroupNorm, of which there are at most 32.
-        cond_dim: width of `cond["vector"]` (B, cond_dim); None: it takes none.
-        token_dim: width of `cond["tokens"]` (B, L, token_dim), with `mask` (B, L), for cross-attention; None: it takes none.
+        channels: channels of the images.
+        image_size: side of the images, or (height, width), divisible by patch_size * 2^(len(widths) - 1).
+        widths: channels of each level, from the highest resolution down.
+        blocks_per_level: residual blocks of each level on the way down. The way up has one more.
+        attention_levels: levels with attention, where 0 is the highest resolution. The middle always has attention.
+        num_heads: number of heads of each attention.
+        patch_size: side of the patches of pixels that are turned into channels first, which divides the resolution of all levels.
+        dropout: share of values set to 0 in each block in training, in [0, 1).
+        group_channels: smallest number of channels in a group of GroupNorm, which has at most 32 groups.
+        cond_dim: width of `cond["vector"]` (B, cond_dim). None: the network takes no vector.
+        token_dim: width of `cond["tokens"]` (B, L, token_dim), which come with `cond["mask"]` (B, L). None: the network takes no
+            tokens.
 
     Raises:
-        ValueError: a size the network cannot take, with the nearest ones it can; impossible widths, levels, heads.
+        ValueError: an argument is out of range. For image_size the message names the nearest sizes that fit.
     """
 
     def __init__(
@@ -188,7 +209,13 @@ class ResUNet(nn.Module):
         self.outc = zeroed(nn.Conv2d(width, channels * patch_size**2, 3, padding=1))
 
     def forward(self, x: Tensor, time: Tensor | None = None, cond: dict[str, Tensor] | None = None) -> Tensor:
-        """x (B, C, H, W), time (B,) or None, cond with the network's `cond_keys` or None, to (B, C, H, W)."""
+        """Return the output (B, C, H, W).
+
+        Args:
+            x: images (B, C, H, W).
+            time: timesteps (B,), or None.
+            cond: dict with the network's `cond_keys`, or None where it takes no condition.
+        """
         check_cond(self, cond)
         cond = cond or {}
         embedding = self.embedding(x, time, cond.get("vector"))

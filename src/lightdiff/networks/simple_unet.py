@@ -1,4 +1,4 @@
-"""SimpleUNet: convolutions with BatchNorm and ReLU, strided down and transposed up, as in the cars tutorial."""
+"""The network of the cars tutorial: a UNet of convolutions with BatchNorm and ReLU."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from lightdiff.networks.embedding import sinusoidal_encoding
 
 
 class SimpleBlock(nn.Module):
-    """conv, ReLU, BatchNorm; plus the embedding; conv, ReLU, BatchNorm; then a change of resolution.
+    """Two times convolution, ReLU and BatchNorm, with the embedding added in between, then a change of resolution.
 
     Args:
-        in_channels: of the input (with the skip, where there is one).
-        out_channels: of the output.
+        in_channels: channels of the input, together with the skip if there is one.
+        out_channels: channels of the output.
         embed_dim: width of the embedding of time and condition.
-        up: double the resolution (transposed 4x4 convolution); else halve it (strided 4x4 convolution).
+        up: whether a transposed 4x4 convolution doubles the resolution. Otherwise a strided 4x4 convolution halves it.
     """
 
     def __init__(self, in_channels: int, out_channels: int, embed_dim: int, up: bool) -> None:
@@ -34,7 +34,12 @@ class SimpleBlock(nn.Module):
         self.resize = resize(out_channels, out_channels, 4, stride=2, padding=1)
 
     def forward(self, x: Tensor, embedding: Tensor | None) -> Tensor:
-        """(B, in, H, W) and (B, embed_dim) to (B, out, H * 2 or / 2, W * 2 or / 2)."""
+        """Return the output (B, out_channels, 2 H, 2 W), or with H / 2 and W / 2 on the way down.
+
+        Args:
+            x: input (B, in_channels, H, W).
+            embedding: embedding of time and condition (B, embed_dim), or None.
+        """
         x = self.norm1(F.relu(self.conv1(x)))
         if embedding is not None:
             x = x + F.relu(self.embed(embedding))[:, :, None, None]
@@ -42,19 +47,20 @@ class SimpleBlock(nn.Module):
 
 
 class SimpleUNet(nn.Module):
-    """Strided blocks down and transposed blocks up, each of the latter with the skip of its resolution beside it.
+    """A UNet of `SimpleBlock`s. Each block on the way up also gets the output of the block with its resolution on the way down.
 
-    The defaults are the tutorial's network with 62,438,883 parameters. It is in BatchNorm's hands: sample in eval mode.
+    With the defaults it is the cars tutorial's network with 62,438,883 parameters. In training mode BatchNorm mixes the images of
+    a batch, so the network samples in eval mode only.
 
     Args:
-        channels: of the images.
-        image_size: side, or (height, width); halved len(widths) - 1 times.
-        widths: channels after the first convolution and after each block down.
-        embed_dim: width of the embedding of time (and condition).
-        cond_dim: width of `cond["vector"]` (B, cond_dim); None: unconditional.
+        channels: channels of the images.
+        image_size: side of the images, or (height, width), divisible by 2^(len(widths) - 1).
+        widths: channels after the first convolution and after each block on the way down, at least two.
+        embed_dim: width of the embedding of time and condition.
+        cond_dim: width of `cond["vector"]` (B, cond_dim). None: the network takes no condition.
 
     Raises:
-        ValueError: a size the network cannot take, with the nearest ones it can; impossible widths.
+        ValueError: an argument is out of range. For image_size the message names the nearest sizes that fit.
     """
 
     def __init__(
@@ -83,7 +89,13 @@ class SimpleUNet(nn.Module):
         self.outc = nn.Conv2d(widths[0], channels, 1)
 
     def forward(self, x: Tensor, time: Tensor | None = None, cond: dict[str, Tensor] | None = None) -> Tensor:
-        """x (B, C, H, W), time (B,) or None, cond {"vector": (B, cond_dim)} or None, to (B, C, H, W)."""
+        """Return the output (B, C, H, W).
+
+        Args:
+            x: images (B, C, H, W).
+            time: timesteps (B,), or None.
+            cond: {"vector": (B, cond_dim)}, or None where cond_dim is None.
+        """
         check_cond(self, cond)
         embedding = None
         if time is not None:

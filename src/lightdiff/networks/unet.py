@@ -1,6 +1,6 @@
-"""The UNet of DDPM tutorials: DoubleConv, Down, Up, SelfAttention.
+"""The UNet that many DDPM tutorials use, with its blocks DoubleConv, Down, Up and SelfAttention.
 
-Shapes: B images, C channels, H x W pixels. Level i works at H / 2^i x W / 2^i.
+Shapes: B images, C channels, H x W pixels. Level i has the resolution H / 2^i x W / 2^i.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from lightdiff.networks.embedding import sinusoidal_encoding
 
 
 class DoubleConv(nn.Module):
-    """Two 3x3 convolutions, each with GroupNorm over all channels, GELU between; residual: GELU(x + that).
+    """Two 3x3 convolutions, each followed by a GroupNorm of one group, with GELU in between.
 
     Args:
         in_channels: channels of the input.
-        out_channels: channels of the output; equal to in_channels where residual.
-        mid_channels: channels between the convolutions; None: as the output.
-        residual: add the input.
+        out_channels: channels of the output. With residual=True they equal in_channels.
+        mid_channels: channels between the convolutions. None takes out_channels.
+        residual: whether the output is GELU(x + layers(x)) instead of layers(x).
     """
 
     def __init__(
@@ -41,12 +41,13 @@ class DoubleConv(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the output (B, out_channels, H, W) for x (B, in_channels, H, W)."""
         out = self.layers(x)
         return F.gelu(x + out) if self.residual else out
 
 
 class _TimedBlock(nn.Module):
-    """Adds the time encoding, and the condition where there is one, to the output of a block."""
+    """Base class of the blocks that add an encoding of the time, and of the condition if there is one, to their output."""
 
     def __init__(self, out_channels: int, cond_dim: int | None) -> None:
         super().__init__()
@@ -54,10 +55,12 @@ class _TimedBlock(nn.Module):
         self.condition: nn.Linear | None = None
         if cond_dim is not None:
             self.condition = nn.Linear(cond_dim, out_channels)
-            nn.init.zeros_(self.condition.weight)  # the condition is learned from no effect on
+            # the condition starts without an effect
+            nn.init.zeros_(self.condition.weight)
             nn.init.zeros_(self.condition.bias)
 
     def add(self, x: Tensor, time: Tensor | None, vector: Tensor | None) -> Tensor:
+        """Return x (B, out_channels, H, W) plus the encodings of time (B,) and vector (B, cond_dim), where these are given."""
         if time is not None:
             x = x + sinusoidal_encoding(time, self.out_channels).to(x.dtype)[:, :, None, None]
         if self.condition is not None and vector is not None:
@@ -66,7 +69,13 @@ class _TimedBlock(nn.Module):
 
 
 class Down(_TimedBlock):
-    """Max-pool by 2, a residual DoubleConv, a DoubleConv to the new width; then the time encoding of that width."""
+    """A block of the encoder: max-pooling by 2, a residual DoubleConv, and a DoubleConv to out_channels.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        cond_dim: width of the condition's vector. None: there is no condition.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, cond_dim: int | None = None) -> None:
         super().__init__(out_channels, cond_dim)
@@ -75,17 +84,23 @@ class Down(_TimedBlock):
         )
 
     def forward(self, x: Tensor, time: Tensor | None = None, vector: Tensor | None = None) -> Tensor:
-        """(B, in, H, W) to (B, out, H/2, W/2)."""
+        """Return the output (B, out_channels, H/2, W/2).
+
+        Args:
+            x: input (B, in_channels, H, W).
+            time: timesteps (B,), or None.
+            vector: vector of the condition (B, cond_dim), or None.
+        """
         return self.add(self.layers(x), time, vector)
 
 
 class Up(_TimedBlock):
-    """Bilinear upsampling by 2, the skip beside it, a residual DoubleConv, a DoubleConv to the new width; then the time encoding.
+    """A block of the decoder: bilinear upsampling by 2, the skip as further channels, and two DoubleConvs, the first residual.
 
     Args:
         in_channels: channels of the input and the skip together.
         out_channels: channels of the output.
-        cond_dim: width of the condition; None: no condition.
+        cond_dim: width of the condition's vector. None: there is no condition.
     """
 
     def __init__(self, in_channels: int, out_channels: int, cond_dim: int | None = None) -> None:
@@ -97,16 +112,26 @@ class Up(_TimedBlock):
         )
 
     def forward(self, x: Tensor, skip: Tensor, time: Tensor | None = None, vector: Tensor | None = None) -> Tensor:
-        """(B, C1, H/2, W/2) and the skip (B, C2, H, W), C1 + C2 = in, to (B, out, H, W)."""
+        """Return the output (B, out_channels, H, W).
+
+        Args:
+            x: input (B, C1, H/2, W/2).
+            skip: skip from the encoder (B, C2, H, W), with C1 + C2 = in_channels.
+            time: timesteps (B,), or None.
+            vector: vector of the condition (B, cond_dim), or None.
+        """
         return self.add(self.layers(torch.cat([skip, self.up(x)], dim=1)), time, vector)
 
 
 class SelfAttention(nn.Module):
-    """Attention between all pixels, then a two-layer perceptron, each with LayerNorm before it and the input added after it.
+    """Self-attention between all pixels, then a two-layer perceptron, each after a LayerNorm and added to its input.
 
     Args:
-        channels: of input and output.
-        num_heads: of the attention; divides channels.
+        channels: channels of input and output.
+        num_heads: number of heads, a divisor of channels.
+
+    Raises:
+        ValueError: num_heads does not divide channels.
     """
 
     def __init__(self, channels: int, num_heads: int = 4) -> None:
@@ -117,7 +142,8 @@ class SelfAttention(nn.Module):
         self.norm = nn.LayerNorm(channels)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = nn.Linear(channels, channels)
-        nn.init.xavier_uniform_(self.qkv.weight)  # the initialisation of nn.MultiheadAttention
+        # as nn.MultiheadAttention is initialised
+        nn.init.xavier_uniform_(self.qkv.weight)
         nn.init.zeros_(self.qkv.bias)
         nn.init.zeros_(self.out.bias)
         self.mlp = nn.Sequential(
@@ -125,7 +151,7 @@ class SelfAttention(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C, H, W)."""
+        """Return the output (B, C, H, W) for x (B, C, H, W)."""
         height, width = x.shape[-2:]
         tokens = x.flatten(2).transpose(1, 2)  # (B, HW, C)
         q, k, v = self.qkv(self.norm(tokens)).chunk(3, dim=-1)
@@ -135,21 +161,21 @@ class SelfAttention(nn.Module):
 
 
 class UNet(nn.Module):
-    """Encoder and decoder with skips; a sinusoidal encoding of the time is added after every block.
+    """An encoder and a decoder with skips between them. Every block adds a sinusoidal encoding of the time to its output.
 
-    The defaults are the tutorial's network with 12,919,041 parameters: modules inc, down1..3, up1..3, outc and, after
-    down2, down3 and up1, the attention blocks sa1..3.
+    With the defaults it is the network of the tutorial ddpm_unet with 12,919,041 parameters. Its modules are inc, down1..3,
+    up1..3, outc, and the attention blocks sa1..3 after down2, down3 and up1.
 
     Args:
-        channels: of the images.
-        image_size: side, or (height, width); divisible by 2 at every level but the first.
-        widths: channels of each level of the encoder, from full resolution down.
-        attention_levels: levels (0: full resolution) with attention, in the encoder and in the decoder.
-        num_heads: heads of each attention.
-        cond_dim: width of `cond["vector"]` (B, cond_dim); None: unconditional.
+        channels: channels of the images.
+        image_size: side of the images, or (height, width), divisible by 2^(len(widths) - 1).
+        widths: channels of each level of the encoder, from full resolution down, at least two.
+        attention_levels: levels with attention, in the encoder and in the decoder. 0 is full resolution.
+        num_heads: number of heads of each attention.
+        cond_dim: width of `cond["vector"]` (B, cond_dim). None: the network takes no condition.
 
     Raises:
-        ValueError: a size the network cannot take, with the nearest ones it can; impossible widths, levels, heads.
+        ValueError: an argument is out of range. For image_size the message names the nearest sizes that fit.
     """
 
     def __init__(
@@ -176,7 +202,7 @@ class UNet(nn.Module):
         widths_of_attention: list[int] = []
 
         def attention(level: int, width: int) -> str | None:
-            """Name of the attention block after a level, None where it has none."""
+            """Return the name of the attention block after a level, None if the level has no attention."""
             if level not in attention_levels:
                 return None
             widths_of_attention.append(width)
@@ -198,7 +224,13 @@ class UNet(nn.Module):
             self.add_module(f"sa{number}", SelfAttention(width, num_heads))
 
     def forward(self, x: Tensor, time: Tensor | None = None, cond: dict[str, Tensor] | None = None) -> Tensor:
-        """x (B, C, H, W), time (B,) or None, cond {"vector": (B, cond_dim)} or None, to (B, C, H, W)."""
+        """Return the output (B, C, H, W).
+
+        Args:
+            x: images (B, C, H, W).
+            time: timesteps (B,), or None.
+            cond: {"vector": (B, cond_dim)}, or None where cond_dim is None.
+        """
         check_cond(self, cond)
         vector = None if cond is None else cond["vector"]
         skips: list[Tensor] = []

@@ -1,4 +1,15 @@
-"""Samplers: from noise to images with any denoiser, and the uses of a trained model built on them."""
+"""Samplers, which turn noise into images with any denoiser, and the uses of a trained model that are built on them.
+
+A sampler starts from x_T = prior_std * noise and follows the times 1 = t_0 > t_1 > ... > t_N = 0 of a grid. In each step it asks
+the denoiser for x0_hat(x_t, t) and computes x_s at the next time s < t from x_t, x0_hat and the schedule:
+
+- `DDIM`: deterministic (Euler's method) at eta = 0; with added noise at eta > 0.
+- `DDPM`: ancestral sampling, which draws x_s from q(x_s | x_t, x0 = x0_hat).
+- `Heun`: the second-order sampler of EDM, with two calls of the denoiser in a step.
+- `DPMSolverMultistep`: DPM-Solver++ of second order with one call in a step.
+
+`Sampler.trajectory` yields the state at every time, `Sampler.sample` returns the last one.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,11 +28,11 @@ SAMPLERS: dict[str, Callable[..., Sampler]] = {
     "dpmpp_2m": DPMSolverMultistep,
     "dpmpp_2m_sde": partial(DPMSolverMultistep, sde=True),
 }
-"""Samplers by the name they have in conf/sampler."""
+"""Sampler classes by their names in conf/sampler."""
 
 
 def name_of(sampler: Sampler) -> str:
-    """Its name in `SAMPLERS`; that of its class where it has none."""
+    """Return the sampler's name in `SAMPLERS`, or the name of its class if it is not there."""
     for name, make in reversed(SAMPLERS.items()):
         kind, settings = (make.func, make.keywords) if isinstance(make, partial) else (make, {})
         if type(sampler) is kind and all(getattr(sampler, key) == value for key, value in settings.items()):

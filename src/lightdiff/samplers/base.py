@@ -1,9 +1,10 @@
-"""Sampler: from noise to images along a grid of times.
+"""The base classes of the samplers, with the loop over the time grid.
 
-A sampler knows the schedule and x0_hat, nothing else: a denoiser is any callable (x_t, t (B,), cond) -> x0_hat that has the
-attribute `schedule` (and `value_range`, where x0 is not in [-1, 1]). In a step, t is the time now and s < t the next one.
+A sampler uses a denoiser only to get x0_hat, and the schedule to get alpha and sigma. A denoiser is any callable
+(x_t, t (B,), cond) -> x0_hat with the attribute `schedule`, and the attribute `value_range` if x0 is not in [-1, 1]. In a step, t
+is the current time and s < t the next one.
 
-Gradients are not switched off here; put a call under `torch.inference_mode()`.
+The samplers do not switch off gradients. Call them within `torch.inference_mode()` where none are needed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Generator = torch.Generator | BlockGenerator
 
 
 class DenoiserLike(Protocol):
-    """What samplers ask of a denoiser: `Denoiser`, `ClassifierFreeGuidance`, or a formula."""
+    """The interface of denoisers that samplers need, such as `Denoiser`, `ClassifierFreeGuidance`, or a formula in tests."""
 
     schedule: NoiseSchedule
 
@@ -35,7 +36,7 @@ class DenoiserLike(Protocol):
 
 @dataclass(frozen=True)
 class SamplerState:
-    """A stop on the way: x_t (B, C, H, W) at time t, and the image x0_hat that is guessed from it."""
+    """The state of a sampler at one time: x_t (B, C, H, W), the time t, and the x0_hat (B, C, H, W) computed from them."""
 
     x_t: Tensor
     x0_hat: Tensor
@@ -43,23 +44,24 @@ class SamplerState:
 
 
 Predict = Callable[[Tensor, float], Tensor]
-"""(x_t, t) -> clipped x0_hat."""
+"""Function (x_t, t) -> x0_hat, clipped as the sampler's settings say."""
 
 Advance = Callable[[Tensor, float, float], tuple[Tensor, Tensor]]
-"""(x_t, t, s) -> (x0_hat at x_t, x_s); may remember earlier steps."""
+"""Function (x_t, t, s) -> (x0_hat at x_t, x_s). It may keep results of earlier steps of the same trajectory."""
 
 
 @dataclass(frozen=True)
 class Sampler(ABC):
-    """Base of the samplers: the loop over the grid.
+    """Base class of the samplers. It contains the loop over the time grid; a subclass implements the step.
 
     Args:
-        clip_denoised: clip x0_hat to the denoiser's value_range, before it is used.
-        dynamic_threshold: or shrink x0_hat until this share of each image's pixels lies within, then clip; 0.995, say.
-        grid: (schedule, num_steps) -> decreasing times (num_steps + 1,); None: the schedule's `default_grid`.
+        clip_denoised: clip x0_hat to the denoiser's value_range before it is used.
+        dynamic_threshold: first shrink x0_hat until this share of each image's pixels is in the value_range, then clip. It is in
+            (0, 1], for example 0.995. None: x0_hat is not shrunk.
+        grid: function (schedule, num_steps) -> decreasing times (num_steps + 1,). None takes the schedule's `default_grid`.
 
     Raises:
-        ValueError: dynamic_threshold not in (0, 1].
+        ValueError: dynamic_threshold is not in (0, 1].
     """
 
     clip_denoised: bool = field(default=False, kw_only=True)
@@ -72,14 +74,14 @@ class Sampler(ABC):
 
     @property
     def added_noise(self) -> str | None:
-        """The setting that makes this sampler add noise on the way, for messages; None: it adds none."""
+        """Setting that makes this sampler add noise on the way, as messages name it. None: the sampler adds no noise."""
         return None
 
     def times(self, schedule: NoiseSchedule, num_steps: int) -> Tensor:
-        """The grid (num_steps + 1,), float64 on the CPU.
+        """Return the times (num_steps + 1,) of the grid, decreasing, float64 on the CPU.
 
         Raises:
-            ValueError: num_steps or the schedule does not fit the grid, or the grid is not a decreasing list of times.
+            ValueError: num_steps or the schedule does not fit the grid, or the grid returned something else.
         """
         grid = schedule.default_grid if self.grid is None else self.grid
         times = torch.as_tensor(grid(schedule, num_steps), dtype=torch.float64, device="cpu")
@@ -88,21 +90,21 @@ class Sampler(ABC):
         return times
 
     def check(self, schedule: NoiseSchedule, num_steps: int | None = None, noise: Noise | None = None) -> None:
-        """Refuse what cannot work before any work is done.
+        """Check, before anything is computed, that this sampler works with a model.
 
         Args:
-            schedule: what the model was trained with.
-            num_steps: steps wanted; None: not looked at.
-            noise: what the model was trained with; None: not looked at.
+            schedule: noise schedule of the model.
+            num_steps: number of steps. None leaves the grid unchecked.
+            noise: noise that the model was trained with. None leaves it unchecked.
 
         Raises:
-            ValueError: in one line that names the setting.
+            ValueError: the grid does not fit, or the sampler adds Gaussian noise for a model of other noise.
         """
         if num_steps is not None:
             self.times(schedule, num_steps)
         if noise is not None and not noise.is_gaussian and self.added_noise:
             raise ValueError(
-                f"{self.added_noise}: it adds Gaussian noise on the way, but this model knows {type(noise).__name__}; "
+                f"{self.added_noise}: it adds Gaussian noise, but this model was trained with {type(noise).__name__}; "
                 "choices: sampler=ddim with eta=0, heun with s_churn=0, dpmpp_2m"
             )
 
@@ -114,20 +116,20 @@ class Sampler(ABC):
         cond: Condition | None = None,
         generator: Generator | None = None,
     ) -> Iterator[SamplerState]:
-        """All states from x_T to the image: num_steps + 1 of them.
+        """Yield the states from x_T to the image.
 
         Args:
-            denoiser: (x_t, t (B,), cond) -> x0_hat, with the attribute `schedule`.
-            x_T: (B, C, H, W) at the grid's first time: schedule.prior_std * noise.
-            num_steps: steps.
-            cond: handed to the denoiser.
-            generator: source of the noise added on the way; None: torch's own.
+            denoiser: callable (x_t, t (B,), cond) -> x0_hat with the attribute `schedule`.
+            x_T: x at the grid's first time (B, C, H, W), in general schedule.prior_std * noise.
+            num_steps: number of steps, at least 1.
+            cond: condition that is passed to the denoiser.
+            generator: source of the noise that is added on the way. None takes torch's global generator.
 
         Yields:
-            SamplerState at each time of the grid. The last has the final x and the x0_hat of the step before.
+            num_steps + 1 states, one for each time of the grid. The last one has the final x and the x0_hat of the last step.
 
         Raises:
-            ValueError: as `times`, when the first state is asked for.
+            ValueError: the grid does not fit, as in `times`. It is raised when the first state is requested.
         """
         schedule = denoiser.schedule
         value_range = getattr(denoiser, "value_range", (-1.0, 1.0))
@@ -154,18 +156,18 @@ class Sampler(ABC):
         cond: Condition | None = None,
         generator: Generator | None = None,
     ) -> Tensor:
-        """x (B, C, H, W) at the grid's last time; arguments as for `trajectory`."""
+        """Return x (B, C, H, W) at the grid's last time. The arguments are those of `trajectory`."""
         return deque(self.trajectory(denoiser, x_T, num_steps, cond, generator), maxlen=1)[0].x_t
 
     @abstractmethod
     def _advance(
         self, predict: Predict, schedule: NoiseSchedule, num_steps: int, generator: Generator | None
     ) -> Advance:
-        """The step function of one trajectory."""
+        """Return the step function for one trajectory."""
 
 
 class OneStepSampler(Sampler):
-    """Base of the samplers whose step needs x0_hat at x_t only."""
+    """Base class of the samplers whose step needs no other x0_hat than the one at x_t."""
 
     @abstractmethod
     def step(
@@ -177,7 +179,10 @@ class OneStepSampler(Sampler):
         s: Tensor,
         generator: Generator | None = None,
     ) -> Tensor:
-        """x_s (B, ...) from x_t (B, ...), x0_hat (B, ...) and times t > s, (B,)."""
+        """Return x_s (B, ...), computed from x_t (B, ...), x0_hat (B, ...) and the times t (B,) and s (B,), s < t.
+
+        `generator` is the source of added noise. None takes torch's global generator.
+        """
 
     def _advance(
         self, predict: Predict, schedule: NoiseSchedule, num_steps: int, generator: Generator | None
@@ -190,23 +195,24 @@ class OneStepSampler(Sampler):
 
 
 def times_like(x: Tensor, t: float) -> Tensor:
-    """t (B,) for a batch x, as exact as its device allows."""
+    """Return the time t for each image of the batch x: (B,), float64 unless the device of x has only float32."""
     return torch.full((len(x),), t, dtype=torch.float32 if x.device.type == "mps" else torch.float64, device=x.device)
 
 
 @dataclass(frozen=True)
 class Scales:
-    """The schedule at one time, as plain numbers."""
+    """The alpha and sigma of a schedule at one time, as Python numbers."""
 
     alpha: float
     sigma: float
 
     @classmethod
     def at(cls, schedule: NoiseSchedule, t: float) -> Scales:
+        """Return the scales of the schedule at time t."""
         time = torch.tensor([t], dtype=torch.float64)
         return cls(schedule.alpha(time).item(), schedule.sigma(time).item())
 
     @property
     def ratio(self) -> float:
-        """sigma/alpha; infinite where alpha is 0."""
+        """Noise level sigma / alpha, infinite if alpha is 0."""
         return self.sigma / self.alpha if self.alpha > 0 else math.inf

@@ -1,4 +1,4 @@
-"""Clipping of x0_hat to the range images have."""
+"""Clipping of x0_hat to the range of the pixel values."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from lightdiff.core import per_image
 def clip_x0(
     x0_hat: Tensor, value_range: tuple[float, float], clip_denoised: bool, dynamic_threshold: float | None
 ) -> Tensor:
-    """x0_hat (B, ...) clipped to `value_range`, or unchanged where neither kind of clipping is asked for.
+    """Return x0_hat (B, ...) clipped to `value_range`, or unchanged if neither setting asks for clipping.
 
-    Dynamic thresholding (Saharia et al. 2022, arXiv:2205.11487, section 2.3): each image is first shrunk towards the middle of
-    the range until the share `dynamic_threshold` of its pixels lies within.
+    With dynamic thresholding (Saharia et al. 2022, arXiv:2205.11487, section 2.3) each image is first shrunk towards the middle
+    of the range until the share `dynamic_threshold` of its pixels is inside, and then clipped.
+
+    Args:
+        x0_hat: estimated images (B, ...).
+        value_range: (lowest, highest) pixel value.
+        clip_denoised: whether to clip.
+        dynamic_threshold: share of pixels in (0, 1]. None: images are not shrunk.
     """
     low, high = value_range
     if dynamic_threshold is not None:

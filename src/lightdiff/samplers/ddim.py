@@ -1,4 +1,4 @@
-"""DDIM, and with it Euler."""
+"""The sampler DDIM, which at eta = 0 is Euler's method."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from lightdiff.samplers.base import Generator, OneStepSampler
 
 @dataclass(frozen=True)
 class DDIM(OneStepSampler):
-    """Deterministic at eta = 0, ancestral (DDPM's small variance) at eta = 1 (Song et al. 2021, arXiv:2010.02502, eq. 12, 16).
+    """The sampler DDIM (Song et al. 2021, arXiv:2010.02502, eq. 12 and 16).
 
-        x_s = alpha_s x0_hat + sqrt(sigma_s^2 - c^2) noise_hat + c z,      noise_hat = (x_t - alpha_t x0_hat) / sigma_t
-        c = eta (sigma_s / sigma_t) sqrt(sigma_t^2 - (alpha_t / alpha_s)^2 sigma_s^2),      z ~ N(0, 1)
+        x_s = alpha_s x0_hat + sqrt(sigma_s^2 - c^2) noise_hat + c z,    noise_hat = (x_t - alpha_t x0_hat) / sigma_t
+        c = eta (sigma_s / sigma_t) sqrt(sigma_t^2 - (alpha_t / alpha_s)^2 sigma_s^2),    z ~ N(0, 1)
 
-    At eta = 0 it is Euler's method in sigma/alpha, and holds for s > t too.
+    At eta = 0 it is deterministic: Euler's method with sigma/alpha as the variable, which is also valid for s > t. At eta = 1 it
+    is `DDPM` with the small variance.
 
     Args:
-        eta: standard deviation of the added noise, in units of that of ancestral sampling.
+        eta: standard deviation of the added noise relative to ancestral sampling, in [0, 1].
 
     Raises:
-        ValueError: eta not in [0, 1].
+        ValueError: eta is not in [0, 1].
     """
 
     eta: float = 0.0
@@ -57,6 +58,6 @@ class DDIM(OneStepSampler):
 
 
 def _combine(x_t: Tensor, x0_hat: Tensor, alpha_t: Tensor, sigma_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-    """alpha * x0_hat + sigma * noise_hat."""
+    """Return alpha * x0_hat + sigma * noise_hat."""
     ratio = sigma / sigma_t
     return per_image(ratio, x_t) * x_t + per_image(alpha - ratio * alpha_t, x_t) * x0_hat

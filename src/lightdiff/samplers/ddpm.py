@@ -1,4 +1,4 @@
-"""DDPM: ancestral sampling."""
+"""The ancestral sampler of DDPM."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from lightdiff.samplers.base import Generator, OneStepSampler
 
 @dataclass(frozen=True)
 class DDPM(OneStepSampler):
-    """x_s is drawn from q(x_s | x_t, x0 = x0_hat) (Ho et al. 2020, arXiv:2006.11239, eq. 6 and 7, for any pair of times).
-
-    With a = alpha_t / alpha_s and b^2 = sigma_t^2 - a^2 sigma_s^2, the variance of x_t given x_s (beta, step by step):
+    """The ancestral sampler of DDPM, which draws x_s from q(x_s | x_t, x0 = x0_hat).
 
         mean = (a sigma_s^2 / sigma_t^2) x_t + (alpha_s b^2 / sigma_t^2) x0_hat
-        variance = b^2 sigma_s^2 / sigma_t^2 (small) or b^2 (large); none at sigma_s = 0
+        variance = b^2 sigma_s^2 / sigma_t^2 (small) or b^2 (large), and 0 if sigma_s = 0
+        a = alpha_t / alpha_s,    b^2 = sigma_t^2 - a^2 sigma_s^2
+
+    (Ho et al. 2020, arXiv:2006.11239, eq. 6 and 7, here for any pair of times). b^2 is the variance of x_t given x_s; between two
+    neighbouring timesteps it is beta.
 
     Args:
-        variance: small, exact where all images are one; or large, exact where images are white noise.
+        variance: "small" is exact if all images of the data are equal, "large" if they are white noise.
 
     Raises:
-        ValueError: a variance that does not exist.
+        ValueError: variance is neither small nor large.
     """
 
     variance: Literal["small", "large"] = "small"

@@ -1,4 +1,4 @@
-"""DPM-Solver++ with two-step extrapolation."""
+"""The multistep sampler DPM-Solver++."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from lightdiff.samplers.ddim import DDIM
 
 @dataclass(frozen=True)
 class DPMSolverMultistep(Sampler):
-    """DPM-Solver++(2M), and its SDE form (Lu et al. 2022, arXiv:2211.01095, algorithm 2 and section 6).
+    """The sampler DPM-Solver++(2M) and its stochastic form (Lu et al. 2022, arXiv:2211.01095, algorithm 2 and section 6).
 
-    With lambda = log(alpha/sigma), h = lambda_s - lambda_t and r = (previous h) / h, the step is that of DDIM, with eta = 0 or
-    (SDE) eta = 1, towards x0_hat extrapolated from the last two:
+    A step is the step of `DDIM` with x0_hat replaced by D, which is extrapolated from the last two x0_hat:
 
-        D = x0_hat + (x0_hat - previous x0_hat) / (2 r)
+        D = x0_hat + (x0_hat - previous x0_hat) / (2 r),    r = (previous h) / h
+        h = lambda_s - lambda_t,    lambda = log(alpha / sigma)
 
-    D is x0_hat itself, first order, at the first step, after one from alpha = 0 (r is infinite), and for the one to sigma = 0.
+    D is x0_hat in the first step, in the step after a start at alpha = 0 (there r is infinite), and in the step to sigma = 0.
 
     Args:
-        order: 2, or 1, which is DDIM.
-        sde: add noise on the way as ancestral sampling does.
+        order: 2, or 1 for no extrapolation, which is `DDIM`.
+        sde: add noise as ancestral sampling does, which is eta = 1 in the step of `DDIM`.
 
     Raises:
-        ValueError: an order that does not exist.
+        ValueError: order is neither 1 nor 2.
     """
 
     order: Literal[1, 2] = 2
@@ -48,18 +48,20 @@ class DPMSolverMultistep(Sampler):
         self, predict: Predict, schedule: NoiseSchedule, num_steps: int, generator: Generator | None
     ) -> Advance:
         first_order = DDIM(eta=float(self.sde))
-        previous: tuple[Tensor, float] | None = None  # x0_hat and h of the step before
+        # x0_hat and h of the previous step
+        previous: tuple[Tensor, float] | None = None
 
         def advance(x_t: Tensor, t: float, s: float) -> tuple[Tensor, Tensor]:
             nonlocal previous
             x0_hat = predict(x_t, t)
-            now, then = Scales.at(schedule, t).ratio, Scales.at(schedule, s).ratio
-            h = math.log(now / then) if then > 0 else math.inf
-            towards = x0_hat
+            ratio_t, ratio_s = Scales.at(schedule, t).ratio, Scales.at(schedule, s).ratio
+            h = math.log(ratio_t / ratio_s) if ratio_s > 0 else math.inf
+            extrapolated = x0_hat
             if self.order == 2 and previous is not None and math.isfinite(h):
-                last_x0_hat, last_h = previous
-                towards = x0_hat + h / (2 * last_h) * (x0_hat - last_x0_hat)
+                previous_x0_hat, previous_h = previous
+                extrapolated = x0_hat + h / (2 * previous_h) * (x0_hat - previous_x0_hat)
             previous = x0_hat, h
-            return x0_hat, first_order.step(schedule, x_t, towards, times_like(x_t, t), times_like(x_t, s), generator)
+            x_s = first_order.step(schedule, x_t, extrapolated, times_like(x_t, t), times_like(x_t, s), generator)
+            return x0_hat, x_s
 
         return advance

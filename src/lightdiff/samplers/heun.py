@@ -1,4 +1,4 @@
-"""Heun's method with churn, the sampler of EDM."""
+"""The second-order sampler of EDM: Heun's method with churn."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from lightdiff.samplers.base import Advance, Generator, Predict, Sampler, Scales
 from lightdiff.samplers.ddim import DDIM
 
 LARGEST_RATIO = 80.0
-"""Euler above this sigma/alpha: there the cosine schedule's first steps are too long for a second-order correction."""
+"""Noise level sigma/alpha above which a step is Euler's. There the first steps of the cosine schedule are too long for Heun's."""
 
 
 @dataclass(frozen=True)
 class Heun(Sampler):
-    """Second order, two network evaluations a step (Karras et al. 2022, arXiv:2206.00364, algorithm 2, for any alpha).
+    """The sampler of EDM (Karras et al. 2022, arXiv:2206.00364, algorithm 2, here for any alpha).
 
-    The equation is d(x/alpha) / d(sigma/alpha) = noise_hat. Steps that begin at sigma/alpha > 80 (or alpha = 0) or end at
-    sigma = 0 are Euler's. Churn first adds noise at steps with s_tmin <= sigma/alpha <= s_tmax, raising sigma/alpha by the
-    factor 1 + min(s_churn / num_steps, sqrt(2) - 1), where the schedule reaches that far. A state of a churned step holds x_t
-    as it was before, and x0_hat as seen after.
+    It solves d(x/alpha) / d(sigma/alpha) = noise_hat with Heun's method, which is of second order and calls the denoiser twice in
+    a step. Steps that start at sigma/alpha > 80 (also at alpha = 0) or end at sigma = 0 are Euler's, with one call.
+
+    Churn adds noise at the start of the steps with s_tmin <= sigma/alpha <= s_tmax. It multiplies sigma/alpha by
+    1 + min(s_churn / num_steps, sqrt(2) - 1), or by less where the schedule does not reach that level. The state of such a step
+    holds x_t before the noise was added, and x0_hat after.
 
     Args:
-        s_churn: how much noise is added and taken out again over the whole trajectory; 0: deterministic.
-        s_tmin: lowest sigma/alpha with churn.
-        s_tmax: highest sigma/alpha with churn.
-        s_noise: standard deviation of that noise; slightly above 1 makes up for detail lost.
+        s_churn: total amount of churn over all steps, 0 or more. 0 makes the sampler deterministic.
+        s_tmin: lowest sigma/alpha with churn, 0 or more.
+        s_tmax: highest sigma/alpha with churn, at least s_tmin.
+        s_noise: standard deviation of the added noise, 0 or more. Slightly more than 1 makes up for a loss of detail.
 
     Raises:
-        ValueError: s_churn, s_tmin or s_noise below 0, or s_tmax below s_tmin.
+        ValueError: an argument is out of range.
     """
 
     s_churn: float = 0.0
@@ -63,27 +65,27 @@ class Heun(Sampler):
                 x_t, t = self._churned(schedule, x_t, t, gamma, generator)
             x0_hat = predict(x_t, t)
             x_s = euler.step(schedule, x_t, x0_hat, times_like(x_t, t), times_like(x_t, s))
-            now, then = Scales.at(schedule, t), Scales.at(schedule, s)
-            if then.sigma == 0 or now.ratio > LARGEST_RATIO:
+            at_t, at_s = Scales.at(schedule, t), Scales.at(schedule, s)
+            if at_s.sigma == 0 or at_t.ratio > LARGEST_RATIO:
                 return x0_hat, x_s
-            noise_now = (x_t - now.alpha * x0_hat) / now.sigma
-            noise_then = (x_s - then.alpha * predict(x_s, s)) / then.sigma
-            noise_hat = (noise_now + noise_then) / 2
-            shrink = then.alpha / now.alpha
-            return x0_hat, shrink * x_t + (then.sigma - shrink * now.sigma) * noise_hat
+            noise_at_t = (x_t - at_t.alpha * x0_hat) / at_t.sigma
+            noise_at_s = (x_s - at_s.alpha * predict(x_s, s)) / at_s.sigma
+            noise_hat = (noise_at_t + noise_at_s) / 2
+            shrink = at_s.alpha / at_t.alpha
+            return x0_hat, shrink * x_t + (at_s.sigma - shrink * at_t.sigma) * noise_hat
 
         return advance
 
     def _churned(
         self, schedule: NoiseSchedule, x_t: Tensor, t: float, gamma: float, generator: Generator | None
     ) -> tuple[Tensor, float]:
-        """x and its time after adding noise until sigma/alpha has grown by 1 + gamma."""
-        now = Scales.at(schedule, t)
-        if math.isinf(now.ratio):
+        """Add noise to x_t until sigma/alpha has grown by the factor 1 + gamma, and return the new x and its time."""
+        before = Scales.at(schedule, t)
+        if math.isinf(before.ratio):
             return x_t, t
-        wanted = torch.tensor([-2 * math.log(now.ratio * (1 + gamma))], dtype=torch.float64)
-        later = schedule.t_from_log_snr(wanted).item()
-        then = Scales.at(schedule, later)
-        added = math.sqrt(max(then.ratio**2 - now.ratio**2, 0.0))
+        log_snr = torch.tensor([-2 * math.log(before.ratio * (1 + gamma))], dtype=torch.float64)
+        churned_t = schedule.t_from_log_snr(log_snr).item()
+        after = Scales.at(schedule, churned_t)
+        added = math.sqrt(max(after.ratio**2 - before.ratio**2, 0.0))
         noise = GaussianNoise().like(x_t, generator)
-        return then.alpha * (x_t / now.alpha + self.s_noise * added * noise), later
+        return after.alpha * (x_t / before.alpha + self.s_noise * added * noise), churned_t

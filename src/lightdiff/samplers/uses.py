@@ -1,7 +1,7 @@
 """Uses of a trained model beyond drawing images: encode, interpolate, inpaint, image_to_image.
 
-Each takes a sampler and a denoiser, as `Sampler.sample` does, and runs the sampler's own loop. Images are (B, C, H, W) in the
-denoiser's value_range.
+Each function takes a sampler and a denoiser. All but `encode` run the sampler's own loop. Images are (B, C, H, W), with pixel
+values in the denoiser's value_range.
 """
 
 from __future__ import annotations
@@ -19,37 +19,48 @@ from lightdiff.samplers.base import DenoiserLike, Generator, Sampler, Scales, ti
 def encode(
     sampler: Sampler, denoiser: DenoiserLike, images: Tensor, num_steps: int, cond: Condition | None = None
 ) -> Tensor:
-    """The x_T from which DDIM at eta = 0 makes these images, up to an error that falls as 1 / num_steps^2.
+    """Return the x_T from which DDIM with eta = 0 generates the given images.
 
-    DDIM inversion (Song et al. 2021, arXiv:2010.02502, section 5.4). Each step undoes one of DDIM's from s to t < s, whose
-    noise_hat belongs to the unknown x_s: it is taken at the point where the last noise_hat leads. Of `sampler` only the grid is
-    used.
+    This is DDIM inversion (Song et al. 2021, arXiv:2010.02502, section 5.4), with an error that falls like 1 / num_steps^2. Each
+    step from t to s > t inverts DDIM's step from s to t. That step needs noise_hat at the unknown x_s, which is estimated at the
+    point that the noise_hat of the step before leads to.
+
+    Args:
+        sampler: sampler whose time grid is used. Nothing else of it is.
+        denoiser: denoiser, as for `Sampler.sample`.
+        images: images (B, C, H, W) in the denoiser's value_range.
+        num_steps: number of steps.
+        cond: condition that is passed to the denoiser.
+
+    Returns:
+        x_T (B, C, H, W), for use with `DDIM` on the same grid.
     """
     times = sampler.times(denoiser.schedule, num_steps).flip(0).tolist()
     x, noise_hat = images, torch.zeros_like(images)
     for t, s in pairwise(times):
-        now, then = Scales.at(denoiser.schedule, t), Scales.at(denoiser.schedule, s)
-        x_s = _euler(x, noise_hat, now, then)
+        at_t, at_s = Scales.at(denoiser.schedule, t), Scales.at(denoiser.schedule, s)
+        x_s = _euler(x, noise_hat, at_t, at_s)
         x0_hat = denoiser(x_s, times_like(x_s, s).to(x_s.dtype), cond)
-        noise_hat = (x_s - then.alpha * x0_hat) / then.sigma
-        x = _euler(x, noise_hat, now, then)
+        noise_hat = (x_s - at_s.alpha * x0_hat) / at_s.sigma
+        x = _euler(x, noise_hat, at_t, at_s)
     return x
 
 
-def _euler(x: Tensor, noise_hat: Tensor, now: Scales, then: Scales) -> Tensor:
-    """x/alpha moves in proportion to sigma/alpha; written so that then.alpha may be 0."""
-    shrink = then.alpha / now.alpha
-    return shrink * x + (then.sigma - shrink * now.sigma) * noise_hat
+def _euler(x: Tensor, noise_hat: Tensor, at_t: Scales, at_s: Scales) -> Tensor:
+    """Return x_s after Euler's step of d(x/alpha) / d(sigma/alpha) = noise_hat, in a form in which alpha_s may be 0."""
+    shrink = at_s.alpha / at_t.alpha
+    return shrink * x + (at_s.sigma - shrink * at_t.sigma) * noise_hat
 
 
 def slerp(first: Tensor, second: Tensor, weight: float) -> Tensor:
-    """From `first` (weight 0) to `second` (weight 1) along the great circle, image by image, (B, ...).
+    """Return the spherical interpolation between two tensors (B, ...), image by image: `first` at weight 0, `second` at weight 1.
 
-    Between two draws of Gaussian noise it stays as long as they are, which a straight line does not.
+    Between two draws of Gaussian noise the result has the length that Gaussian noise has. On a straight line it would be shorter.
     """
     a, b = first.flatten(1), second.flatten(1)
     cosine = (a * b).sum(1, keepdim=True) / (a.norm(dim=1, keepdim=True) * b.norm(dim=1, keepdim=True))
-    angle = cosine.clamp(-1, 1).acos().clamp(min=1e-4)  # so near to each other the circle is a line
+    # at smaller angles the arc is a straight line, to rounding, and the sines would be 0
+    angle = cosine.clamp(-1, 1).acos().clamp(min=1e-4)
     mixed = ((1 - weight) * angle).sin() / angle.sin() * a + (weight * angle).sin() / angle.sin() * b
     return mixed.reshape(first.shape)
 
@@ -64,23 +75,23 @@ def interpolate(
     cond: Condition | None = None,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Images between two starting points.
+    """Generate a row of N images that changes gradually from one image into another.
 
     Args:
-        sampler: a deterministic one, or neighbours differ by their noise too.
-        denoiser: as for `Sampler.sample`.
-        first: x_T (1, C, H, W) of the first image; that of a given image comes from `encode`.
+        sampler: sampler that adds no noise. With added noise, neighbouring images would differ by their noise too.
+        denoiser: denoiser, as for `Sampler.sample`.
+        first: x_T (1, C, H, W) of the first image. For a given image, `encode` returns it.
         second: x_T (1, C, H, W) of the last image.
-        num_images: N, both ends included, at least 2.
-        num_steps: steps of the sampler.
-        cond: condition of all N images, a batch of N.
-        generator: source of noise for N images, where the sampler adds any.
+        num_images: number N of images with both ends, at least 2.
+        num_steps: number of steps of the sampler.
+        cond: condition of the N images, or None.
+        generator: source of the noise that the sampler adds, if any, for N images.
 
     Returns:
         Images (N, C, H, W).
 
     Raises:
-        ValueError: num_images below 2.
+        ValueError: num_images is below 2.
     """
     if num_images < 2:
         raise ValueError(f"num_images={num_images}: 2 or more are expected")
@@ -89,14 +100,14 @@ def interpolate(
 
 
 class KnownPixels:
-    """A denoiser that knows some pixels: its x0_hat has their true values.
+    """A denoiser whose x0_hat has the true values at the known pixels.
 
-    As samplers build x_s from x_t and x0_hat alone, the known part of x_s is then the true image at the noise level of s.
+    A sampler computes x_s from x_t and x0_hat alone, so the known part of x_s is the true image with the noise of the time s.
 
     Args:
-        denoiser: guesses the rest.
-        images: true values, (B, C, H, W).
-        mask: 1 where pixels are unknown, 0 where they are known; broadcasts over images.
+        denoiser: denoiser that gives the unknown pixels.
+        images: images (B, C, H, W) with the true values of the known pixels.
+        mask: 1 at unknown pixels, 0 at known ones. It broadcasts over the images.
     """
 
     def __init__(self, denoiser: DenoiserLike, images: Tensor, mask: Tensor) -> None:
@@ -120,17 +131,21 @@ def inpaint(
     generator: Generator | None = None,
     noise: Noise | None = None,
 ) -> Tensor:
-    """Images (B, C, H, W) with the pixels where mask is 1 drawn anew to fit the others, which keep their values.
+    """Generate the pixels where mask is 1 anew, so that they fit the other pixels, which keep their values.
 
     Args:
-        sampler: any, without dynamic_threshold; one that adds noise on the way fits the new part better to the old one.
-        denoiser: as for `Sampler.sample`.
-        images: (B, C, H, W).
-        mask: 1 where to paint, 0 where to keep; broadcasts over images.
-        num_steps: steps of the sampler.
-        cond: handed to the denoiser.
-        generator: source of x_T and of the noise on the way.
-        noise: what the model was trained with; Gaussian where None.
+        sampler: sampler without dynamic_threshold, which would change the known pixels. One that adds noise fits the new pixels
+            better to the known ones.
+        denoiser: denoiser, as for `Sampler.sample`.
+        images: images (B, C, H, W) in the denoiser's value_range.
+        mask: 1 at pixels to generate, 0 at pixels to keep. It broadcasts over the images.
+        num_steps: number of steps of the sampler.
+        cond: condition that is passed to the denoiser.
+        generator: source of x_T and of the noise that the sampler adds.
+        noise: noise that the model was trained with. None is Gaussian.
+
+    Returns:
+        Images (B, C, H, W).
     """
     x_T = _noised(denoiser.schedule, images, sampler.times(denoiser.schedule, num_steps)[0].item(), generator, noise)
     return sampler.sample(KnownPixels(denoiser, images, mask), x_T, num_steps, cond, generator)
@@ -146,34 +161,40 @@ def image_to_image(
     generator: Generator | None = None,
     noise: Noise | None = None,
 ) -> Tensor:
-    """Images (B, C, H, W) like the given ones: noised to t = strength, then sampled from there (SDEdit, arXiv:2108.01073).
+    """Generate images similar to the given ones: add noise up to t = strength, then sample from there.
+
+    The method is SDEdit (Meng et al. 2021, arXiv:2108.01073).
 
     Args:
-        sampler: any.
-        denoiser: as for `Sampler.sample`.
-        images: (B, C, H, W).
-        strength: in (0, 1]; 1 keeps next to nothing of the images.
-        num_steps: steps from t = 1; of these, the ones from t <= strength on are done.
-        cond: handed to the denoiser.
+        sampler: any sampler.
+        denoiser: denoiser, as for `Sampler.sample`.
+        images: images (B, C, H, W) in the denoiser's value_range.
+        strength: time in (0, 1] at which sampling starts. Small values change little, 1 keeps next to nothing.
+        num_steps: number of steps of the grid from t = 1. Only those that start at t <= strength are made.
+        cond: condition that is passed to the denoiser.
         generator: source of all noise.
-        noise: what the model was trained with; Gaussian where None.
+        noise: noise that the model was trained with. None is Gaussian.
+
+    Returns:
+        Images (B, C, H, W).
 
     Raises:
-        ValueError: a strength out of range, or below the last step of the grid.
+        ValueError: strength is out of range, or below the start of the last step.
     """
     schedule = denoiser.schedule
     times = sampler.times(schedule, num_steps)
-    left = times[times <= strength + 1e-9]
-    if not 0 < strength <= 1 or len(left) < 2:
+    remaining = times[times <= strength + 1e-9]
+    if not 0 < strength <= 1 or len(remaining) < 2:
         raise ValueError(
             f"strength={strength}: a number in [{times[-2].item():.4g}, 1] is expected with num_steps={num_steps}"
         )
-    x_t = _noised(schedule, images, left[0].item(), generator, noise)
-    rest = replace(sampler, grid=lambda schedule, num_steps: left)
-    return rest.sample(denoiser, x_t, len(left) - 1, cond, generator)
+    x_t = _noised(schedule, images, remaining[0].item(), generator, noise)
+    sampler_of_rest = replace(sampler, grid=lambda schedule, num_steps: remaining)
+    return sampler_of_rest.sample(denoiser, x_t, len(remaining) - 1, cond, generator)
 
 
 def _noised(
     schedule: NoiseSchedule, images: Tensor, t: float, generator: Generator | None, noise: Noise | None
 ) -> Tensor:
+    """Return the images (B, C, H, W) with noise of the time t."""
     return schedule.add_noise(images, (noise or GaussianNoise()).like(images, generator), times_like(images, t))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import Checkpoint, ProgressBar
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -20,6 +19,7 @@ from lightdiff.lightning import AtomicCheckpointIO, DiffusionModel
 from lightdiff.samplers import Sampler
 from lightdiff.tasks import speed
 from lightdiff.tasks.classes import needs_classes, with_classes
+from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.devices import cluster, strategy
 from lightdiff.tasks.settings import DATASET_FACTS
 from lightdiff.utils.config import ConfigError, call, import_target, instantiate, naming
@@ -27,13 +27,6 @@ from lightdiff.utils.config import ConfigError, call, import_target, instantiate
 Importer = Callable[[str], Callable[..., Any]]
 
 SETTINGS_OF_THE_MODEL = ("ema_decay", "time_input", "seed")
-
-
-def plain(cfg: Any) -> dict[str, Any]:
-    """Resolved plain data of a composed configuration; plain data stays as it is."""
-    data = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True) if OmegaConf.is_config(cfg) else cfg
-    assert isinstance(data, dict)
-    return data  # type: ignore[return-value]
 
 
 def build_model(cfg: Any) -> DiffusionModel:

@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,89 +20,100 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from lightdiff.tasks.configuration import own_folder
 from lightdiff.tasks.handover import rank_and_world_size, receive_job, releasing_ranks
+from lightdiff.tasks.help import help_text
 from lightdiff.tasks.messages import ASKED, FULL_ERROR, bad_configuration
+from lightdiff.tasks.needed import check_checkpoint_extras, check_extras
 from lightdiff.tasks.run_folder import claim_run_folder, discard_if_untrained, next_run_folder
 from lightdiff.tasks.sweep import failures, keep_failure
+from lightdiff.utils.config import import_target
+from lightdiff.utils.program import typed
 
 SHOWING = ("--cfg", "-c", "--info", "-i")
 """Flags that only show the configuration: no run folder is made for them."""
+WITH_VALUE = ("--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")
+"""Hydra's flags that take the next argument."""
 FIRST_RANK_SECONDS = 10
-"""Seconds that the first process of a job has to tell of its own failure before that of another one ends it."""
+"""Seconds that rank 0 has to print its own error before the error of another rank ends it."""
 
 # here and not in a function: a job in another process finds it by importing this module
 OmegaConf.register_new_resolver("claim_run_folder", claim_run_folder, use_cache=True, replace=True)
 
 
-def train_command(script: str) -> int:
-    """`train.py`: compose and train; `resume=...`: go on; `--job FOLDER`: train what that folder's config.yaml says.
+def run_command(command: str, arguments: list[str]) -> int:
+    """Run a command as typed and return its exit code.
 
-    `--job FOLDER NAME ...`: that configuration may use these names of classes too, which are not lightdiff's own.
-
-    Started several times at once by torchrun or srun, the first process does so and the others follow it.
+    Args:
+        command: train, sample, eval or export.
+        arguments: what follows it on the command line.
     """
-    arguments = sys.argv[1:]
+    if any(argument in ("--help", "-h") for argument in arguments):
+        print(help_text(command))
+        return 0
+    return train_command(arguments) if command == "train" else _hydra_command(command, arguments, _TASKS[command])
+
+
+def train_command(arguments: list[str]) -> int:
+    """Train: compose a new run, go on with `resume=...`, or run the job of a folder.
+
+    `--job FOLDER [NAME ...]` trains what the folder's config.yaml says. That configuration may use the given names of classes
+    too, which are not lightdiff's own. Started several times at once by torchrun or srun, rank 0 does all this and the other
+    ranks receive its job.
+    """
     if arguments[:1] == ["--job"]:
-        return _guarded(lambda: _run_job(arguments[1:], script), script, "train")
+        return _guarded("train", lambda: _run_job(arguments[1:]))
     if rank_and_world_size()[0] > 0:
-        return _guarded(_follow, script, "train")
+        return _guarded("train", _follow)
     with releasing_ranks():
         if any(argument.startswith("resume=") for argument in arguments) and "resume=null" not in arguments:
-            return _guarded(lambda: _resume(arguments, script), script, "train")
-        return _hydra_command(script, "train", _train_task)
+            return _guarded("train", lambda: _resume(arguments))
+        return _hydra_command("train", arguments, _train_task)
 
 
-def sample_command(script: str) -> int:
-    """`sample.py`: draw images from a trained model."""
-    return _hydra_command(script, "sample", _sample_task)
-
-
-def eval_command(script: str) -> int:
-    """`eval.py`: measure a trained model."""
-    return _hydra_command(script, "eval", _eval_task)
-
-
-def export_command(script: str) -> int:
-    """`export.py`: write a trained model as a folder for sharing."""
-    return _hydra_command(script, "export", _export_task)
-
-
-def _train_task(cfg: DictConfig, script: Path) -> float | None:
+def _train_task(cfg: DictConfig) -> float | None:
     folder = Path(HydraConfig.get().runtime.output_dir)
-    if rank_and_world_size()[0] > 0:  # a task of a job that a launcher has given to SLURM
+    if rank_and_world_size()[0] > 0:
+        # another rank of a job that a launcher has given to SLURM
         discard_if_untrained(folder, refused=False)
         _follow()
         return None
     try:
-        from lightdiff.tasks.launch import launch  # torch and Lightning: only when there is something to do
+        check_extras(cfg)
+    except Exception:
+        discard_if_untrained(folder, refused=True)
+        raise
+    try:
+        # torch and Lightning take seconds to import: only when there is something to do
+        from lightdiff.tasks.launch import launch
 
         with releasing_ranks():
-            return launch(cfg, script)
-    except (KeyboardInterrupt, SystemExit):  # perhaps before anything was trained
+            return launch(cfg)
+    except (KeyboardInterrupt, SystemExit):
+        # perhaps before anything was trained
         discard_if_untrained(folder, refused=False)
         raise
 
 
-def _sample_task(cfg: DictConfig, script: Path) -> None:
-    from lightdiff.tasks.sample import sample
+def _task(name: str) -> Callable[[DictConfig], Any]:
+    """Return the task of that dotted name, imported when it is called."""
 
-    sample(cfg)
+    def task(cfg: DictConfig) -> Any:
+        check_extras(cfg)
+        return import_target(name)(cfg)
 
-
-def _eval_task(cfg: DictConfig, script: Path) -> None:
-    from lightdiff.tasks.evaluate import evaluate
-
-    evaluate(cfg)
+    return task
 
 
-def _export_task(cfg: DictConfig, script: Path) -> None:
-    from lightdiff.tasks.export import export
-
-    export(cfg)
+_TASKS = {
+    "sample": _task("lightdiff.tasks.sample.sample"),
+    "eval": _task("lightdiff.tasks.evaluate.evaluate"),
+    "export": _task("lightdiff.tasks.export.export"),
+}
 
 
 def _follow() -> None:
-    """Of several processes of one job, not the first: train what the first one says."""
+    """On a rank other than 0: train what rank 0 has sent."""
     job = receive_job()
     if job is not None:
         from lightdiff.tasks.train import run_job
@@ -109,7 +121,7 @@ def _follow() -> None:
         run_job(*job)
 
 
-def _run_job(arguments: list[str], script: str) -> None:
+def _run_job(arguments: list[str]) -> None:
     from lightdiff.tasks.names import check_names
     from lightdiff.tasks.run_folder import read_config
     from lightdiff.tasks.train import run_job
@@ -117,69 +129,86 @@ def _run_job(arguments: list[str], script: str) -> None:
 
     if not arguments:
         raise ConfigError(
-            "--job: a run folder is expected, as in: python train.py --job lightning_logs/mnist/version_0"
+            f"--job: a run folder is expected, as in: {typed('train')} --job lightning_logs/mnist/version_0"
         )
-    folder, *typed = arguments
+    folder, *names = arguments
     config = read_config(Path(folder))
-    check_names(config, Path(script).resolve().parent / "conf", set(typed), f"type --job {folder} {{name}}")
+    check_names(config, set(names), f"type --job {folder} {{name}}")
     run_job(Path(folder), config)
 
 
-def _resume(arguments: list[str], script: str) -> None:
+def _resume(arguments: list[str]) -> None:
+    check_checkpoint_extras("resume", next(text for text in arguments if text.startswith("resume=")).partition("=")[2])
     from lightdiff.tasks.resume import resume
 
-    resume(arguments, Path(script).resolve())
+    resume(arguments)
 
 
-def _hydra_command(script: str, name: str, task: Callable[[DictConfig, Path], Any]) -> int:
-    path = Path(script).resolve()
-    conf = path.parent / "conf"
-    for flag in {"-m", "--multirun"} & set(sys.argv):  # Hydra understands it in front of the overrides only
-        sys.argv.remove(flag)
-        sys.argv.insert(1, flag)
-    showing = any(argument.partition("=")[0] in SHOWING for argument in sys.argv)
+def _hydra_command(command: str, arguments: list[str], task: Callable[[DictConfig], Any]) -> int:
+    """Compose the configuration of a command with Hydra and run its task on it, once or for each job of a sweep."""
+    arguments = _flags_first(arguments)
+    showing = any(argument.partition("=")[0] in SHOWING for argument in arguments)
     claim = next_run_folder if showing else claim_run_folder
     OmegaConf.register_new_resolver("claim_run_folder", claim, use_cache=True, replace=True)
-    typed = {argument.casefold() for argument in sys.argv}
+    as_typed = {argument.casefold() for argument in arguments}
     asked = os.environ.get(FULL_ERROR, "0")
 
-    def job(cfg: DictConfig) -> Any:  # perhaps in another process: it knows this one's command line by these variables
+    # perhaps in another process: it knows what was typed here by these variables
+    def job(cfg: DictConfig) -> Any:
         try:
-            return task(cfg, path)
-        except Exception as error:  # Hydra would print lines of its own
-            line, code = _explained(error, asked != "0", conf, name)
-            keep_failure(line, code, typed)
+            return task(cfg)
+        except Exception as error:
+            # Hydra would print lines of its own
+            line, code = _explained(error, asked != "0", command)
+            keep_failure(line, code, as_typed)
             if rank_and_world_size()[0] == 0:
                 return None
             time.sleep(FIRST_RANK_SECONDS)
-            # the first one may be waiting for this process; Hydra would keep an exception to itself
+            # rank 0 may be waiting for this process; Hydra would keep an exception to itself
             raise SystemExit(code) from error
 
-    def command() -> None:
-        os.environ.update({FULL_ERROR: "1", ASKED: asked})  # Hydra hands exceptions on instead of printing them
+    def composed() -> None:
+        # with this variable Hydra hands exceptions on instead of printing them
+        os.environ.update({FULL_ERROR: "1", ASKED: asked})
+        former, sys.argv = sys.argv, [sys.argv[0], *arguments]
         try:
-            hydra.main(version_base="1.3", config_path=str(conf), config_name=name)(job)()
+            hydra.main(version_base="1.3", config_path=str(own_folder()), config_name=command)(job)()
         finally:
             os.environ[FULL_ERROR] = asked
+            sys.argv = former
 
-    return _guarded(command, script, name)
+    return _guarded(command, composed)
 
 
-def _guarded(command: Callable[[], Any], script: str, name: str) -> int:
-    """Run it; an exception becomes one line on stderr and an exit code (with HYDRA_FULL_ERROR=1 the trace as well)."""
+def _flags_first(arguments: list[str]) -> list[str]:
+    """Put flags with their values in front of the overrides: Hydra refuses overrides on both sides of a flag."""
+    flags: list[str] = []
+    overrides: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument in WITH_VALUE:
+            flags += [argument, *islice(rest, 1)]
+        else:
+            (flags if argument.startswith("-") else overrides).append(argument)
+    return [*flags, *overrides]
+
+
+def _guarded(command: str, action: Callable[[], Any]) -> int:
+    """Run an action; an exception becomes one line on stderr and an exit code (with HYDRA_FULL_ERROR=1 the trace as well)."""
     wrong: list[tuple[str, int]] = []
     interrupted = None
     former = signal.signal(signal.SIGTERM, _terminated)
     try:
-        command()
+        action()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         interrupted = 130
-    except SystemExit as error:  # 130 or 143 after saving
+    except SystemExit as error:
+        # 130 or 143 after saving
         interrupted = error.code if isinstance(error.code, int) else int(error.code is not None)
     except Exception as error:
         full = os.environ.get(FULL_ERROR, "") not in ("", "0")
-        wrong.append(_explained(error, full, Path(script).resolve().parent / "conf", name))
+        wrong.append(_explained(error, full, command))
     finally:
         signal.signal(signal.SIGTERM, former)
     wrong = failures() + wrong
@@ -189,14 +218,17 @@ def _guarded(command: Callable[[], Any], script: str, name: str) -> int:
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
-    """SIGTERM outside of training, where nothing is to be saved."""
+    """Handle SIGTERM outside of training, where nothing is to be saved."""
     raise SystemExit(143)
 
 
-def _explained(error: Exception, full: bool, conf: Path, name: str) -> tuple[str, int]:
-    """What went wrong in one line, and the exit code: 2 for a bad configuration, 1 for a failure; other traces are printed."""
-    line = bad_configuration(error, conf=conf, name=name)
-    expected = line is not None or type(error).__module__.startswith("lightdiff.")  # it has a message of our own
+def _explained(error: Exception, full: bool, command: str) -> tuple[str, int]:
+    """Return one line that says what went wrong, and the exit code: 2 for a bad configuration, 1 for a failure.
+
+    The trace is printed as well where it is asked for, and for errors that have no message of our own.
+    """
+    line = bad_configuration(error, command)
+    expected = line is not None or type(error).__module__.startswith("lightdiff.")
     if full or not expected:
         traceback.print_exception(error)
     return line or " ".join(str(error).split()), 1 if line is None else 2

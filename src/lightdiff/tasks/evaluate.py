@@ -16,7 +16,8 @@ from omegaconf import DictConfig
 from lightdiff.data import DiffSet
 from lightdiff.lightning import DiffusionModel, read_checkpoint
 from lightdiff.metrics import Evaluation, FeatureExtractor, Metric, Results, lines, measure
-from lightdiff.tasks.build import build_data, plain
+from lightdiff.tasks.build import build_data
+from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.described import data_of
 from lightdiff.tasks.settings import check_eval_settings, check_fit
 from lightdiff.tasks.trained import load_trained, run_of

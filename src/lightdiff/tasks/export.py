@@ -25,7 +25,7 @@ from lightdiff.core import (
 from lightdiff.lightning import DiffusionModel, find_checkpoint, load_model, save_export
 from lightdiff.networks import DiffusersUNet2D
 from lightdiff.networks.diffusers_unet import save_pipeline
-from lightdiff.tasks.build import plain
+from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.described import dataset_of_run, portable
 from lightdiff.tasks.settings import ExportSettings
 from lightdiff.tasks.trained import naming_path

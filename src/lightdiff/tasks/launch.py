@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from lightdiff.tasks.build import plain
+from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.devices import needs_processes
 from lightdiff.tasks.handover import send_job, starter
 from lightdiff.tasks.lock import alone_in
@@ -25,13 +25,14 @@ from lightdiff.tasks.run_folder import CONFIG, RESULT, discard_if_untrained, fin
 from lightdiff.tasks.settings import check_known, check_settings
 from lightdiff.utils.config import ConfigError, suggest
 from lightdiff.utils.files import shown
+from lightdiff.utils.program import restart
 
 
 class JobFailed(RuntimeError):
     """A job in another process ended with an error, which that process has explained."""
 
 
-def launch(cfg: DictConfig, script: Path) -> float | None:
+def launch(cfg: DictConfig) -> float | None:
     """Write the folder's config.yaml, run the job, return the metric that a sweep optimises."""
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
@@ -39,7 +40,7 @@ def launch(cfg: DictConfig, script: Path) -> float | None:
         raise ConfigError(f"hydra.run.dir={folder}: there is a run in this folder; go on with it by resume={folder}")
     try:
         config = plain(cfg)
-        check_known(config, script.parent / "conf", "train")
+        check_known(config, "train")
         if config.get("resume") is not None:  # in an experiment, or as +resume=...: it would start afresh
             raise ConfigError(f"resume={config['resume']}: must stand on the command line, as resume=...")
         check_settings(config)
@@ -52,23 +53,22 @@ def launch(cfg: DictConfig, script: Path) -> float | None:
         discard_if_untrained(folder, refused=True)
         raise ConfigError("-m: a sweep starts the processes of each job itself; leave torchrun away")
     if former is None:
-        return start_job(config, folder, script, replace=alone)
+        return start_job(config, folder, replace=alone)
     discard_if_untrained(folder, refused=True)
     reached = finished(former, config)
     if reached:
         print(f"{shown(former)}: this run is finished ({reached})", flush=True)
         return _metric(config, json.loads((former / RESULT).read_text()), report_missing=not alone)
     print(f"auto_resume: going on with {shown(former)}", flush=True)
-    return start_job(config, former, script, replace=alone)
+    return start_job(config, former, replace=alone)
 
 
-def start_job(config: dict[str, Any], folder: Path, script: Path, *, replace: bool) -> float | None:
+def start_job(config: dict[str, Any], folder: Path, *, replace: bool) -> float | None:
     """Write the folder's config.yaml and run its job.
 
     Args:
         config: its configuration, which becomes config.yaml; that of a resumed run only when all of it has been accepted.
         folder: the run's folder.
-        script: train.py.
         replace: several devices: become that job instead of waiting for it (nothing comes after it).
     """
     several = needs_processes(config["trainer"])
@@ -89,8 +89,8 @@ def start_job(config: dict[str, Any], folder: Path, script: Path, *, replace: bo
             check_job(folder, config)
         write_config(folder, config)
     # Lightning starts its other processes by repeating the command line: it must be the job's, not Hydra's
-    names = sorted({*foreign_names(config, script.parent / "conf").values()})
-    command = [sys.executable, str(script), "--job", str(folder), *names]
+    names = sorted({*foreign_names(config).values()})
+    command = [*restart("train"), "--job", str(folder), *names]
     environment = {name: value for name, value in os.environ.items() if name != "LOCAL_RANK"}
     environment[FULL_ERROR] = environment.pop(ASKED, environment.get(FULL_ERROR, "0"))
     if replace:

@@ -12,6 +12,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 
 from lightdiff.utils.config import ConfigError, call, shorten
+from lightdiff.utils.extras import require
 
 
 def tensorboard(folder: Path, purge_step: int | None) -> Logger:
@@ -63,6 +64,7 @@ def csv(folder: Path, purge_step: int | None) -> Logger:
 
 def wandb(folder: Path, purge_step: int | None, project: str = "lightdiff", offline: bool = False) -> Logger:
     """Weights & Biases (extra `wandb`); its run has the folder's name and goes on with it."""
+    require("wandb", "logger=wandb")
     from pytorch_lightning.loggers import WandbLogger
 
     name = f"{folder.parent.name}-{folder.name}"
@@ -80,10 +82,5 @@ def build_loggers(config: dict[str, Any], folder: Path, purge_step: int | None) 
             raise ConfigError(f"logger.{name}: no such logger; choices: {', '.join(LOGGERS)}")
         if not isinstance(arguments, dict | None):
             raise ConfigError(f"logger.{name}={shorten(arguments)}: a mapping with its settings, or null, is expected")
-        try:
-            loggers.append(
-                call(LOGGERS[name], arguments or {}, key=f"logger.{name}", folder=folder, purge_step=purge_step)
-            )
-        except ImportError as error:
-            raise ConfigError(f"logger={name}: a package is missing; pip install 'lightdiff[{name}]'") from error
+        loggers.append(call(LOGGERS[name], arguments or {}, key=f"logger.{name}", folder=folder, purge_step=purge_step))
     return loggers

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -12,36 +15,41 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from lightdiff.tasks.configuration import added_folders, choices, groups, own_folder
 from lightdiff.utils.config import ConfigError, suggest
+from lightdiff.utils.extras import MissingExtra, require
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Variable of the environment: 1 shows stack traces."""
 ASKED = "LIGHTDIFF_FULL_ERROR"
-"""What the user has set it to, while it is 1 for Hydra."""
+"""Variable of the environment: the user's own value of FULL_ERROR, which is set to 1 while Hydra runs."""
+CHECKPOINT_KEY = {"train": "resume"}
+"""Command -> the key that takes a run folder or checkpoint; ckpt_path for all others."""
 
 
-def bad_configuration(error: BaseException, *, conf: Path, name: str) -> str | None:
-    """The line for an error in the configuration `name` of the folder `conf`; None where the error is something else."""
+def bad_configuration(error: BaseException, command: str) -> str | None:
+    """Return the line for an error in the configuration of a command; None where the error is something else."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ConfigError):
             return str(cause)
         if isinstance(cause, MissingConfigException):
-            return _missing_choice(cause, conf)
+            return _missing_choice(cause)
         if isinstance(cause, MissingMandatoryValue):
             key = getattr(cause, "full_key", None) or str(cause).split(":")[-1].strip()
             return f"{key}: a value is needed ({key}=...)"
         cause = cause.__cause__
     text = " ".join(str(error).split())
-    if text.startswith("Config group override"):  # Hydra has a bare ValueError for dataset=null and dataset=3
-        return _no_choice(conf)
+    # Hydra has a bare ValueError for dataset=null and dataset=3
+    if text.startswith("Config group override"):
+        return _no_choice()
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
     resolver = re.match(r"ConfigError raised while resolving interpolation: (.*) full_key:", text)
     if resolver is not None:
         return resolver.group(1)
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: not understood; write key=value, with quotes around values that hold = , or brackets"
+        return _not_understood(str(error.override), command)
     several = re.match(r"Ambiguous value for argument '(.*?)=(.*?)'", text)
     if several is not None:
         key, values = several.groups()
@@ -54,49 +62,89 @@ def bad_configuration(error: BaseException, *, conf: Path, name: str) -> str | N
         return f"+{there.group(1)}: this key is there already; write it without +"
     unknown = re.search(r"Could not (?:override|append to config|delete from config)[^']*'([^']+)'", text)
     if unknown is not None:
-        return _unknown_key(unknown.group(1), conf, name)
+        return _unknown_key(unknown.group(1), command)
     placed = re.match(r"(.*) full_key: (\S+)", text)
     return f"{placed.group(2)}: {placed.group(1)}"[:300] if placed else text[:300]
 
 
-def _no_choice(conf: Path) -> str:
+def _not_understood(override: str, command: str) -> str:
+    """Explain an argument that is no override; a path is one where the key in front of it has been forgotten."""
+    if "=" not in override and (Path(override).exists() or override.endswith(".ckpt")):
+        key = CHECKPOINT_KEY.get(command, "ckpt_path")
+        return f"{override}: a key is missing in front of this path; write {key}={override}"
+    return f"{override}: not understood; write key=value, with quotes around values that hold = , or brackets"
+
+
+def _no_choice() -> str:
     for argument in sys.argv[1:]:
         group, _, choice = argument.lstrip("+~").partition("=")
-        choices = [path.stem for path in (conf / group).glob("*.yaml")] if group else []
-        if choices and choice not in choices:
-            return f"{group}={choice}: no such choice; {suggest(choice, choices)}"
+        known = choices(group)
+        if known and choice not in known:
+            return f"{group}={choice}: no such choice; {suggest(choice, known)}"
     return "a key is missing in front of ="
 
 
 _PLUGINS = {
-    "hydra/sweeper": "pip install 'lightdiff[sweep]' brings optuna",
-    "hydra/launcher": "pip install 'lightdiff[cluster]' brings joblib and slurm",
+    "hydra/sweeper": ("sweep", ("hparams_search", "hydra/sweeper")),
+    "hydra/launcher": ("cluster", ("launcher", "hydra/launcher")),
 }
+"""Hydra's group -> the extra that brings its plugins, and the groups by which a user asks for one."""
 
 
-def _missing_choice(error: MissingConfigException, conf: Path) -> str:
+def _missing_choice(error: MissingConfigException) -> str:
     text = " ".join(str(error).split())
-    listed = re.search(r"Could not load '([^']+)'", text)  # one of a list of choices
+    # one of a list of choices
+    listed = re.search(r"Could not load '([^']+)'", text)
     group, _, choice = (error.missing_cfg_file or (listed.group(1) if listed else "")).rpartition("/")
     if group in _PLUGINS:
-        return f"{group}={choice}: not installed; {_PLUGINS[group]}"
-    choices = error.options or [path.stem for path in (conf / group).glob("*.yaml")]
-    if not group or not choices:
-        return text[:300]
-    return f"{group}={choice}: no such choice; {suggest(choice, choices)}"
-
-
-def _unknown_key(key: str, conf: Path, name: str) -> str:
-    """Name the keys that do exist beside the unknown one."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(conf), version_base="1.3"):
-        chosen = [argument for argument in sys.argv[1:] if (conf / argument.partition("=")[0] / ".").is_dir()]
+        extra, keys = _PLUGINS[group]
+        typed = [argument for argument in sys.argv[1:] if argument.partition("=")[0] in keys]
         try:
-            config = compose(name, [argument.partition(",")[0] for argument in chosen if "=" in argument])
-        except HydraException:
-            config = compose(name)
+            require(extra, typed[0] if typed else f"{group}={choice}")
+        except MissingExtra as missing:
+            return str(missing)
+    known = error.options or choices(group)
+    if not group or not known:
+        return text[:300]
+    return f"{group}={choice}: no such choice; {suggest(choice, known)}"
+
+
+def _unknown_key(key: str, command: str) -> str:
+    """Name the keys that do exist beside the unknown one, or the deeper keys of the same name."""
+    config = _composed(command)
     parent, _, last = key.lstrip("+~").rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     if not isinstance(node, DictConfig):
         return f"{key}: no such key; {suggest(parent.split('.')[0], [str(child) for child in config])}"
-    return f"{key}: no such key; {suggest(last, [str(child) for child in node])}"
+    names = [str(child) for child in node]
+    if not parent and not difflib.get_close_matches(last, names, n=1):
+        deeper = [path for path in _leaves(config) if path.rpartition(".")[2] == last]
+        # the shortest is the one meant: dataset.batch_size, not callbacks.evaluation.batch_size
+        deeper.sort(key=lambda path: (path.count("."), path))
+        if deeper:
+            return f"{key}: no such key; did you mean {' or '.join(deeper[:3])}?"
+    return f"{key}: no such key; {suggest(last, names)}"
+
+
+def _composed(command: str) -> DictConfig:
+    """Return the configuration of a command with the choices of groups that were typed, where that can be composed."""
+    GlobalHydra.instance().clear()
+    search = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in added_folders())}]"]
+    with initialize_config_dir(str(own_folder()), version_base="1.3"):
+        chosen = [argument for argument in sys.argv[1:] if argument.partition("=")[0] in groups()]
+        try:
+            return compose(command, [*search, *(argument.partition(",")[0] for argument in chosen if "=" in argument)])
+        except HydraException:
+            return compose(command)
+
+
+def _leaves(node: Any, prefix: str = "") -> Iterator[str]:
+    """Yield the dotted names of all keys below a node that hold no mapping."""
+    for name in node:
+        # as it is written: an interpolation need not resolve here
+        child = node._get_node(name)
+        path = f"{prefix}{name}"
+        if isinstance(child, DictConfig) and not child._is_none() and not child._is_interpolation():
+            yield from _leaves(child, f"{path}.")
+        else:
+            yield path

@@ -11,14 +11,16 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
+from lightdiff.tasks.configuration import groups
 from lightdiff.tasks.good_checkpoint import resumable
 from lightdiff.tasks.launch import start_job
 from lightdiff.tasks.lock import alone_in
-from lightdiff.tasks.names import check_names, targets
+from lightdiff.tasks.names import check_names
 from lightdiff.tasks.run_folder import CONFIG, finished, read_config
 from lightdiff.tasks.settings import check_settings
 from lightdiff.tasks.trained import naming_path
 from lightdiff.utils.config import ConfigError, suggest
+from lightdiff.utils.extras import targets
 from lightdiff.utils.files import replaced, shown
 
 KEPT = {
@@ -30,7 +32,7 @@ KEPT = {
 """What cannot change, and why."""
 
 
-def resume(arguments: list[str], script: Path) -> None:
+def resume(arguments: list[str]) -> None:
     """Apply the dotted overrides beside `resume=` to the run's config.yaml (the old one is kept) and run the job.
 
     Raises:
@@ -45,14 +47,14 @@ def resume(arguments: list[str], script: Path) -> None:
     for key, value in overrides.items():
         if key in KEPT:
             raise ConfigError(f"{key}={value}: not possible together with resume=; {KEPT[key]}")
-        if "." not in key and (script.parent / "conf" / key).is_dir():
+        if key in groups():
             raise ConfigError(
                 f"{key}={value}: a resumed run keeps its {key}; only dotted keys can change, as in trainer.max_epochs=20"
             )
         _set(config, key, value)
     pairs = ({key.rpartition(".")[2]: value} for key, value in overrides.items())
     typed = {str(name) for pair in pairs for _, name in targets(pair)}
-    check_names(config, script.parent / "conf", typed, "type {key}={name} beside resume=")
+    check_names(config, typed, "type {key}={name} beside resume=")
     check_settings(config)
     reached = finished(folder, config) if checkpoint.name == "last.ckpt" else None
     if reached:
@@ -63,7 +65,7 @@ def resume(arguments: list[str], script: Path) -> None:
         return
     with alone_in(folder), _in_place(checkpoint.absolute(), folder / "checkpoints" / "last.ckpt"):
         print(f"resuming at epoch {position['epoch']}, step {position['global_step']}", flush=True)
-        start_job(config, folder, script, replace=True)
+        start_job(config, folder, replace=True)
 
 
 @contextlib.contextmanager

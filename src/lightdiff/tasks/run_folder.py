@@ -173,4 +173,6 @@ def discard_if_untrained(folder: Path, *, refused: bool) -> None:
             path.unlink()
     folder.rmdir()
     with contextlib.suppress(OSError):
-        folder.parent.rmdir()  # of the data set, where this was its first run
+        # the folders of the data set and of all runs, where this was the first run
+        folder.parent.rmdir()
+        folder.parent.parent.rmdir()

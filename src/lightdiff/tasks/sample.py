@@ -14,7 +14,7 @@ from tqdm import tqdm
 from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.lightning.generation import DEFAULT_BATCH_SIZE
 from lightdiff.samplers import name_of
-from lightdiff.tasks.build import plain
+from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.pictures import FILES, MOVING, Drawn
 from lightdiff.tasks.settings import check_sample_settings
 from lightdiff.tasks.trained import load_trained, run_of

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import yaml
 from pytorch_lightning import Trainer
 
-from lightdiff.callbacks.common import LARGEST
 from lightdiff.data import DiffSet
 from lightdiff.lightning import DiffusionModel
+from lightdiff.tasks.configuration import groups, own_folder
 from lightdiff.utils.config import ConfigError, call, suggest
+from lightdiff.utils.images import LARGEST
 
 Auto = Literal["auto", True, False]
 Range = tuple[Callable[[Any], bool], str]
@@ -194,6 +195,7 @@ def check_trainer(trainer: dict[str, Any], batch_size: Any) -> None:
     given = {name: value for name, value in trainer.items() if (name, value) != ("precision", "auto")}  # ours to settle
     call(Trainer, given, key="trainer", partial=True)
     check_ranges("trainer", trainer, TRAINER_RANGES)
+    check_accelerator(trainer.get("accelerator", "auto"))
     for name in ("devices", "num_nodes"):
         number = trainer.get(name, 1)
         if name == "devices" and isinstance(number, int) and number < 1 and number != -1:
@@ -204,10 +206,33 @@ def check_trainer(trainer: dict[str, Any], batch_size: Any) -> None:
             )
 
 
-def check_known(config: Iterable[str], conf: Path, name: str) -> None:
-    """Refuse keys at the top that neither `<name>.yaml` nor a group has: added with + or in an experiment, read by nobody."""
-    own = yaml.safe_load((conf / f"{name}.yaml").read_text())
-    known = {*own, *(path.name for path in conf.iterdir() if path.is_dir())} - {"defaults", "hydra"}
+def check_accelerator(name: str) -> None:
+    """Refuse a GPU where torch finds none.
+
+    Raises:
+        ConfigError: one line with the key, the value and what to choose instead.
+    """
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    found = {"gpu": cuda or mps, "cuda": cuda, "mps": mps}
+    if not found.get(str(name), True):
+        raise ConfigError(
+            f"trainer.accelerator={name}: torch finds no such device here; choose trainer=cpu, or trainer=default, "
+            "which takes what there is"
+        )
+
+
+def check_known(config: Iterable[str], command: str) -> None:
+    """Reject top-level keys that nothing reads: added with + or in an experiment.
+
+    Args:
+        config: the keys.
+        command: whose YAML file has the known ones beside the groups.
+
+    Raises:
+        ConfigError: one line with the key and the choices.
+    """
+    own = yaml.safe_load((own_folder() / f"{command}.yaml").read_text())
+    known = {*own, *groups()} - {"defaults", "hydra"}
     for key in config:
         if key not in known:
             raise ConfigError(f"{key}: no such key; {suggest(key, known)}")

@@ -1,1 +1,1 @@
-"""Helpers without diffusion in them: configuration, files, images, processes."""
+"""Helpers without any diffusion in them, for configuration, files, images and processes."""

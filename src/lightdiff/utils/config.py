@@ -1,8 +1,9 @@
-"""Plain data to objects and back.
+"""Functions that build objects from plain data, and describe objects in plain data.
 
-`instantiate` turns {"_target_": "lightdiff.networks.UNet", "widths": [32, 64]} into that object and names the configuration
-key in every error. `config_of` is its inverse: every configurable class keeps each constructor argument under an attribute of
-the same name, so that a checkpoint can describe the model it holds in plain data.
+Plain data is made of dicts, lists, strings, numbers, booleans and None. `instantiate` builds a UNet from
+{"_target_": "lightdiff.networks.UNet", "widths": [32, 64]}, and names the configuration key in every error. `config_of` is its
+inverse, with which a checkpoint describes its model. It relies on a convention: every configurable class keeps each argument of
+its constructor in an attribute of the same name.
 """
 
 from __future__ import annotations
@@ -21,19 +22,23 @@ from typing import Any
 from lightdiff.utils.hints import as_annotated, type_hints
 
 SAFE_PACKAGES = ("core", "networks", "samplers", "conditioning")
-"""Packages of lightdiff whose classes a checkpoint may name: building one computes, and does nothing else."""
+"""Packages of lightdiff whose classes a checkpoint may name, because building one of them only computes."""
 
 
 class ConfigError(ValueError):
-    """A setting that cannot be used. The message is one line: the key, the value, the choices."""
+    """The error of a setting that cannot be used. Its message is one line with the key, the value and the choices."""
 
 
 class NotDescribable(TypeError):
-    """An object that plain data cannot describe, because it is not one of lightdiff's configurable classes."""
+    """The error of an object that plain data cannot describe, because its class is not a configurable one of lightdiff."""
 
 
 def import_target(target: str) -> Callable[..., Any]:
-    """Import the class or function behind a dotted name. Only for configuration the user wrote, never for a file's."""
+    """Import the class or function with a dotted name, which must come from the user and never from a stranger's file.
+
+    Raises:
+        ConfigError: it cannot be imported.
+    """
     if not isinstance(target, str):
         raise ConfigError(f"_target_={shorten(target)}: the dotted name of a class or function is expected")
     module_name, _, name = target.rpartition(".")
@@ -44,7 +49,11 @@ def import_target(target: str) -> Callable[..., Any]:
 
 
 def import_safe_target(target: str, packages: Sequence[str] = SAFE_PACKAGES) -> Callable[..., Any]:
-    """Import a name that comes from a file: a public name of these packages of lightdiff, defined there, or ConfigError."""
+    """Import the class or function with a dotted name that comes from a file.
+
+    Raises:
+        ConfigError: it is not a public name of these packages of lightdiff, or not defined there.
+    """
     parts = target.split(".") if isinstance(target, str) else []
     if len(parts) == 3 and parts[0] == "lightdiff" and parts[1] in packages:
         package = importlib.import_module(f"lightdiff.{parts[1]}")
@@ -61,16 +70,17 @@ def instantiate(
 ) -> Any:
     """Build the object that `config` describes.
 
-    Mappings with `_target_` become calls, with `_partial_: true` functools.partial; lists and other mappings are walked through.
+    A mapping with `_target_` becomes a call of that class or function, or a functools.partial of it with `_partial_: true`. In
+    lists and other mappings every item is built.
 
     Args:
-        config: plain data (dict, list, str, number, bool, None).
-        key: where it stands in the configuration, for messages.
-        importer: turns a `_target_` into a callable; `import_safe_target` for data out of a file.
+        config: plain data.
+        key: key of `config` in the whole configuration, for messages.
+        importer: function that imports a `_target_`. For data from a file use `import_safe_target`.
         extra: further arguments of the outermost call, given as objects.
 
     Raises:
-        ConfigError: an unknown or missing argument, a value of the wrong type, or one the constructor refuses.
+        ConfigError: an argument is unknown or missing, has the wrong type, or is refused by the constructor.
     """
     if isinstance(config, list):
         return [instantiate(item, key=f"{key}[{i}]", importer=importer) for i, item in enumerate(config)]
@@ -95,7 +105,18 @@ def instantiate(
 def call(
     target: Callable[..., Any], arguments: dict[str, Any], *, key: str, partial: bool = False, **extra: Any
 ) -> Any:
-    """`target(**arguments, **extra)` with names and types of `arguments` checked first; errors name `key`."""
+    """Return target(**arguments, **extra), after checking the names and types of `arguments`.
+
+    Args:
+        target: class or function.
+        arguments: arguments that come from the configuration.
+        key: key of the arguments in the configuration, for messages.
+        partial: return functools.partial(target, ...) instead of calling it.
+        extra: further arguments, which are not checked.
+
+    Raises:
+        ConfigError: an argument is unknown or missing, has the wrong type, or is refused by `target`.
+    """
     arguments = _checked_arguments(target, arguments, key, partial or bool(extra))
     with naming(key, arguments):
         return functools.partial(target, **arguments, **extra) if partial else target(**arguments, **extra)
@@ -103,11 +124,17 @@ def call(
 
 @contextlib.contextmanager
 def naming(key: str, settings: Mapping[str, Any]) -> Iterator[None]:
-    """A value refused within becomes a ConfigError in one line that names `key`.
+    """Turn an error inside the with block into a ConfigError of one line that names the configuration key at fault.
+
+    This concerns ValueError, TypeError and errors of too little memory. If the message speaks of one of the settings, that one is
+    named, otherwise `key`.
 
     Args:
-        key: where the settings stand in the configuration; "" for the top level.
-        settings: what stands below the key; a message that speaks of one of them names that one.
+        key: key of the settings in the configuration, "" for the top level.
+        settings: the settings below the key, by name.
+
+    Raises:
+        ConfigError: the block raised one of these errors.
     """
     try:
         yield
@@ -129,7 +156,10 @@ def naming(key: str, settings: Mapping[str, Any]) -> Iterator[None]:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Of a GPU or of a CPU, for which torch has no class of its own; also a size that no machine has."""
+    """Return whether an error means that the memory of the GPU or CPU is too small, also for a size that no machine has.
+
+    torch has a class for these errors on a GPU. On a CPU they are recognised by their message.
+    """
     if isinstance(error, MemoryError | OverflowError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return any(
@@ -138,7 +168,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def _largest_setting(settings: Mapping[str, Any]) -> str | None:
-    """The setting with the largest whole number, or a list of some; of several equal ones the first."""
+    """Return the name of the setting with the largest integer, alone or in a list. Of equal ones it is the first."""
     lists = {name: value if isinstance(value, list | tuple) else [value] for name, value in settings.items()}
     sizes = {
         name: max((item for item in items if isinstance(item, int)), default=0)
@@ -149,7 +179,10 @@ def _largest_setting(settings: Mapping[str, Any]) -> str | None:
 
 
 def blamed(message: str, settings: Mapping[str, Any]) -> str | None:
-    """The setting that another library's message speaks of: the first named in it, else one whose value is in it."""
+    """Return the name of the setting that another library's message speaks of, or None.
+
+    It is the setting whose name comes first in the message, or else the first one whose value is in the message.
+    """
 
     def position(text: Any) -> int:
         found = re.search(rf"(?<![\w.-]){re.escape(str(text))}(?![\w-]|\.\d)", message)
@@ -168,11 +201,12 @@ def blamed(message: str, settings: Mapping[str, Any]) -> str | None:
 
 
 def _join(key: str, name: str) -> str:
+    """Return the key of `name` below `key`, which may be ""."""
     return f"{key}.{name}" if key else name
 
 
 def suggest(name: str, choices: Iterable[str]) -> str:
-    """`; did you mean X?` where a choice is close, then all choices."""
+    """Return "did you mean X? choices: X, Y, Z" for a wrong name, without the question if no choice is similar."""
     known = sorted(str(choice) for choice in choices)
     close = difflib.get_close_matches(str(name), known, n=1)
     return (f"did you mean {close[0]}? " if close else "") + "choices: " + ", ".join(known)
@@ -181,6 +215,11 @@ def suggest(name: str, choices: Iterable[str]) -> str:
 def _checked_arguments(
     target: Callable[..., Any], arguments: dict[str, Any], key: str, incomplete: bool
 ) -> dict[str, Any]:
+    """Return the arguments in the types that `target` expects. If `incomplete`, some may be missing.
+
+    Raises:
+        ConfigError: an argument is unknown or missing, or has the wrong type.
+    """
     signature = inspect.signature(target)
     known = {
         name: parameter
@@ -197,40 +236,41 @@ def _checked_arguments(
                 raise ConfigError(f"{_join(key, name)}: a value is needed")
     hints = type_hints(target)
     return {
-        name: _checked_value(value, hints[name], _join(key, name), _endless(known.get(name)))
+        name: _checked_value(value, hints[name], _join(key, name), _allows_infinity(known.get(name)))
         if name in hints
         else value
         for name, value in arguments.items()
     }
 
 
-def _endless(parameter: inspect.Parameter | None) -> bool:
-    """Whether infinity is a value of this argument: it is its default."""
+def _allows_infinity(parameter: inspect.Parameter | None) -> bool:
+    """Return whether an argument accepts infinity, which it does if its default is infinite."""
     return parameter is not None and isinstance(parameter.default, float) and math.isinf(parameter.default)
 
 
-def _checked_value(value: Any, hint: Any, key: str, endless: bool) -> Any:
+def _checked_value(value: Any, hint: Any, key: str, allow_infinity: bool) -> Any:
     try:
-        return as_annotated(value, hint, endless)
+        return as_annotated(value, hint, allow_infinity)
     except TypeError as error:
         raise ConfigError(f"{key}={shorten(value)}: {error}") from error
 
 
 def shorten(value: Any, length: int = 60) -> str:
-    """The value as one short line."""
+    """Return the value as one line of text, cut to `length` characters; None is written as null, as in YAML."""
     text = "null" if value is None else " ".join(str(value).split())
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def config_of(thing: Any) -> Any:
-    """Plain data from which `instantiate` rebuilds an equal object (weights aside).
+    """Return plain data from which `instantiate` builds an equal object. Trained weights are not part of it.
 
     Raises:
-        NotDescribable: the object, or one it was built from, is not a public class of `SAFE_PACKAGES`.
+        NotDescribable: the class of the object, or of one that it was built from, is not a public class of `SAFE_PACKAGES`.
     """
     if thing is None or isinstance(thing, bool | int | float | str):
         return thing
-    if hasattr(thing, "tolist"):  # a tensor; this module does not import torch, so that --help answers at once
+    # a tensor, known by its method: importing torch here would make --help slow
+    if hasattr(thing, "tolist"):
         return thing.tolist()
     if isinstance(thing, Mapping):
         return {name: config_of(item) for name, item in thing.items()}

@@ -50,23 +50,24 @@ def require(extra: str, asked: str) -> None:
     Raises:
         MissingExtra: one line with what was asked for, the extra, and the command that installs it.
     """
-    if not all(map(_installed, EXTRAS[extra])):
+    if not installed(extra):
         raise MissingExtra(f"{asked}: needs the extra {extra}, which is not installed; install it: {_command(extra)}")
 
 
-def require_for(config: Any, key: str = "") -> None:
-    """Check the extras of every `_target_` in plain data.
+def missing_extra(config: Any, key: str = "") -> Iterator[tuple[str, str, str]]:
+    """Find the classes in plain data whose extra is not installed.
 
     Args:
-        config: plain data: a composed configuration, or a part of it.
+        config: a composed configuration, or a part of it.
         key: where it stands in the configuration.
 
-    Raises:
-        MissingExtra: the first one that is not installed, by its key.
+    Yields:
+        (key, class name, extra) of each.
     """
     for where, name in targets(config, key):
-        if name in NEEDED_BY:
-            require(NEEDED_BY[name], f"{where.removesuffix('._target_')}={name.rpartition('.')[2]}")
+        extra = NEEDED_BY.get(str(name))
+        if extra is not None and not installed(extra):
+            yield where.removesuffix("._target_"), str(name).rpartition(".")[2], extra
 
 
 def targets(config: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -82,7 +83,12 @@ def targets(config: Any, key: str = "") -> Iterator[tuple[str, Any]]:
             yield from targets(value, f"{key}[{i}]")
 
 
-def _installed(module: str) -> bool:
+def installed(extra: str) -> bool:
+    """Return whether all modules of an extra can be imported."""
+    return all(map(_found, EXTRAS[extra]))
+
+
+def _found(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):

@@ -1,4 +1,4 @@
-"""Paths as people read them, and files that are never half written."""
+"""Helpers for paths in messages, errors of the disk, and files that are replaced as a whole."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO)
-"""Errors of the disk, not of the program."""
+"""Numbers of the errors that mean a full, read-only or broken disk, and not a fault of the program."""
 
 
 def disk_error(error: BaseException) -> OSError | None:
-    """The error itself or what caused it, where that is a disk; torch.save wraps it in an error of its own."""
+    """Return the disk error among an error and its causes, or None. torch.save, for one, wraps it in an error of its own."""
     found: BaseException | None = error
     while found is not None:
         if isinstance(found, OSError) and found.errno in DISK:
@@ -23,7 +23,7 @@ def disk_error(error: BaseException) -> OSError | None:
 
 
 def shown(path: Path) -> str:
-    """The path as a user would type it: relative to the working directory where it lies below it."""
+    """Return a path as a user would type it: relative to the working directory if it lies inside."""
     try:
         return str(path.absolute().relative_to(Path.cwd()))
     except ValueError:
@@ -32,7 +32,13 @@ def shown(path: Path) -> str:
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """A temporary file to write to, which takes the place of `path` afterwards: there is always the old or the new one, whole."""
+    """Yield the path of a temporary file to write, which replaces `path` when the with block ends.
+
+    At every moment `path` is either the old or the new file, complete.
+
+    Raises:
+        OSError: the disk is full, read-only or broken. The error names `path`.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -43,12 +49,13 @@ def replaced(path: Path) -> Iterator[Path]:
         cause = disk_error(error)
         if cause is None:
             raise
-        raise OSError(cause.errno, cause.strerror, str(path)) from error  # a write does not know its file
+        # the error of a write does not name the file
+        raise OSError(cause.errno, cause.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what a killed process was writing in this folder; nobody else may be writing there."""
+    """Remove the temporary files that a killed process left in a folder. No other process may be writing there."""
     for temporary in folder.glob(".*.tmp"):
         temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Types of arguments: what a constructor's annotations say, compared with values out of YAML."""
+"""Checks of values from YAML against the type annotations of a constructor's arguments."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ import typeguard
 
 
 def type_hints(target: Callable[..., Any]) -> dict[str, Any]:
-    """Annotations of a callable's arguments, as far as they can be evaluated."""
+    """Return the annotations of a callable's arguments by name, or {} if they cannot be evaluated."""
     function = target.__init__ if inspect.isclass(target) and not dataclasses.is_dataclass(target) else target
-    try:  # a dataclass itself: its inherited fields are annotated in other modules
+    try:
+        # for a dataclass the hints of the class are read: inherited fields are annotated in the modules of their classes
         return typing.get_type_hints(function)
     except (NameError, TypeError):
         return {}
 
 
-def as_annotated(value: Any, hint: Any, endless: bool = False) -> Any:
-    """The value as an argument of this type: a list may become a tuple.
+def as_annotated(value: Any, hint: Any, allow_infinity: bool = False) -> Any:
+    """Return a value that fits an annotation: the value itself, or a tuple instead of a list.
 
     Args:
         value: plain data, or an object made of it.
         hint: the annotation.
-        endless: infinity is a number here.
+        allow_infinity: whether infinity is accepted as a number.
 
     Raises:
-        TypeError: it does not fit; the message says what is expected.
+        TypeError: the value does not fit. The message says what is expected.
     """
     candidates = [value, tuple(value)] if isinstance(value, list) else [value]
     for candidate in candidates:
         try:
-            if not _is_meant(candidate, hint, endless):
+            if not _admits(candidate, hint, allow_infinity):
                 break
             typeguard.check_type(candidate, hint, collection_check_strategy=typeguard.CollectionCheckStrategy.ALL_ITEMS)
             return candidate
@@ -45,24 +46,27 @@ def as_annotated(value: Any, hint: Any, endless: bool = False) -> Any:
     raise TypeError(f"{describe(hint)} is expected")
 
 
-def _is_meant(value: Any, hint: Any, endless: bool) -> bool:
-    """Whether what Python takes for this type is meant by it: text is no list, true no number, NaN and (mostly) infinity none."""
+def _admits(value: Any, hint: Any, allow_infinity: bool) -> bool:
+    """Return whether a user of YAML would take the value for this type.
+
+    Python's types say yes too often: text is a sequence there, true is an int, and NaN and infinity are floats.
+    """
     if isinstance(value, bool):
         return _admits_bool(hint)
     if isinstance(value, str):
         return _admits_text(hint)
-    return not isinstance(value, float) or math.isfinite(value) or (endless and not math.isnan(value))
+    return not isinstance(value, float) or math.isfinite(value) or (allow_infinity and not math.isnan(value))
 
 
 def _admits_text(hint: Any) -> bool:
-    """Text is not a list of its letters, though Python's str is a sequence."""
+    """Return whether text fits the hint. It does not fit a list, although Python's str is a sequence."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return any(_admits_text(member) for member in typing.get_args(hint))
     return typing.get_origin(hint) is not Sequence and hint is not type(None)
 
 
 def _admits_bool(hint: Any) -> bool:
-    """A YAML `true` is not a number, though Python's bool is an int."""
+    """Return whether true and false fit the hint. They do not fit a number, although Python's bool is an int."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return any(_admits_bool(member) for member in typing.get_args(hint))
     if typing.get_origin(hint) is typing.Literal:
@@ -71,7 +75,7 @@ def _admits_bool(hint: Any) -> bool:
 
 
 def describe(hint: Any) -> str:
-    """A type hint in words a user of YAML understands."""
+    """Return a type hint in the words of YAML, such as "int or null" or "one of a, b"."""
     origin, members = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         words = [word for member in members if typing.get_origin(member) is typing.Literal for word in member.__args__]

@@ -1,6 +1,6 @@
-"""Images to files: rounding, grids, PNG, GIF, MP4.
+"""Functions that round images, arrange them in grids, and write PNG, GIF and MP4 files.
 
-Legend: N images, C channels (1 or 3), H x W pixels, F frames. Floating point images are in [-1, 1].
+Shapes: N images, C channels (1 or 3), H x W pixels, F frames. Floating-point images are in [-1, 1].
 """
 
 from __future__ import annotations
@@ -13,14 +13,26 @@ import imageio.v3 as iio
 import torch
 from torch import Tensor
 
+LARGEST = 1000
+"""Largest number of rows or columns of a grid. Settings are checked against it, so that a picture does not fail when drawn."""
+
 
 def to_uint8(images: Tensor) -> Tensor:
-    """[-1, 1] to 0..255, rounded once (not truncated), clamped; same shape."""
+    """Return float images in [-1, 1] as uint8 in 0..255, rounded to the nearest level. Values outside are clamped."""
     return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def make_grid(images: Tensor, columns: int, padding: int = 1) -> Tensor:
-    """uint8 images (..., N, C, H, W) side by side, row by row: (..., C, rows (H + p) + p, columns (W + p) + p) on black."""
+    """Arrange uint8 images in a grid, row by row, on black.
+
+    Args:
+        images: (..., N, C, H, W).
+        columns: images in a row, at most N.
+        padding: pixels p between images and at the edges.
+
+    Returns:
+        (..., C, rows (H + p) + p, columns (W + p) + p).
+    """
     *lead, count, channels, height, width = images.shape
     columns = max(1, min(columns, count))
     rows = -(-count // columns)
@@ -32,7 +44,10 @@ def make_grid(images: Tensor, columns: int, padding: int = 1) -> Tensor:
 
 
 def enlarge(images: Tensor, at_least: int = 256) -> Tensor:
-    """Repeat pixels by the even factor that brings the longer side to `at_least`; images that are large enough stay."""
+    """Enlarge images (..., H, W) until the longer side has at least `at_least` pixels, by repeating each pixel.
+
+    The factor is even. Images that are large enough are returned as they are.
+    """
     longer = max(images.shape[-2:])
     if longer >= at_least:
         return images
@@ -41,18 +56,21 @@ def enlarge(images: Tensor, at_least: int = 256) -> Tensor:
 
 
 def save_png(path: Path, image: Tensor) -> None:
-    """One uint8 image (C, H, W); one channel stays gray."""
+    """Write a uint8 image (C, H, W) as PNG, in grayscale if it has one channel. Missing folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     iio.imwrite(path, _channels_last(image), extension=".png")
 
 
 def encode_gif(frames: Tensor, *, fps: float) -> bytes:
-    """An endless animation of uint8 frames (F, C, H, W)."""
+    """Return uint8 frames (F, C, H, W) as a GIF that repeats for ever, with `fps` frames a second."""
     return iio.imwrite("<bytes>", _channels_last(frames), extension=".gif", duration=1000 / fps, loop=0)
 
 
 def save_mp4(path: Path, frames: Tensor, *, fps: float) -> None:
-    """An H.264 video of uint8 frames (F, C, H, W); odd sizes lose nothing: they are padded by a black line."""
+    """Write uint8 frames (F, C, H, W) as an H.264 video with `fps` frames a second. Missing folders are made.
+
+    The format needs even sizes, so an odd height or width gets one more line of black pixels.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width = frames.shape[-2:]
     even = torch.nn.functional.pad(frames, (0, width % 2, 0, height % 2))
@@ -61,10 +79,11 @@ def save_mp4(path: Path, frames: Tensor, *, fps: float) -> None:
 
 
 def hold_last(frames: Sequence[Tensor], count: int) -> Tensor:
-    """Stack frames and show the last one `count` times more."""
+    """Stack frames (C, H, W) and repeat the last one `count` times: (F + count, C, H, W)."""
     return torch.stack([*frames, *[frames[-1]] * count])
 
 
 def _channels_last(images: Tensor) -> Any:
+    """Return images (..., C, H, W) as a numpy array (..., H, W, C), or (..., H, W) if C is 1."""
     images = images.cpu().movedim(-3, -1)
     return (images[..., 0] if images.shape[-1] == 1 else images).contiguous().numpy()

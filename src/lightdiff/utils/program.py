@@ -14,5 +14,19 @@ def typed(command: str) -> str:
     Args:
         command: one of `COMMANDS`.
     """
-    scripts = {f"{name}.py" for name in COMMANDS}
-    return f"python {command}.py" if Path(sys.argv[0]).name in scripts else f"lightdiff {command}"
+    return f"python {command}.py" if _is_script() else f"lightdiff {command}"
+
+
+def restart(command: str) -> list[str]:
+    """Return the words that start a command in a new process, in the form in which this process was started.
+
+    Args:
+        command: one of `COMMANDS`.
+    """
+    if _is_script():
+        return [sys.executable, str(Path(sys.argv[0]).resolve())]
+    return [sys.executable, "-m", "lightdiff", command]
+
+
+def _is_script() -> bool:
+    return Path(sys.argv[0]).name in {f"{name}.py" for name in COMMANDS}

@@ -20,6 +20,7 @@ from lightdiff.data.resize import Fit, ResizeMode
 from lightdiff.data.sources.base import Source, Splits, check_val_fraction
 from lightdiff.data.sources.folder import SUFFIXES, VAL_FOLDERS
 from lightdiff.utils.config import suggest
+from lightdiff.utils.extras import require
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -215,10 +216,7 @@ def _loaded(load: Any, *arguments: Any, **settings: Any) -> Any:
 
 
 def _datasets() -> Any:
-    try:
-        import datasets
-    except ImportError as error:
-        raise DataError(
-            "dataset=huggingface needs the package datasets: pip install 'lightdiff[huggingface]'"
-        ) from error
+    require("huggingface", "dataset=huggingface")
+    import datasets
+
     return datasets

@@ -1,0 +1,57 @@
+"""The configuration on disk: lightdiff's own folder `conf`, and the folders that a user adds with --config-dir."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+
+def own_folder() -> Path:
+    """Return lightdiff's own configuration: `lightdiff/conf` in an installed package, `conf` beside `src` in a clone."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parents[1] / "conf"
+
+
+def folders() -> list[Path]:
+    """Return all folders that configurations are read from, lightdiff's own first."""
+    return [own_folder(), *added_folders()]
+
+
+def added_folders() -> list[Path]:
+    """Return the folders that the user has added with --config-dir."""
+    typed = list(_typed_folders(sys.argv[1:]))
+    if typed or not HydraConfig.initialized():
+        return typed
+    # in a job that a launcher has started, the command line is the launcher's
+    sources = HydraConfig.get().runtime.config_sources
+    return [Path(source.path) for source in sources if source.provider == "command-line"]
+
+
+def _typed_folders(arguments: list[str]) -> Iterator[Path]:
+    for i, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name in ("--config-dir", "-cd"):
+            yield Path(value if equals else "".join(arguments[i + 1 : i + 2])).absolute()
+
+
+def groups() -> list[str]:
+    """Return the names of the configuration groups: dataset, model, ..."""
+    return sorted({path.name for folder in folders() if folder.is_dir() for path in folder.iterdir() if path.is_dir()})
+
+
+def choices(group: str) -> list[str]:
+    """Return the names that a group offers; none where there is no such group."""
+    return sorted({path.stem for folder in folders() for path in (folder / group).glob("*.yaml")}) if group else []
+
+
+def plain(cfg: Any) -> dict[str, Any]:
+    """Return a composed configuration as resolved plain data; plain data stays as it is."""
+    data = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True) if OmegaConf.is_config(cfg) else cfg
+    assert isinstance(data, dict)
+    return data  # type: ignore[return-value]

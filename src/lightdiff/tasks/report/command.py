@@ -1,0 +1,68 @@
+"""The command `report.py`: find runs, print them, write the page."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightdiff.tasks.report.page import as_html
+from lightdiff.tasks.report.runs import find_runs, read_run
+from lightdiff.tasks.report.terminal import as_lines
+from lightdiff.utils.files import replaced, shown
+from lightdiff.utils.program import typed
+
+DESCRIPTION = """\
+Compare runs: a line or two for each here, and a page with a card for each.
+
+A line has the run's state, its last losses, its best distance (from eval.py or callbacks=evaluation), and the choices and
+settings that are not those of most runs. A card adds the newest samples, how distances were measured, and all settings.
+The page holds its pictures itself. It is report.html in the folder, or in the working directory if several are given.
+"""
+
+
+def report(folders: Sequence[Path]) -> Path:
+    """Print the runs and write the page; returns the page's path.
+
+    Args:
+        folders: run folders, or folders with runs in them. The page lies in the folder if it is one, otherwise in the working
+            directory.
+
+    Raises:
+        ValueError: one of the folders does not exist, or has no runs.
+    """
+    found = dict.fromkeys(run.resolve() for folder in folders for run in find_runs(folder))
+    base = Path(os.path.commonpath([folder.resolve() for folder in folders]))
+    runs = [read_run(run, str(run.relative_to(base)) if run != base else run.name) for run in found]
+    width = max(80, shutil.get_terminal_size().columns)
+    print("\n".join(as_lines(runs, width)))
+    path = (base if len(folders) == 1 else Path.cwd()) / "report.html"
+    title = f"Runs in {', '.join(map(str, folders))}"
+    with replaced(path) as temporary:
+        # a name that is no valid text is written as numbers
+        temporary.write_text(as_html(title, runs, path.parent), encoding="utf-8", errors="xmlcharrefreplace")
+    print(f"\npage: {shown(path)}")
+    return path
+
+
+def report_command(arguments: list[str]) -> int:
+    """Run `report.py` with these arguments; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog=typed("report"), description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "folders",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="a folder with runs, such as lightning_logs/mnist, or a run, such as lightning_logs/mnist/version_3",
+    )
+    try:
+        report(parser.parse_args(arguments).folders)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0

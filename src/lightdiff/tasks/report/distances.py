@@ -1,0 +1,81 @@
+"""Distances and scores that evaluations of a run have found, each with its protocol in a few words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightdiff.utils.records import Record, better, newest_cells, read_records, value_text
+
+FIRST = ("fid", "kid")
+"""Metrics that come first, in this order. The terminal shows the first one that a run has."""
+
+
+@dataclass(frozen=True)
+class Distance:
+    """A value that compares with others of the same protocol.
+
+    Args:
+        metric: name, such as "fid".
+        value: the value.
+        text: the value in four digits, with its spread where it has one.
+        protocol: how it was measured, such as "ddim, 50 steps, 10,000 samples, classifier features against digits train".
+    """
+
+    metric: str
+    value: float
+    text: str
+    protocol: str
+
+
+def best_distances(folder: Path) -> tuple[Distance, ...]:
+    """Return the best value of each metric in a run's evaluation/results.jsonl, `FIRST` first.
+
+    Values against other features or other real images compare with none of these, and so give a best value of their own.
+    """
+    best: dict[tuple[str, str], Distance] = {}
+    for found, against in _distances(folder / "evaluation" / "results.jsonl"):
+        key = (found.metric, against)
+        if key not in best or better(found.metric)(found.value, best[key].value) != best[key].value:
+            best[key] = found
+    return tuple(sorted(best.values(), key=_rank))
+
+
+def _rank(found: Distance) -> int:
+    return FIRST.index(found.metric) if found.metric in FIRST else len(FIRST)
+
+
+def _distances(path: Path) -> Iterator[tuple[Distance, str]]:
+    """Yield every finite value, and the features and images it was measured against."""
+    try:
+        cells = newest_cells(read_records(path))
+    except OSError:
+        return
+    for cell in cells.values():
+        against = f"{_part(cell, 'extractor', 'name')} features"
+        if isinstance(cell["reference"], dict) and cell["reference"]:
+            against += f" against {_part(cell, 'reference', 'dataset')} {_part(cell, 'reference', 'split')}"
+        for metric, entry in cell["values"].items():
+            if math.isfinite(entry["value"]):
+                yield Distance(metric, entry["value"], value_text(entry), f"{_sampling(cell)}, {against}"), against
+
+
+def _sampling(cell: Record) -> str:
+    """Return how the samples were drawn: sampler, steps, what is not as usual, and their number."""
+    samples = cell["num_samples"]
+    words = [
+        _part(cell, "sampler", "name"),
+        f"{cell['num_steps']} steps",
+        "" if cell["guidance_scale"] in (None, 1) else f"guidance {cell['guidance_scale']}",
+        "" if cell["weights"] in (None, "ema") else f"{cell['weights']} weights",
+        f"{samples:,} samples" if isinstance(samples, int) else f"{samples} samples",
+    ]
+    return ", ".join(filter(None, words))
+
+
+def _part(cell: Record, name: str, key: str) -> str:
+    part: Any = cell[name]
+    return str(part.get(key, "?")) if isinstance(part, dict) else "?"

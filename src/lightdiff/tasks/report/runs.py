@@ -1,0 +1,131 @@
+"""Runs as plain data: what lies in a run folder, read without torch. Whatever is missing or broken counts as not there."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightdiff.tasks.lock import in_training
+from lightdiff.tasks.report.distances import Distance, best_distances
+from lightdiff.tasks.report.pictures import newest_picture
+from lightdiff.tasks.report.points import read_points
+from lightdiff.tasks.report.settings import Settings, flatten, group_choices
+from lightdiff.tasks.run_folder import CONFIG, RESULT, read_config
+from lightdiff.utils.config import ConfigError, shorten
+
+LOSSES = (("validation", "val/loss"), ("training", "train/loss_epoch"), ("training", "train/loss"))
+"""Each loss and the curves whose last value gives it; of two curves the first one counts."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder holds.
+
+    Args:
+        folder: the folder.
+        name: by which a reader tells it from the others, such as "mnist/version_3".
+        status: "done", "training" (a process trains in the folder now), "not ended", or "broken config"
+            (config.yaml cannot be read).
+        progress: how far it is, such as "epoch 60" or "step 1200"; empty where that is not known.
+        losses: the last ones, {"training": 0.02, "validation": 0.021}, as far as there are any.
+        distances: the best of each metric that its evaluations have found.
+        settings: its configuration, {"optimizer.lr": 0.001, ...}; empty where config.yaml cannot be read.
+        choices: the choice of each group in short, {"schedule": "cosine", ...}.
+        picture: the newest grid of samples, or None.
+        animation: the GIF of the same samples, or None.
+    """
+
+    folder: Path
+    name: str
+    status: str
+    progress: str
+    losses: dict[str, float]
+    distances: tuple[Distance, ...]
+    settings: Settings
+    choices: dict[str, str]
+    picture: Path | None
+    animation: Path | None
+
+    @property
+    def state(self) -> str:
+        """Status and progress in one, such as "done, epoch 60"."""
+        return ", ".join(filter(None, (self.status, self.progress)))
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """Return the folder itself if it is a run, else all runs (version_N with a config.yaml) below it, version 10 after 9.
+
+    Raises:
+        ValueError: there is no such folder, or it holds no runs.
+    """
+    if not folder.is_dir():
+        raise ValueError(
+            f"{shorten(folder, 200)}: no such folder{_similar(folder)}; a folder with runs is expected, or a run"
+        )
+    if (folder / CONFIG).is_file():
+        return [folder]
+    runs = {path.parent for path in folder.glob(f"**/version_*/{CONFIG}") if path.is_file()}
+    if not runs:
+        raise ValueError(f"{shorten(folder, 200)}: no runs (version_N/{CONFIG}) in this folder")
+    return sorted(runs, key=_natural)
+
+
+def _similar(folder: Path) -> str:
+    """Return a question with the folder that may have been meant, or nothing."""
+    names = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
+    close = difflib.get_close_matches(folder.name, names, n=1)
+    return f" (did you mean {folder.with_name(close[0])}?)" if close else ""
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Return a key that sorts numbers in names by their value."""
+    return [(int(digits or 0), letters) for letters, digits in re.findall(r"(\D*)(\d{0,18})", str(path))]
+
+
+def read_run(folder: Path, name: str) -> Run:
+    """Read what is known of the run in this folder. `name` is what the report calls it."""
+    status, progress, values = _progress(folder)
+    try:
+        settings = flatten(read_config(folder))
+    except ConfigError:
+        settings, status = {}, "broken config"
+    picture = newest_picture(folder)
+    animation = picture.with_suffix(".gif") if picture else None
+    return Run(
+        folder,
+        name,
+        status,
+        progress,
+        {loss: values[curve] for loss, curve in reversed(LOSSES) if curve in values},
+        best_distances(folder),
+        settings,
+        group_choices(settings),
+        picture,
+        animation if animation and animation.is_file() else None,
+    )
+
+
+def _progress(folder: Path) -> tuple[str, str, dict[str, float]]:
+    """Return status and progress of a run, and the last value of each of its curves."""
+    training = in_training(folder)
+    done = None if training else _read_result(folder)
+    if done:
+        return "done", f"epoch {done[0]}", done[1]
+    values, step = {}, None
+    for point in read_points(folder):
+        values[point.name] = point.value
+        step = max(point.step, step or 0)
+    return "training" if training else "not ended", "" if step is None else f"step {step}", values
+
+
+def _read_result(folder: Path) -> tuple[int, dict[str, float]] | None:
+    """Return epochs and metrics of result.json, which a run writes when it is done; None where it is missing or no result."""
+    path = folder / RESULT
+    try:
+        result = json.loads(path.read_text()) if path.is_file() else {}
+        return int(result["epochs"]), {name: float(value) for name, value in result["metrics"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None
