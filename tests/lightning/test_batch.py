@@ -87,7 +87,7 @@ def test_every_kind_of_batch_trains_on_the_same_images(batch: Any) -> None:
 
 def test_a_tuple_gives_the_conditioner_its_labels() -> None:
     weights = []
-    for batch in ({"image": PIXELS, "label": LABELS}, (PIXELS, LABELS), (PIXELS, LABELS.int())):
+    for batch in ({"image": PIXELS, "label": LABELS}, (PIXELS, LABELS), (PIXELS, LABELS.byte())):
         model = build(conditional=True)
         fit(model, batch)
         weights.append(model.conditioning.table.weight)

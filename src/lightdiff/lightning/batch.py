@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lightdiff.conditioning.base import Conditioner
 
+SMALL_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32)
 ROUNDING = 1e-3
 """How far floats may lie outside [0, 1], as resizing and 16-bit floats leave them."""
 
@@ -19,21 +20,25 @@ ROUNDING = 1e-3
 def as_batch(batch: Any) -> dict[str, Tensor]:
     """Name the parts of a batch: a dict stays as it is, (image,) and (image, label) and an image alone become one.
 
+    Labels of a smaller integer type become int64.
+
     Raises:
         ValueError: anything else.
     """
     if isinstance(batch, Tensor):
         return {"image": batch}
-    if isinstance(batch, dict) and "image" in batch:
-        return batch
     if isinstance(batch, tuple | list) and 1 <= len(batch) <= 2:
-        return dict(zip(("image", "label"), batch, strict=False))
-    found = f"a dict with {', '.join(map(str, batch))}" if isinstance(batch, dict) else type(batch).__name__
-    if isinstance(batch, tuple | list):
-        found += f" of {len(batch)}"
-    raise ValueError(
-        f"batch={found}: a dict with image (and label), or a tuple (image,) or (image, label), is expected"
-    )
+        batch = dict(zip(("image", "label"), batch, strict=False))
+    if not isinstance(batch, dict) or "image" not in batch:
+        found = f"a dict with {', '.join(map(str, batch))}" if isinstance(batch, dict) else type(batch).__name__
+        found += f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
+        raise ValueError(
+            f"batch={found}: a dict with image (and label), or a tuple (image,) or (image, label), is expected"
+        )
+    label = batch.get("label")
+    if isinstance(label, Tensor) and label.dtype in SMALL_INTEGERS:
+        return {**batch, "label": label.long()}
+    return batch
 
 
 def check_batch(batch: dict[str, Tensor], image_shape: tuple[int, int, int], conditioning: Conditioner | None) -> None:
