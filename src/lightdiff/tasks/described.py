@@ -27,9 +27,10 @@ def portable(dataset: dict[str, Any]) -> dict[str, Any]:
 
 
 def dataset_of_run(checkpoint: Path) -> dict[str, Any] | None:
-    """Return group dataset of the run that the checkpoint lies in; None where it has been moved out of one."""
+    """Return group dataset of the run that the checkpoint lies in; None where there is no such run."""
     folder = run_of(checkpoint)
-    return read_config(folder)["dataset"] if (folder / CONFIG).is_file() else None
+    dataset = read_config(folder).get("dataset") if (folder / CONFIG).is_file() else None
+    return dataset if isinstance(dataset, dict) else None
 
 
 def data_of(checkpoint: Path, model: DiffusionModel, data_dir: str | None) -> DiffSet:

@@ -50,9 +50,8 @@ def export(cfg: DictConfig) -> Path:
     with naming_path("ckpt_path", settings.ckpt_path):
         checkpoint = find_checkpoint(settings.ckpt_path)
         model = load_model(checkpoint, weights=settings.weights)
-    of_run = dataset_of_run(checkpoint)
-    if model.dataset is None and of_run is not None:  # trained before checkpoints knew it
-        model.dataset = portable(of_run)
+    if model.dataset is None:  # trained before checkpoints knew it, or in plain Python
+        model.dataset = portable(dataset_of_run(checkpoint) or {}) or None
     if settings.half and settings.format == "diffusers":
         raise ConfigError("half=true: only with format=safetensors")
     schedule = diffusers_schedule(model) if settings.format == "diffusers" else None
