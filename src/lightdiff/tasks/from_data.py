@@ -29,4 +29,4 @@ def filled(config: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
 def found_in_data(given: Mapping[str, Any], settled: Mapping[str, Any]) -> list[str]:
     """Return a line for each key of group dataset that was null and has been filled."""
     keys = [key for key in FROM_DATA["dataset"] if given.get(key) is None and settled.get(key) is not None]
-    return [f"dataset.{key}={shorten(settled[key])}: chosen by the data set (null)" for key in keys]
+    return [f"dataset.{key}={shorten(settled[key])}: taken from the data set" for key in keys]
