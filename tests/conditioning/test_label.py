@@ -47,5 +47,5 @@ def test_names_are_described_and_may_be_absent_from_a_description() -> None:
 
 
 def test_more_names_than_classes_are_refused() -> None:
-    with pytest.raises(ValueError, match="num_classes=2: there are 3 class_names"):
+    with pytest.raises(ValueError, match="num_classes=2: the data set has 3 classes"):
         LabelConditioner(2, class_names=NAMES)

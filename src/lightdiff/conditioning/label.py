@@ -36,7 +36,7 @@ class LabelConditioner(Conditioner):
         if not 0 <= drop_prob <= 1:
             raise ValueError(f"drop_prob={drop_prob}: a probability in [0, 1] is expected")
         if class_names is not None and len(class_names) > num_classes:
-            raise ValueError(f"num_classes={num_classes}: there are {len(class_names)} class_names")
+            raise ValueError(f"num_classes={num_classes}: the data set has {len(class_names)} classes")
         self.num_classes = num_classes
         self.class_names = None if class_names is None else list(class_names)
         self.cond_dim = cond_dim
