@@ -55,3 +55,12 @@ def sum_over_ranks(trainer: Trainer, tensor: torch.Tensor) -> torch.Tensor:
     """Sum of each rank's tensor; the argument is left as it is."""
     result: Any = trainer.strategy.reduce(tensor.clone(), reduce_op="sum")
     return result
+
+
+def just_measured(trainer: Trainer) -> dict[str, float]:
+    """Return the metrics that were measured in the validation or the epoch that ends now.
+
+    `trainer.callback_metrics` is no substitute: it goes on with the last value of a metric, so that after an epoch without
+    a validation `val/loss` looks as if it had been measured again. Call this in `on_validation_end`, `on_train_epoch_end`.
+    """
+    return {name: float(value) for name, value in trainer._logger_connector.metrics["callback"].items()}

@@ -1,4 +1,4 @@
-"""Training and sampling on top of PyTorch Lightning."""
+"""The diffusion model as a LightningModule, with its checkpoints, exports, weight average and learning-rate schedules."""
 
 from lightdiff.lightning.checkpoint import (
     AtomicCheckpointIO,

@@ -58,7 +58,7 @@ def launch(cfg: DictConfig) -> float | None:
     reached = finished(former, config)
     if reached:
         print(f"{shown(former)}: this run is finished ({reached})", flush=True)
-        return _metric(config, json.loads((former / RESULT).read_text()), report_missing=not alone)
+        return _metric(config, json.loads((former / RESULT).read_text()))
     print(f"auto_resume: going on with {shown(former)}", flush=True)
     return start_job(config, former, replace=alone)
 
@@ -81,7 +81,7 @@ def start_job(config: dict[str, Any], folder: Path, *, replace: bool) -> float |
         from lightdiff.tasks.train import run_job
 
         send_job(*(folder, config) if several else (None, None))
-        return _metric(config, run_job(folder, config), report_missing=not replace)
+        return _metric(config, run_job(folder, config))
     with alone_in(folder):
         if (folder / CONFIG).is_file() or not replace:
             from lightdiff.tasks.train import check_job
@@ -105,7 +105,7 @@ def start_job(config: dict[str, Any], folder: Path, *, replace: bool) -> float |
         raise ConfigError(f"{folder.name}: see the message above")
     if code != 0:
         raise JobFailed(f"{folder}: the job ended with exit code {code}; see the messages above")
-    return _metric(config, json.loads((folder / RESULT).read_text()), report_missing=True)
+    return _metric(config, json.loads((folder / RESULT).read_text()))
 
 
 def _wait(child: subprocess.Popen[bytes]) -> int:
@@ -119,11 +119,19 @@ def _wait(child: subprocess.Popen[bytes]) -> int:
             child.send_signal(signal.SIGTERM)
 
 
-def _metric(config: dict[str, Any], result: dict[str, Any], *, report_missing: bool) -> float | None:
-    """The metric that a sweep optimises; `report_missing`: print a line where it does not exist."""
+def _metric(config: dict[str, Any], result: dict[str, Any]) -> float | None:
+    """Return the metric that a sweep optimises; None, with a line if a sweeper waits for it, where it was not measured."""
     name, metrics = config.get("optimized_metric"), result.get("metrics", {})
     if name in metrics:
         return float(metrics[name])
-    if name is not None and report_missing:
+    if name is not None and _is_optimised():
         print(f"optimized_metric={name}: no such metric; {suggest(name, metrics)}", file=sys.stderr)
     return None
+
+
+def _is_optimised() -> bool:
+    """Return whether this job belongs to a sweep that optimises; Hydra's basic sweeper tries all combinations instead."""
+    if not HydraConfig.initialized():
+        return False
+    hydra_config = HydraConfig.get()
+    return hydra_config.mode == RunMode.MULTIRUN and not hydra_config.sweeper._target_.endswith(".BasicSweeper")
