@@ -86,7 +86,7 @@ class TextConditioner(Conditioner):
         if unknown:
             raise ValueError(f"{name}={text!r}: unknown word {unknown[0]!r}; known: {', '.join(self.number_of)}")
         if not 1 <= len(found) <= self.max_tokens:
-            raise ValueError(f"{name}={text!r}: {len(found)} words; 1 to {self.max_tokens} (max_tokens) are expected")
+            raise ValueError(f"{name}={text!r}: {len(found)} words; 1 to {self.max_tokens} are expected (max_tokens)")
         numbers = [self.number_of[word] for word in found]
         return torch.tensor(numbers + [PADDING] * (self.max_tokens - len(numbers)))
 
