@@ -141,6 +141,7 @@ def build_trainer(config: dict[str, Any], folder: Path, *, purge_step: int | Non
             Trainer,
             {
                 **config["trainer"],
+                "enable_model_summary": False,  # the training job prints a shorter summary itself
                 "precision": speed.precision(config).value,
                 "strategy": strategy(config["trainer"], config.get("ddp_timeout", 600)),
             },

@@ -23,6 +23,7 @@ from lightdiff.tasks.settings import check_eval_settings, check_fit
 from lightdiff.tasks.trained import load_trained, run_of
 from lightdiff.utils.config import ConfigError, instantiate, naming
 from lightdiff.utils.files import shown
+from lightdiff.utils.progress import progress
 from lightdiff.utils.ranks import from_first, process
 
 
@@ -47,7 +48,10 @@ def evaluate(cfg: DictConfig) -> None:
             raise ConfigError(f"out={out}: no folder can be made there ({error.strerror})") from error
         results = Results(out)
         first = process()[0] == 0
-        for line in evaluation.warnings():  # by all processes, which read the reference together
+        # all processes ask for the warnings, because they read the reference together
+        with progress("reading the features of the real images", shown=config["progress"] and first):
+            warnings = evaluation.warnings()
+        for line in warnings:
             if first:
                 print(f"warning: {line}", flush=True)
         facts = _facts(checkpoint)

@@ -34,6 +34,7 @@ from lightdiff.tasks.processes import end_with_first_rank, hold_signals, take_si
 from lightdiff.tasks.run_folder import CONFIG, RESULT, discard_if_untrained, read_config, write_config
 from lightdiff.tasks.settings import check_fit, check_settings
 from lightdiff.tasks.speed import TrainingSpeed
+from lightdiff.tasks.summary import device_summary, network_summary, run_summary
 from lightdiff.utils.config import ConfigError, naming
 from lightdiff.utils.files import remove_unfinished, shown
 
@@ -95,7 +96,7 @@ def _run(folder: Path, config: dict[str, Any], rank_zero: bool) -> dict[str, Any
     if not rank_zero:
         return {}
     result = json.loads((folder / RESULT).read_text()) if (folder / RESULT).is_file() else {}
-    _summarise(folder, result)
+    print(run_summary(folder, config, result), flush=True)
     return result
 
 
@@ -134,8 +135,10 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     def fit() -> None:
         (folder / RESULT).unlink(missing_ok=True)
         if trainer.is_global_zero:
-            print("\n".join([*found_in_data(given, config["dataset"]), str(speed)]), flush=True)
-            log.info("%s", speed)
+            lines = [network_summary(model)] if config["trainer"].get("enable_model_summary", True) else []
+            for line in (*found_in_data(given, config["dataset"]), *lines, device_summary(trainer), str(speed)):
+                print(line, flush=True)
+                log.info("%s", line)
         if isinstance(trainer.strategy, Ranks):
             hold_signals()
         try:
@@ -182,24 +185,19 @@ def _check_resumable(model: DiffusionModel, last: Path) -> dict[str, Any]:
 
 
 def _log_to(path: Path) -> logging.Handler:
-    """Messages of this project and of Lightning, and warnings, also into the run's train.log."""
+    """Write messages of this project and of Lightning, and warnings, to train.log.
+
+    Of Lightning's messages the terminal shows only warnings.
+    """
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    # Lightning advertises other products as tips
+    handler.addFilter(lambda record: "Tip:" not in record.getMessage())
     logging.captureWarnings(True)
     logging.getLogger().addHandler(handler)
+    lightning = logging.getLogger("pytorch_lightning")
+    lightning.propagate = True
+    for terminal in lightning.handlers:
+        terminal.setLevel(logging.WARNING)
     logging.getLogger("lightdiff").setLevel(logging.INFO)
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
-        lambda record: "Tip:" not in record.getMessage()
-    )
     return handler
-
-
-def _summarise(folder: Path, result: dict[str, Any]) -> None:
-    metrics = ", ".join(f"{name} {value:.4f}" for name, value in result.get("metrics", {}).items())
-    if metrics:
-        print(f"result:     {metrics}")
-    for label, pattern in (("samples:   ", "step_*.png"), ("animation: ", "step_*.gif")):
-        pictures = sorted((folder / "samples").glob(pattern))
-        if pictures:
-            print(f"{label} {shown(pictures[-1])}")
-    print(f"run folder: {shown(folder)}", flush=True)
