@@ -6,6 +6,7 @@ depends neither on the batch size nor on the number of processes, and training's
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,10 +15,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from lightdiff.conditioning.base import Labels
 from lightdiff.core import ClassifierFreeGuidance
 from lightdiff.core.randomness import BlockGenerator
 from lightdiff.samplers import SAMPLERS, Sampler, SamplerState
 from lightdiff.utils.progress import progress as show_progress
+
+# tqdm.auto draws a proper bar in a notebook, but warns in one that has no ipywidgets
+if importlib.util.find_spec("ipywidgets") is not None:
+    from tqdm.auto import tqdm
+else:
+    from tqdm import tqdm
 
 if TYPE_CHECKING:
     from lightdiff.lightning.model import DiffusionModel
@@ -58,7 +66,7 @@ class Generation:
         sampler: str | Sampler = "ddim",
         num_steps: int | None = 50,
         guidance_scale: float = 1.0,
-        labels: int | Sequence[int] | Tensor | None = None,
+        labels: Labels = None,
         prompt: str | Sequence[str] | None = None,
         seed: int = 0,
         weights: str = "ema",

@@ -20,16 +20,18 @@ from pytorch_lightning import seed_everything
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
-from lightdiff.data import DataError
 from lightdiff.lightning import DiffusionModel, Generation, load_weights_into
 from lightdiff.tasks.build import build_data, build_model, build_sampler, build_trainer
+from lightdiff.tasks.classes import reading, with_classes
+from lightdiff.tasks.described import portable
 from lightdiff.tasks.devices import Ranks
 from lightdiff.tasks.failures import explained
+from lightdiff.tasks.from_data import filled, found_in_data
 from lightdiff.tasks.good_checkpoint import resumable
 from lightdiff.tasks.handover import rank_and_world_size
 from lightdiff.tasks.lock import alone_in
 from lightdiff.tasks.processes import end_with_first_rank, hold_signals, take_signals
-from lightdiff.tasks.run_folder import RESULT, discard_if_untrained, read_config, write_config
+from lightdiff.tasks.run_folder import CONFIG, RESULT, discard_if_untrained, read_config, write_config
 from lightdiff.tasks.settings import check_fit, check_settings
 from lightdiff.tasks.speed import TrainingSpeed
 from lightdiff.tasks.summary import device_summary, network_summary, run_summary
@@ -103,7 +105,11 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     check_settings(config)
     last = folder / "checkpoints" / "last.ckpt"
     checkpoint = last if last.is_file() else None
+    given = config["dataset"]
+    if (folder / CONFIG).is_file():  # a run that goes on keeps its numbers
+        config.update(filled(config, read_config(folder)))
     data = build_data(config)
+    config.update(with_classes(config, data))
     model = build_model(config)
     former = _check_resumable(model, last) if checkpoint else None
     # without a checkpoint it begins anew, also where a killed run has left points
@@ -116,15 +122,12 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     limit_gpu_memory(config.get("gpu_memory_fraction"))
     seed_everything(config["seed"], verbose=False)
     trainer = build_trainer(config, folder, purge_step=purge_step)
-    with naming("dataset", config["dataset"]):
-        try:
-            data.prepare_data()
-            data.setup()
-        except DataError as error:
-            if str(error).startswith("data_dir="):  # a wrong setting, and no missing download
-                raise ValueError(str(error)) from error
-            raise
+    with reading(config["dataset"]):
+        data.prepare_data()
+        data.setup()
         data.train_dataloader()
+    config.update(filled(config, {"dataset": {"batch_size": data.batch_size}}))
+    model.dataset = portable(config["dataset"])
     check_fit(model, data)
     speed = TrainingSpeed.of(config, model, data, began=former and former["lightdiff"].get("training"))
     speed.apply(model)
@@ -133,7 +136,7 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
         (folder / RESULT).unlink(missing_ok=True)
         if trainer.is_global_zero:
             lines = [network_summary(model)] if config["trainer"].get("enable_model_summary", True) else []
-            for line in (*lines, device_summary(trainer), str(speed)):
+            for line in (*found_in_data(given, config["dataset"]), *lines, device_summary(trainer), str(speed)):
                 print(line, flush=True)
                 log.info("%s", line)
         if isinstance(trainer.strategy, Ranks):
