@@ -6,7 +6,6 @@ depends neither on the batch size nor on the number of processes, and training's
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,12 +19,6 @@ from lightdiff.core import ClassifierFreeGuidance
 from lightdiff.core.randomness import BlockGenerator
 from lightdiff.samplers import SAMPLERS, Sampler, SamplerState
 from lightdiff.utils.progress import progress as show_progress
-
-# tqdm.auto draws a proper bar in a notebook, but warns in one that has no ipywidgets
-if importlib.util.find_spec("ipywidgets") is not None:
-    from tqdm.auto import tqdm
-else:
-    from tqdm import tqdm
 
 if TYPE_CHECKING:
     from lightdiff.lightning.model import DiffusionModel
