@@ -110,6 +110,8 @@ def test_a_right_page_passes(tmp_path: Path) -> None:
     assert faults(page) == []
 
 
+# CI builds it by `make docs` as well
+@pytest.mark.slow
 def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
     makefile = (ROOT / "Makefile").read_text()
     assert "sphinx -W --keep-going -q -c docs . docs/_build/html" in makefile
