@@ -19,7 +19,7 @@ SCHEDULES = sorted(path.stem for path in (ROOT / "conf" / "schedule").glob("*.ya
 def test_every_schedule_is_plotted(name: str, tmp_path: Path) -> None:
     train(tiny(f"schedule={name}", "objective=v", "trainer.max_epochs=1"), tmp_path / "version_0")
     with Image.open(tmp_path / "version_0" / "plots" / "schedule.png") as picture:
-        assert picture.size == (1500, 350)
+        assert picture.size == (1200, 300)
         assert np.asarray(picture.convert("L")).std() > 10
 
 

@@ -12,9 +12,18 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image, ImageSequence
+from pytorch_lightning import Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_BLOB_SEQUENCE, DATA_CLASS_SCALAR
+from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
-from runs import scalars, tiny, train
+from lightdiff import DiffSet, DiffusionModel
+from lightdiff.callbacks import RunRecord
+from lightdiff.core import FlowPrediction, FlowSchedule, Objective
+from lightdiff.networks import UNet
+from lightdiff.tasks.tensorboard import DESCRIPTIONS
+from runs import ROOT, killed, scalars, tiny, train
 
 STEPS_OF_POINTS = [3, 6, 9, 12]
 
@@ -59,9 +68,8 @@ def test_no_point_twice(run: Path) -> None:
 
 
 def test_sample_grids_and_a_moving_gif(events: EventAccumulator) -> None:
-    assert {"samples/grid", "samples/denoising", "data/data", "data/forward", "plots/loss", "plots/schedule"} == set(
-        events.Tags()["images"]
-    )
+    plots = {f"plots/{name}" for name in ("loss", "schedule_scales", "schedule_log_snr", "schedule_density")}
+    assert {"samples/grid", "samples/denoising", "data/data", "data/forward", *plots} == set(events.Tags()["images"])
     gif = events.Images("samples/denoising")[-1].encoded_image_string
     assert gif[:4] == b"GIF8"
     with Image.open(io.BytesIO(gif)) as image:
@@ -77,34 +85,95 @@ def test_configuration_as_text(events: EventAccumulator, run: Path) -> None:
     assert config == yaml.safe_load((run / "config.yaml").read_text())
 
 
-def test_hparams_hold_settings_and_final_metrics(run: Path) -> None:
-    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+def hparams(events: EventAccumulator) -> dict[str, plugin_data_pb2.HParamsPluginData]:
+    """What the HParams tab is made from, by tag."""
+    return {
+        tag: plugin_data_pb2.HParamsPluginData.FromString(summary.plugin_data.content)
+        for tag, summary in events.summary_metadata.items()
+        if summary.plugin_data.plugin_name == metadata.PLUGIN_NAME
+    }
 
-    accumulator = EventAccumulator(str(run), size_guidance={"scalars": 0})
+
+def test_hparams_hold_the_parts_and_ten_numbers(events: EventAccumulator) -> None:
+    settings = hparams(events)[metadata.SESSION_START_INFO_TAG].session_start_info.hparams
+    words = {name: value.string_value for name, value in settings.items() if value.HasField("string_value")}
+    assert words == {
+        "dataset.name": "digits",
+        "model": "UNet",
+        "schedule": "DiscreteSchedule, linear_betas",
+        "objective.prediction": "EpsilonPrediction",
+        "objective.weighting": "UnitWeighting",
+        "conditioning": "none",
+        "optimizer": "Adam",
+        "lr_scheduler": "Constant",
+    }
+    numbers = {name: value.number_value for name, value in settings.items() if name not in words}
+    assert len(numbers) <= 10 and numbers["parameters"] > 1000
+    assert numbers["optimizer.lr"] == pytest.approx(2e-4)
+    assert (numbers["seed"], numbers["dataset.batch_size"], numbers["dataset.image_size"]) == (0, 16, 16)
+    assert (numbers["ema_decay"], numbers["trainer.max_epochs"]) == (0.999, 2)
+
+
+def test_metrics_of_hparams_are_curves_and_no_points_of_their_own(run: Path, events: EventAccumulator) -> None:
+    experiment = hparams(events)[metadata.EXPERIMENT_TAG].experiment
+    assert {metric.name.tag for metric in experiment.metric_infos} == {"val/loss", "train/loss_epoch"}
+    curves = scalars(run)
+    assert {"val/loss", "train/loss_epoch"} <= curves.keys()
+    assert not [tag for tag, points in curves.items() if min(step for step, _ in points) == 0]
+    assert not (run / "hparams.yaml").exists()
+
+
+def test_hparams_in_plain_python(tmp_path: Path) -> None:
+    network = UNet(widths=[8, 16], attention_levels=[], image_size=16)
+    model = DiffusionModel(network, FlowSchedule(), Objective(FlowPrediction()))
+    logger = TensorBoardLogger(tmp_path, name="runs", version="plain")
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    trainer = Trainer(max_steps=2, accelerator="cpu", logger=logger, callbacks=[RunRecord()], **quiet)
+    trainer.fit(model, DiffSet("digits", batch_size=32))
+    accumulator = EventAccumulator(str(tmp_path / "runs" / "plain"))
     accumulator.Reload()
-    contents = accumulator.summary_metadata.values()
-    starts = []
-    for path in run.rglob("events.out.tfevents.*"):
-        part = EventAccumulator(str(path))
-        part.Reload()
-        for summary in part.summary_metadata.values():
-            if summary.plugin_data.plugin_name == metadata.PLUGIN_NAME:
-                data = plugin_data_pb2.HParamsPluginData.FromString(summary.plugin_data.content)
-                if data.HasField("session_start_info"):
-                    starts.append(data.session_start_info)
-    assert contents
-    assert len(starts) == 1
-    settings = starts[0].hparams
-    assert settings["optimizer.lr"].number_value == pytest.approx(2e-4)
-    assert settings["dataset.name"].string_value == "digits"
-    final = {tag: points[-1][1] for tag, points in scalars(run).items() if tag.startswith("final/")}
-    assert final["final/val/loss"] == pytest.approx(scalars(run)["val/loss"][-1][1])
+    settings = hparams(accumulator)[metadata.SESSION_START_INFO_TAG].session_start_info.hparams
+    expected = {"model": "UNet", "schedule": "FlowSchedule", "objective.prediction": "FlowPrediction"}
+    assert {name: settings[name].string_value for name in expected} == expected
+    assert settings["dataset.batch_size"].number_value == 32
+
+
+def test_both_losses_in_one_chart(run: Path) -> None:
+    """TensorBoard draws the curves that several runs have under one tag into one chart, and takes each folder for a run."""
+    curves = scalars(run)
+    assert scalars(run / "training") == {"loss": curves["train/loss"]}
+    assert scalars(run / "validation") == {"loss": curves["val/loss"]}
+
+
+def test_a_resumed_run_draws_that_chart_once(tmp_path: Path) -> None:
+    folder = tmp_path / "version_0"
+    killed(tiny(), folder, batch=10)
+    train(tiny(), folder)
+    for name, steps in (("training", STEPS_OF_POINTS), ("validation", [7, 14])):
+        assert [step for step, _ in scalars(folder / name)["loss"]] == steps
+
+
+def test_every_tag_says_what_it_means(run: Path, events: EventAccumulator) -> None:
+    tags = [tag for kind in ("scalars", "images") for tag in events.Tags()[kind]]
+    assert len(tags) > 15
+    for tag in tags:
+        summary = events.summary_metadata[tag]
+        assert summary.summary_description == DESCRIPTIONS[tag]
+        # TensorBoard's fast reader drops the description of a point that does not name its class of data
+        assert summary.data_class in (DATA_CLASS_SCALAR, DATA_CLASS_BLOB_SEQUENCE)
+
+
+def test_metrics_of_samples_say_what_they_mean() -> None:
+    figures = [path.stem for path in (ROOT / "conf" / "metrics").glob("*.yaml")]
+    figures = [name for name in figures if name != "precision_recall"] + ["precision", "recall", "confident"]
+    assert {f"eval/{name}{by}" for name in figures for by in ("", "_by_images")} <= DESCRIPTIONS.keys()
 
 
 def test_result_file(run: Path) -> None:
     result = json.loads((run / "result.json").read_text())
     assert (result["epochs"], result["steps"]) == (2, 14)
     assert result["metrics"]["val/loss"] == pytest.approx(scalars(run)["val/loss"][-1][1])
+    assert result["measured_at"] == {"val/loss": 14, "train/loss_epoch": 14}
 
 
 def test_sample_files(run: Path) -> None:

@@ -1,4 +1,4 @@
-"""Small files of the right formats, and data sets whose images show their own number."""
+"""Fixtures: small files in the formats of the data sets, and a data set whose images show their own number."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def photos(tmp_path: Path) -> Path:
 
 @dataclass(frozen=True)
 class Numbered(Source):
-    """Images whose first pixel and whose label are their number; the last ones validate."""
+    """Images whose first pixel and label are their own number; the last ones are for validation."""
 
     num_train: int = 50
     num_val: int = 11
@@ -105,7 +105,7 @@ def numbered() -> type[Numbered]:
 
 
 def pretend_trainer(*, rank: int = 0, world_size: int = 1, processed: int = 0, training: bool = True) -> Any:
-    """As much of a trainer as DiffSet looks at."""
+    """A stand-in for a trainer, with all that DiffSet reads from one."""
     total = SimpleNamespace(processed=processed)
     loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=SimpleNamespace(total=total)))
     return SimpleNamespace(

@@ -12,7 +12,7 @@ from lightdiff.data.diffset import flip
 
 
 def numbers(batch: dict[str, torch.Tensor]) -> list[int]:
-    """Which images of `Numbered` these are, by their pixels; the labels must agree."""
+    """Return the numbers of these images of `Numbered`, read from their pixels; the labels must agree."""
     assert batch["image"][:, 0, 0, 0].tolist() == batch["label"].tolist()
     return batch["label"].tolist()
 
@@ -132,7 +132,7 @@ def test_image_size(given, size: tuple[int, int]) -> None:
 
 
 def flipped(batch: dict[str, torch.Tensor]) -> list[bool]:
-    """Which images of `Numbered` are mirrored: their number then stands in the last column."""
+    """Return which images of `Numbered` are mirrored, so that their number stands in the last column."""
     left, right = batch["image"][:, 0, 0, 0], batch["image"][:, 0, 0, -1]
     assert torch.equal(left + right, batch["label"].to(torch.uint8))
     return (right > 0).tolist()

@@ -1,4 +1,4 @@
-"""Data of a stranger: images that are programs or bombs, pickles, archives that lead out of their folder. All are refused."""
+"""Hostile data is refused: images that are programs or bombs, pickles, archives that lead out of their folder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ datasets.disable_progress_bars()
 
 @pytest.fixture
 def marker(tmp_path: Path) -> Path:
-    """What hostile code makes when it runs."""
+    """The file that hostile code makes when it runs."""
     return tmp_path / "marker"
 
 
@@ -47,7 +47,7 @@ def folder_of(tmp_path: Path) -> DiffSet:
 
 
 def large_png(side: int) -> bytes:
-    """A black image of side x side bits, a thousandth of that in the file."""
+    """A black image of side x side bits, in a file of about a thousandth of that."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -209,7 +209,8 @@ def test_a_downloaded_archive_with_links_leaves_nothing_behind(
     reader = torchvision.datasets.CIFAR10
     monkeypatch.setattr(reader, "url", f"{server[1]}/{served.name}")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    if known:  # and were it the one that is expected
+    # even an archive with the expected checksum is refused
+    if known:
         monkeypatch.setattr(reader, "tgz_md5", hashlib.md5(served.read_bytes()).hexdigest())
     reason = "cifar-10-batches-py.*link" if known else "File not found or corrupted"
     refused(DiffSet("cifar", data_dir=str(tmp_path / "data")), f"CIFAR: no data in .* and no download .*{reason}")

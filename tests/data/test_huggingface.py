@@ -1,4 +1,4 @@
-"""Data sets in the formats of the package datasets: tables on disk, Parquet files, image folders; the hub is stood in for."""
+"""Data sets in the formats of the package datasets: tables on disk, Parquet files, image folders; the hub is a stand-in."""
 
 from __future__ import annotations
 

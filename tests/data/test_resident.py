@@ -12,7 +12,8 @@ from PIL import Image
 from lightdiff.data import DiffSet, diffset
 from lightdiff.data.loader import BatchLoader
 
-META = torch.device("meta")  # stands for a GPU: what lies there has a shape, but can be asked for no value
+META = torch.device("meta")
+"""A stand-in for a GPU: tensors on it have shapes but no values."""
 
 
 def on_device(device: torch.device, **settings: Any) -> DiffSet:
@@ -30,7 +31,7 @@ def on_device(device: torch.device, **settings: Any) -> DiffSet:
 
 
 def free(monkeypatch: pytest.MonkeyPatch, data: DiffSet, share: float) -> None:
-    """So much memory that the images take this share of it."""
+    """Pretend that the device has so much free memory that the images take this share of it."""
     needed = data.train_set.num_bytes + data.val_set.num_bytes
     monkeypatch.setattr(diffset, "free_memory", lambda device: needed / share)
 
@@ -52,7 +53,7 @@ def test_auto_is_where_a_quarter_of_the_memory_holds_them(
 
 
 def test_the_batches_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the second of two processes, from the position of a resumed run on."""
+    """Compare the batches of the second of two processes, from the position of a resumed run on."""
     asked = []
     store_type = type(on_device(META).train_set)
 

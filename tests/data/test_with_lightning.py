@@ -72,7 +72,7 @@ class StopAt(Callback):
 
 
 def fit_in_two(make_data, root: Path, stop: int, **trainer) -> list[bytes]:
-    """What is seen up to the interrupt and, resumed from the checkpoint, after it."""
+    """Return the images seen up to an interrupt and, after resuming from its checkpoint, until the end."""
     path, first = root / "stopped.ckpt", Recorder()
     with pytest.raises(Stopped):
         fit(make_data(), root, model=first, callbacks=[StopAt(stop, path)], **trainer)

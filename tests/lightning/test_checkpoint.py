@@ -1,4 +1,4 @@
-"""Checkpoints that are missing, broken or hostile; writing that a failure cannot spoil."""
+"""Checkpoints that are missing, broken or hostile are refused; a failed write leaves the old file whole."""
 
 from __future__ import annotations
 

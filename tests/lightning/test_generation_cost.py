@@ -53,12 +53,11 @@ def test_a_batch_costs_one_condition_and_one_forward_pass_a_step(scale: float, r
     generation = Generation.of(model, sampler="ddim", num_steps=STEPS, guidance_scale=scale)
     Counted.calls = 0
     generation.images(model, range(6), batch_size=3)
-    assert Counted.calls == 2  # two batches
+    # once for each of the two batches
+    assert Counted.calls == 2
     assert network.rows == [rows] * STEPS * 2
     assert all(network.inference)
-    if scale not in (
-        0.0,
-        1.0,
-    ):  # the joined condition is one tensor all along a batch's way, and the next batch has its own
+    # guidance joins the condition and the null condition once for a batch, not once for a step
+    if scale not in (0.0, 1.0):
         assert len({id(cond) for cond in network.conds[:STEPS]}) == 1
         assert network.conds[0] is not network.conds[STEPS]

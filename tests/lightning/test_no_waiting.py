@@ -25,7 +25,7 @@ ASKING = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzer
 
 
 class Questions(TorchDispatchMode):
-    """Lists who asked for a value while it was active."""
+    """Records where the code asks for a tensor's value while this is active."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -119,18 +119,20 @@ def test_precision_and_recall_of_half_the_modes() -> None:
 
 
 def test_precision_counts_balls_exactly() -> None:
-    """On a line, by hand: with k = 1 each of 0, 1, 3 has a ball that reaches to its nearest neighbour."""
+    """Points on a line, counted by hand: with k = 1 the balls around 0, 1 and 3 reach to the nearest neighbour of each."""
     real, made = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([[1.9], [5.1], [-0.9], [4.9]])
     found = PrecisionRecall(k=1)(generated_of(made, torch.zeros(4, 2)), real_of(real), EXTRACTOR)
-    assert found["precision"].value == 0.75  # 5.1 is beyond 3 + 2
-    # the radii of the generated ones: 1.9: 2.8 (to -0.9); 5.1: 0.2; -0.9: 2.8; 4.9: 0.2
+    # only 5.1 lies in no ball; the one around 3 ends at 5
+    assert found["precision"].value == 0.75
+    # the balls around the generated points have radius 2.8 at 1.9 and at -0.9, and 0.2 at 5.1 and at 4.9
     assert found["recall"].value == 1.0
 
 
 @pytest.mark.parametrize("metric", [FID(), KID(subset_size=200), Inception(), PrecisionRecall()])
 def test_order_does_not_matter_and_the_global_random_numbers_are_left_alone(metric) -> None:
     real, made = vectors(500, 0), vectors(300, 1)
-    if isinstance(metric, KID):  # its random subsets see other images then: the same subset, all of them
+    # in another order the random subsets of KID would hold other images, so one subset holds them all
+    if isinstance(metric, KID):
         metric = KID(subsets=1, subset_size=300)
     torch.manual_seed(5)
     before = torch.get_rng_state()
@@ -139,7 +141,8 @@ def test_order_does_not_matter_and_the_global_random_numbers_are_left_alone(metr
     torch.manual_seed(6)
     again = metric(generated_of(made), real_of(real), EXTRACTOR)
     assert one == again
-    if isinstance(metric, Inception):  # its splits are of the order
+    # the splits of the Inception score do depend on the order
+    if isinstance(metric, Inception):
         return
     order = torch.randperm(len(made), generator=torch.Generator().manual_seed(0))
     other = metric(generated_of(made[order]), real_of(real), EXTRACTOR)

@@ -1,4 +1,4 @@
-"""Evaluation of real images with known changes: what a distance must say of them."""
+"""Evaluation: distances rise with noise, results state their reference, impossible metrics are refused early."""
 
 from __future__ import annotations
 

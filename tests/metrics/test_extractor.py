@@ -174,7 +174,7 @@ def test_weights_that_hold_code_are_refused(tmp_path: Path, digits: DiffSet) -> 
 def test_weights_of_another_network_are_refused(tmp_path: Path, digits: DiffSet) -> None:
     pytest.importorskip("torch_fidelity")
     torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match="not those of this network"):
+    with pytest.raises(ValueError, match="these are not weights of Inception v3"):
         InceptionExtractor(str(tmp_path / "other.pth")).prepare(digits, "cpu")
     with pytest.raises(ValueError, match="no such file"):
         InceptionExtractor(str(tmp_path / "none.pth")).prepare(digits, "cpu")

@@ -1,4 +1,4 @@
-"""Statistics of the real images: right to the last image, and kept under all that they depend on."""
+"""Statistics of the real images: exact to the last image, and kept under a hash of all that they depend on."""
 
 from __future__ import annotations
 

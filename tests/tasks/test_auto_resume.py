@@ -21,7 +21,7 @@ SAME = (
 
 
 def cut_back(run: Path, epochs: int) -> None:
-    """Make it the run it was after some epochs, as a kill would have left it."""
+    """Cut a finished run back to an earlier epoch, as a kill would have left it."""
     kept = run / "checkpoints" / f"epoch_{epochs:04d}.ckpt"
     kept.replace(run / "checkpoints" / "last.ckpt")
     (run / "result.json").unlink()

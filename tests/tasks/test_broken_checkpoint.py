@@ -33,7 +33,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(finished: Path, tmp_path: Path) -> Path:
-    """It, cut back: epochs 1 and 2 can be read, epoch 1 was touched last."""
+    """The finished run cut back: the checkpoints of epochs 1 and 2 can be read, and that of epoch 1 was touched last."""
     folder = Path(shutil.copytree(finished, tmp_path / RUN))
     for name in ("best.ckpt", "epoch_0003.ckpt"):
         (folder / "checkpoints" / name).unlink()

@@ -76,7 +76,7 @@ raise SystemExit(train_command(sys.argv[1:]))
 
 
 class Hungry(Callback):
-    """Wants more memory than there is, at the third batch."""
+    """Asks for more memory than there is, at the third batch."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -101,7 +101,7 @@ def test_out_of_memory_names_the_keys_to_lower(kind: str, tmp_path: Path, monkey
 
 
 class Lonely(Callback):
-    """Meets, at the second batch, what torch says of a process that is gone."""
+    """Raises, at the second batch, the error with which torch reports a lost process."""
 
     def __init__(self, message: str) -> None:
         self.message = message

@@ -42,6 +42,13 @@ def test_optuna_minimises_the_distance(run_script: Run, tmp_path) -> None:
     assert config["optimizer"]["lr"] == pytest.approx(best["best_params"]["optimizer.lr"])
 
 
+def test_a_search_names_the_metric_that_its_runs_lack(run_script: Run) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    search = ("hparams_search=optuna_mnist", "optimized_metric=val/los", "hydra.sweeper.n_trials=1")
+    done = run_script("train.py", "-m", *search, *QUICK)
+    assert "optimized_metric=val/los: no such metric; did you mean val/loss?" in done.stderr
+
+
 def test_a_grid_trains_every_combination(command: Run, tmp_path) -> None:
     done = command("train.py", "-m", "hparams_search=grid_mnist", *QUICK, "optimizer.lr=1e-3,2e-3", "ema_decay=0.9")
     assert done.returncode == 0, done.stderr

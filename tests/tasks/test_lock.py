@@ -1,4 +1,4 @@
-"""One process at a time in a run folder: the second is refused in one line, and touches nothing."""
+"""One process at a time trains in a run folder: a second one is refused in one line and touches nothing."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_killed_process_leaves_the_folder_free(run: Path, other: subprocess.Po
 
 
 class Rival(Callback):
-    """Another process that tries to have the folder in the middle of the training."""
+    """Another process that tries to train in the folder in the middle of the training."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""What `auto` chooses, that it can be switched off, that it is told, and that a resumed run computes as it began."""
+"""What `auto` chooses; that it can be switched off and its choices are reported; that a resumed run computes as it began."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_clipped_run_in_mixed_precision_trains(bf16_cpu: None, tmp_path: Path)
         (["dataset.resident=gpu"], "dataset.resident=gpu: one of auto, True, False is expected"),
         (
             ["optimizer.fused=true", "trainer.gradient_clip_val=1", "trainer.precision=bf16-mixed"],
-            "optimizer.fused=true: not together with trainer.gradient_clip_val in bf16-mixed; choices: auto, false",
+            "optimizer.fused=true: impossible with trainer.gradient_clip_val in bf16-mixed; choices: auto, false",
         ),
     ],
 )
@@ -179,7 +179,7 @@ def test_the_line_in_full(bf16_cpu: None) -> None:
     data.setup()
     assert str(TrainingSpeed.of(config, build_model(config), data)) == (
         "speed: bf16-mixed (it has units), channels last (faster convolutions), not compiled (no gain on a CPU), "
-        "a fused optimizer (one kernel), not data on the device (the CPU has them)"
+        "a fused optimizer (one kernel), not keeping images on the device (the CPU has them)"
     )
 
 
@@ -195,7 +195,7 @@ def test_a_killed_run_in_the_fast_path_ends_like_a_whole_one(bf16_cpu: None, tmp
 
 
 def test_a_resumed_run_may_change_the_layout(tmp_path: Path) -> None:
-    """The moments are laid out anew: torch's fused kernel would take those of one channel for another's."""
+    """The optimizer's moments get the new layout too; otherwise torch's fused kernel would mix up the channels."""
     ends = []
     for name, layouts in (("same", (False, False)), ("changed", (True, False)), ("back", (False, True))):
         folder = tmp_path / name

@@ -14,6 +14,7 @@ from lightdiff.callbacks.progress import ProgressBar
 from lightdiff.callbacks.record import RunRecord
 from lightdiff.callbacks.samples import SampleImages
 from lightdiff.callbacks.signals import SaveOnSignal
+from lightdiff.callbacks.validation import ValidateAtEnd
 
 if TYPE_CHECKING:
     from lightdiff.callbacks.evaluation import EvaluateSamples
@@ -32,6 +33,7 @@ __all__ = [
     "SaveOnSignal",
     "ShowData",
     "ShowPredictions",
+    "ValidateAtEnd",
 ]
 
 

@@ -1,7 +1,7 @@
 """The curves of a training run: loss, loss by quarter of t, learning rate, gradient norm, images a second.
 
-Each point is the mean over all images since the last point, of all processes. The sums are part of the checkpoint, so a
-resumed run draws the curve of the uninterrupted one; they stay on the device and are read only when a point is due.
+Each point of a loss is the mean over all images since the last point, of all processes. The sums are part of the checkpoint, so
+that a resumed run draws the curve of the uninterrupted one. They stay on the device and are read only when a point is due.
 """
 
 from __future__ import annotations
@@ -17,21 +17,32 @@ from torch.nn.utils import get_total_norm
 from lightdiff.callbacks.common import log_metrics, point_is_due, sum_over_ranks, tensorboards
 
 POINT, EPOCH = 0, 1
+"""Rows of `Curves.sums`: since the last point, since the start of the epoch."""
 
 
 class Curves(Callback):
-    """Logs `train/loss`, `train/loss_q1..q4`, `train/lr`, `train/grad_norm`, `train/images_per_second` every
-    `trainer.log_every_n_steps` optimizer steps and `train/loss_epoch` at the end of each epoch.
+    """Log the curves of training.
 
-    Quarter k holds the images with t in ((k - 1)/4, k/4]: q1 is nearly clean, q4 nearly noise.
+    Every `trainer.log_every_n_steps` optimizer steps: `train/loss`, `train/loss_q1` to `train/loss_q4`, `train/lr`,
+    `train/grad_norm` (L2, before clipping) and `train/images_per_second`. At the end of each epoch: `train/loss_epoch`.
+    Quarter k holds the images with t in ((k - 1)/4, k/4]. Those of q1 are nearly clean, those of q4 nearly noise.
+
+    Attributes:
+        last_point: optimizer step and loss of the last point of `train/loss`; None: no point since training began or went on.
     """
 
     def __init__(self) -> None:
-        self.sums = torch.zeros(2, 4, 2, dtype=torch.float64)  # (since the last point | epoch, quarter, loss | count)
-        self.last_loss = float("nan")
+        # (POINT | EPOCH, quarter, sum of losses | number of images)
+        self.sums = torch.zeros(2, 4, 2, dtype=torch.float64)
+        self.last_point: tuple[int, float] | None = None
         self.grad_norm: Tensor | None = None
         self.logged_step = 0
         self._start_clock(0)
+
+    @property
+    def last_loss(self) -> float:
+        """The last point of `train/loss`; NaN before the first one."""
+        return float("nan") if self.last_point is None else self.last_point[1]
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._trainer = trainer
@@ -43,9 +54,11 @@ class Curves(Callback):
         dtype = torch.float32 if pl_module.device.type == "mps" else torch.float64
         self.sums = self.sums.to(pl_module.device, dtype)
         self.logged_step = trainer.global_step
+        self.last_point = None
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._start_clock(0)  # validation and sampling are not training
+        # validation and sampling, which came before, are no training
+        self._start_clock(0)
 
     def _point_is_due(self, trainer: Trainer) -> bool:
         return point_is_due(trainer) and trainer.global_step != self.logged_step
@@ -58,9 +71,10 @@ class Curves(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         losses, t = outputs["losses"].to(self.sums.dtype), outputs["t"]
-        finite = losses.isfinite()  # others stop the run, or their step is skipped
+        # losses that are not finite stop the run, or their step is skipped
+        finite = losses.isfinite()
         quarter = (torch.ceil(t * 4) - 1).clamp(0, 3).long()
-        # no one_hot, which on a CPU looks at every value first
+        # torch's one_hot is avoided: on a CPU it looks at every value first
         member = (quarter[:, None] == torch.arange(4, device=t.device)).to(self.sums.dtype) * finite[:, None]
         self.sums += member.T @ torch.stack([losses.where(finite, 0), torch.ones_like(losses)], dim=1)
         self._images += len(losses) * trainer.world_size
@@ -71,8 +85,9 @@ class Curves(Callback):
         self.logged_step = trainer.global_step
         loss_sums, counts = sum_over_ranks(trainer, self.sums[POINT]).cpu().unbind(-1)
         self.sums[POINT].zero_()
-        self.last_loss = (loss_sums.sum() / counts.sum()).item()
-        metrics = {"train/loss": self.last_loss, "train/lr": trainer.optimizers[0].param_groups[0]["lr"]}
+        loss = (loss_sums.sum() / counts.sum()).item()
+        self.last_point = trainer.global_step, loss
+        metrics = {"train/loss": loss, "train/lr": trainer.optimizers[0].param_groups[0]["lr"]}
         for k in range(4):
             if counts[k] > 0:
                 metrics[f"train/loss_q{k + 1}"] = (loss_sums[k] / counts[k]).item()
@@ -86,15 +101,18 @@ class Curves(Callback):
         loss_sums, counts = sum_over_ranks(trainer, self.sums[EPOCH]).cpu().unbind(-1)
         self.sums[EPOCH].zero_()
         mean = (loss_sums.sum() / counts.sum()).float()
-        pl_module.log("train/loss_epoch", mean, logger=False)  # Lightning's way would repeat its point of `epoch`
+        # not to the loggers: Lightning would write a point of the curve `epoch` beside it
+        pl_module.log("train/loss_epoch", mean, logger=False)
         log_metrics(trainer, {"train/loss_epoch": mean.item()}, trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
-        for logger in tensorboards(self._trainer):  # what precedes a checkpoint must be on disk with it
+        # points that precede a checkpoint must be on disk with it
+        for logger in tensorboards(self._trainer):
             logger.experiment.flush()
         return {"sums": sum_over_ranks(self._trainer, self.sums).cpu()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.sums = state_dict["sums"].clone()
-        if not self._trainer.is_global_zero:  # one rank goes on with the sum over all
+        # the first process goes on with the sums over all of them
+        if not self._trainer.is_global_zero:
             self.sums.zero_()

@@ -10,19 +10,21 @@ from typing import Any, Literal
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from lightdiff.callbacks.common import is_last_epoch, log_metrics, run_folder
+from lightdiff.callbacks.common import is_last_epoch, log_metrics, run_folder, shows_progress
 from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.metrics import Evaluation, FeatureExtractor, Metric, Results, measure
 from lightdiff.samplers import Sampler
+from lightdiff.utils.progress import progress
 
 log = logging.getLogger(__name__)
 
 
 class EvaluateSamples(Callback):
-    """Every few epochs and at the end: curves `eval/<metric>` by optimizer step and `eval/<metric>_by_images` by images seen.
+    """Measure samples every few epochs and at the end of the run.
 
-    Each result is also a line in `evaluation/results.jsonl`. All processes sample their share; training's random numbers are not
-    touched. `callbacks.checkpoints.monitor=eval/fid` keeps the best checkpoint by it.
+    The curves are `eval/<metric>` by optimizer step and `eval/<metric>_by_images` by images seen. Each result is also a line in
+    `evaluation/results.jsonl`. `callbacks.checkpoints.monitor=eval/fid` keeps the best checkpoint by a metric. All processes
+    sample their share, and the random numbers of training are not touched.
 
     Args:
         sampler, num_steps: how samples are drawn.
@@ -37,6 +39,9 @@ class EvaluateSamples(Callback):
         weights: "ema" (where there is an average) or "raw".
         precision: 32-true, bf16-mixed or 16-mixed.
         seed: key of the noise.
+
+    Raises:
+        ValueError: a number out of its range; in `setup`, what cannot be measured with this model and these data.
     """
 
     def __init__(
@@ -72,7 +77,8 @@ class EvaluateSamples(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         assert isinstance(pl_module, DiffusionModel)
         self.results = Results(run_folder(trainer) / "evaluation")
-        try:  # whatever cannot be is refused before the first step
+        # everything is built here, so that what cannot be measured is refused before the first step
+        try:
             self.extractor.prepare(trainer.datamodule, trainer.strategy.root_device)  # type: ignore[attr-defined]
             self.evaluation = Evaluation(
                 self.metrics,
@@ -100,11 +106,15 @@ class EvaluateSamples(Callback):
         )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for line in self.evaluation.warnings():  # by all processes, which read the reference together
+        # all processes ask for the warnings, since they read the reference together
+        with progress("reading the features of the real images", shown=shows_progress(trainer)):
+            warnings = self.evaluation.warnings()
+        for line in warnings:
             if trainer.is_global_zero:
                 log.warning(line)
         self.results.forget_after(trainer.global_step)
-        # a resumed run makes TensorBoard drop every point beyond its step, and these stand at numbers of images
+        # A resumed run makes TensorBoard drop all points beyond its optimizer step. Curves by images have larger numbers there,
+        # so their points are written again.
         for images, values in self.history:
             if images > trainer.global_step:
                 log_metrics(trainer, values, images)
@@ -114,10 +124,18 @@ class EvaluateSamples(Callback):
             return
         assert isinstance(pl_module, DiffusionModel)
         checkpoint = {"file": None, "sha256": None, "step": trainer.global_step, "epoch": trainer.current_epoch}
-        record, _ = measure(self.evaluation, pl_module, self._generation(pl_module), checkpoint, self.results)
+        record, _ = measure(
+            self.evaluation,
+            pl_module,
+            self._generation(pl_module),
+            checkpoint,
+            self.results,
+            progress=shows_progress(trainer),
+        )
         values = {name: entry["value"] for name, entry in record["values"].items()}
         for name, value in values.items():
-            pl_module.log(f"eval/{name}", torch.tensor(value), logger=False)  # for checkpoints and sweeps
+            # for best.ckpt, result.json and sweeps
+            pl_module.log(f"eval/{name}", torch.tensor(value), logger=False)
         log_metrics(trainer, {f"eval/{name}": value for name, value in values.items()}, trainer.global_step)
         images = pl_module.batch_number * trainer.datamodule.batch_size  # type: ignore[attr-defined]
         self.history.append((images, {f"eval/{name}_by_images": value for name, value in values.items()}))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from lightdiff.callbacks.common import run_folder, tensorboards
+from lightdiff.callbacks.common import just_measured, run_folder, tensorboards
 from lightdiff.callbacks.curves import Curves
 from lightdiff.lightning import DiffusionModel
-from lightdiff.utils.plots import new_figure, pixels, save_figure
+from lightdiff.utils.plots import log_y, new_figure, pixels, save_figure
 
 
 class PlotSchedule(Callback):
-    """`plots/schedule.png`: alpha(t) and sigma(t), log-SNR(t), and how often each log-SNR is trained on."""
+    """Plot the noise schedule: alpha(t) and sigma(t), log-SNR(t), and how often each log-SNR is trained on.
+
+    The file `plots/schedule.png` holds the three panels side by side. TensorBoard gets each as a picture of its own
+    (`plots/schedule_scales`, `_log_snr`, `_density`), which stays readable on its small cards.
+    """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.folder = run_folder(trainer) / "plots"
@@ -23,28 +29,62 @@ class PlotSchedule(Callback):
         if trainer.global_step > 0 or not trainer.is_global_zero:
             return
         assert isinstance(pl_module, DiffusionModel)
-        schedule, time_sampler = pl_module.schedule, pl_module.objective.time_sampler
-        t = torch.linspace(0, 1, 501, dtype=torch.float64)
-        trained = time_sampler(20_000, schedule=schedule, generator=torch.Generator().manual_seed(0))
-        figure, (scales, log_snr, often) = new_figure(panels=3)
-        scales.plot(t, schedule.alpha(t), label="alpha: share of the image")
-        scales.plot(t, schedule.sigma(t), label="sigma: share of the noise")
-        if schedule.sigma(t).max() > 10:
-            scales.set_yscale("symlog")
-        scales.legend()
-        log_snr.plot(t, schedule.log_snr(t))
-        often.hist(schedule.log_snr(trained), bins=100, density=True)
-        for axes, x, y in ((scales, "t", ""), (log_snr, "t", "log-SNR"), (often, "log-SNR", "density in training")):
-            axes.set(xlabel=x, ylabel=y)
+        panels = _panels(pl_module)
+        figure, axes = new_figure(len(panels))
+        for draw, panel in zip(panels.values(), axes, strict=True):
+            draw(panel)
         save_figure(self.folder / "schedule.png", figure)
-        for logger in tensorboards(trainer):
-            logger.experiment.add_image("plots/schedule", pixels(figure), 0)
+        for name, draw in panels.items():
+            _show(trainer, f"plots/schedule_{name}", draw)
+
+
+def _panels(model: DiffusionModel) -> dict[str, Callable[[Any], None]]:
+    """Return the functions that draw a panel into its axes, by name."""
+    schedule, time_sampler = model.schedule, model.objective.time_sampler
+    t = torch.linspace(0, 1, 501, dtype=torch.float64)
+    trained = time_sampler(20_000, schedule=schedule, generator=torch.Generator().manual_seed(0))
+
+    def scales(axes: Any) -> None:
+        axes.plot(t, schedule.alpha(t), label="alpha (image)")
+        axes.plot(t, schedule.sigma(t), label="sigma (noise)")
+        if schedule.sigma(t).max() > 10:
+            axes.set_yscale("symlog")
+        axes.set(title="share of image and noise", xlabel="t")
+        axes.legend()
+
+    def log_snr(axes: Any) -> None:
+        axes.plot(t, schedule.log_snr(t))
+        axes.set(title="log-SNR", xlabel="t")
+
+    def density(axes: Any) -> None:
+        axes.hist(schedule.log_snr(trained), bins=100, density=True)
+        axes.set(title="density in training", xlabel="log-SNR")
+
+    return {"scales": scales, "log_snr": log_snr, "density": density}
+
+
+def _show(trainer: Trainer, tag: str, draw: Callable[[Any], None], path: Path | None = None) -> None:
+    """Draw a figure of one panel, and show it in TensorBoard at this step.
+
+    Args:
+        trainer: the trainer of the run.
+        tag: name of the picture in TensorBoard.
+        draw: draws the panel into its axes.
+        path: file to save the figure in; None: none.
+    """
+    figure, (axes,) = new_figure()
+    draw(axes)
+    if path is not None:
+        save_figure(path, figure)
+    for logger in tensorboards(trainer):
+        logger.experiment.add_image(tag, pixels(figure), trainer.global_step)
 
 
 class PlotLoss(Callback):
-    """`plots/loss.png`, anew after each epoch: training and validation loss against optimizer steps.
+    """Plot training and validation loss against optimizer steps into `plots/loss.png`, anew after each epoch.
 
-    Training points are those of `Curves`. The curve is part of the checkpoint, so that a resumed run goes on with it.
+    Training points are those of `Curves`; validation points stand where a validation was made and nowhere else. The points
+    are part of the checkpoint, so that a resumed run goes on with them.
     """
 
     def __init__(self) -> None:
@@ -56,29 +96,32 @@ class PlotLoss(Callback):
 
     def _add(self, name: str, step: int, loss: float) -> None:
         points = self.points[name]
+        # with gradient accumulation several batches follow a point before the next step
         if not points or points[-1][0] < step:
             points.append((step, loss))
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self.curves is not None and self.curves.logged_step == trainer.global_step > 0:
-            self._add("training", trainer.global_step, self.curves.last_loss)
+        if self.curves is not None and self.curves.last_point is not None:
+            self._add("training", *self.curves.last_point)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        measured = just_measured(trainer)
+        if "val/loss" in measured and not trainer.sanity_checking:
+            self._add("validation", trainer.global_step, measured["val/loss"])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if "val/loss" in trainer.callback_metrics:
-            self._add("validation", trainer.global_step, trainer.callback_metrics["val/loss"].item())
-        if not trainer.is_global_zero or not any(self.points.values()):
-            return
-        figure, (axes,) = new_figure()
+        if trainer.is_global_zero and any(self.points.values()):
+            _show(trainer, "plots/loss", self._draw, self.folder / "loss.png")
+
+    def _draw(self, axes: Any) -> None:
         for name, points in self.points.items():
             if points:
                 axes.plot(*zip(*points, strict=True), label=name, marker="." if len(points) < 20 else None)
-        axes.set(xlabel="optimizer step", ylabel="loss", yscale="log")
+        log_y(axes)
+        axes.set(title="loss", xlabel="optimizer step")
         axes.legend()
-        save_figure(self.folder / "loss.png", figure)
-        for logger in tensorboards(trainer):
-            logger.experiment.add_image("plots/loss", pixels(figure), trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
         return {name: [list(point) for point in points] for name, points in self.points.items()}

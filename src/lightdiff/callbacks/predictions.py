@@ -1,4 +1,4 @@
-"""What the network makes of noisy images: input, corrupted input, prediction."""
+"""Pictures of the network's guesses: an image, the image with noise, the network's guess of the image."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ from lightdiff.utils.images import LARGEST, enlarge, make_grid, save_png, to_uin
 
 
 class ShowPredictions(Callback):
-    """`samples/prediction_NNNNNNN.png`: validation images x0, x_t at times rising from left to right, and x0_hat below.
+    """Draw `samples/prediction_NNNNNNN.png`, named by the optimizer step, after every few epochs.
+
+    The rows are x0 (the first validation images), x_t and x0_hat with the averaged weights. The times t rise from left to
+    right. Images and noise are the same each time.
 
     Args:
-        columns: number of images, and of times from 1 / columns to 1.
+        columns: number of images, with the times 1 / columns, 2 / columns, ..., 1.
         every_n_epochs: epochs between two pictures.
-        seed: key of the noise; the same images and noise each time.
+        seed: key of the noise.
+
+    Raises:
+        ValueError: a number out of its range.
     """
 
     def __init__(self, columns: int = 8, every_n_epochs: int = 1, seed: int = 0) -> None:
@@ -46,7 +52,7 @@ class ShowPredictions(Callback):
             logger.experiment.add_image("samples/prediction", picture, trainer.global_step)
 
     def _rows(self, model: DiffusionModel, batch: dict[str, Any]) -> torch.Tensor:
-        """uint8 (3 * columns, C, H, W): x0, x_t, x0_hat."""
+        """Return x0, x_t and x0_hat one after the other, uint8 (3 * columns, C, H, W)."""
         x0 = model.normalise(batch["image"])
         t = torch.arange(1, len(x0) + 1, device=x0.device, dtype=torch.float32) / len(x0)
         noise = model.objective.noise.like(x0, keyed_generator("cpu", "show predictions", self.seed))

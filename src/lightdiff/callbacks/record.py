@@ -1,4 +1,4 @@
-"""The record of a run: its configuration as text, the HParams tab, `result.json`."""
+"""The record of a run: its configuration as text, its line in the HParams tab, `result.json`."""
 
 from __future__ import annotations
 
@@ -7,60 +7,79 @@ from typing import Any
 
 import yaml
 from pytorch_lightning import Callback, LightningModule, Trainer
+from torch.utils.tensorboard.summary import hparams
 
-from lightdiff.callbacks.common import run_folder, tensorboards
+from lightdiff.callbacks.common import just_measured, run_folder, tensorboards
+from lightdiff.callbacks.hparams import settings_of
+from lightdiff.lightning import DiffusionModel
 from lightdiff.utils.files import replaced
 
 
 class RunRecord(Callback):
-    """Writes what was run and what came out of it.
+    """Write what was run and what came out of it.
+
+    `result.json` holds the epochs and optimizer steps of the run, the last value of each metric (`metrics`), and the optimizer
+    step at which that value was measured (`measured_at`). The HParams tab shows the settings of `settings_of` and, as
+    metrics, the last points of the curves of the same names.
 
     Args:
-        config: the resolved configuration as plain data.
+        config: the resolved configuration as plain data; None in plain Python.
     """
 
     def __init__(self, config: dict[str, Any] | None = None) -> None:
         self.config = config or {}
         self.metrics: dict[str, float] = {}
+        self.measured_at: dict[str, int] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.folder = run_folder(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, DiffusionModel)
+        self.settings = settings_of(trainer, pl_module, self.config)
         if trainer.global_step == 0 and trainer.is_global_zero:
             text = yaml.safe_dump(self.config, sort_keys=False)
             for logger in tensorboards(trainer):
                 logger.experiment.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()), 0)
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self._keep(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._keep(trainer)
+
+    def _keep(self, trainer: Trainer) -> None:
+        measured = just_measured(trainer)
+        self.metrics.update(measured)
+        self.measured_at.update(dict.fromkeys(measured, trainer.global_step))
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         if not trainer.is_global_zero:
             return
         for logger in tensorboards(trainer):
-            # names of their own: a name of a curve would add a point to that curve
-            logger.log_hyperparams(
-                flatten(self.config), {f"final/{name}": value for name, value in self.metrics.items()}
-            )
+            # Only the names of the metrics are written. SummaryWriter.add_hparams and Lightning's log_hyperparams write
+            # values too, which TensorBoard shows as charts of a single point at step 0.
+            for summary in hparams(self.settings, self.metrics):
+                logger.experiment._get_file_writer().add_summary(summary)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # after the last checkpoint: who reads that a run is finished must find it; a kill between is made good by a resume
+        # Whoever reads that a run is finished must find its last checkpoint, so this comes after that. A resume makes good
+        # a kill between the two.
         if trainer.is_global_zero:
-            result = {"epochs": trainer.current_epoch, "steps": trainer.global_step, "metrics": self.metrics}
+            result = {
+                "epochs": trainer.current_epoch,
+                "steps": trainer.global_step,
+                "metrics": self.metrics,
+                "measured_at": self.measured_at,
+            }
             with replaced(self.folder / "result.json") as temporary:
                 temporary.write_text(json.dumps(result, indent=2) + "\n")
 
     def state_dict(self) -> dict[str, Any]:
-        return {"metrics": self.metrics}
+        return {"metrics": self.metrics, "measured_at": self.measured_at}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.metrics = state_dict["metrics"]
-
-
-def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} to {"a.b": 1}; lists become text."""
-    if not isinstance(config, dict):
-        return {prefix: config if isinstance(config, bool | int | float | str) else str(config)}
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        flat.update(flatten(value, f"{prefix}.{name}" if prefix else str(name)))
-    return flat
+        self.metrics = dict(state_dict["metrics"])
+        # checkpoints of version 0.1 do not say when a metric was measured
+        self.measured_at = dict(state_dict.get("measured_at", {}))

@@ -1,4 +1,4 @@
-"""Images for training: `DiffSet` and the data sets it knows.
+"""Load images for training: `DiffSet` and the data sets that it knows.
 
 source (files on disk) --load--> image store (uint8, in memory or read lazily) --batch order--> loader --> batches
 """

@@ -19,37 +19,39 @@ from lightdiff.data.resize import Fit, ResizeMode
 from lightdiff.data.sources import SOURCES, Source, Splits
 from lightdiff.utils.config import shorten, suggest
 
+USUAL_BATCH_SIZE = 128
 SHARE_OF_MEMORY = 0.25
-"""Of a device's free memory, for images; the rest is the network's."""
+"""Largest share of a GPU's free memory that images may take; the network needs the rest."""
 
 
 class DiffSet(LightningDataModule):
-    """A data set in two splits, cut into batches {"image": uint8 (B, C, H, W), "label": int64 (B,)}.
+    """A data set in two splits, served in batches {"image": uint8 (B, C, H, W), "label": int64 (B,)}.
 
-    Batches and flips are functions of (seed, number of the batch in the run) for the global batch, of which process r
-    of P takes rows r, r + P, r + 2 P, ...: a resumed run sees what it would have seen, and P processes see what one
-    does. Images stay uint8 until the model maps them to its value range.
+    The global batch and its flips are functions of (seed, number of the batch in the run); process r of P takes its rows
+    r, r + P, r + 2 P, ... A resumed run therefore sees the batches that it would have seen, and P processes together see those
+    of one. Images stay uint8 until the model maps them to its value range.
 
     Args:
-        name: of the data set; where `source` is None also what it is: mnist, fashion, cifar, digits, folder.
-        source: where the images come from, for settings that only this data set has.
-        data_dir: folder with the files (`folder`: the images themselves), where missing ones are downloaded to.
-        image_size: side of square images, or (height, width); None: the data set's usual one.
-        channels: 1 grayscale, 3 RGB; None: the data set's own.
-        num_classes: how many classes there must be; None: any number.
-        resize_mode: pad, resize, crop or none, see `Fit`; None: the data set's usual one.
-        horizontal_flip: mirror every second training image, at random, on the device.
-        batch_size: of the global batch, over all processes.
+        name: name of the data set. Where `source` is None it must be a key of `SOURCES`: mnist, fashion, cifar, digits, ...
+        source: object that loads the images, with the settings that only this data set has, or None for the one called `name`.
+        data_dir: folder of the files, into which missing ones are downloaded; for `folder` the folder of the images.
+        image_size: side of square images, or (height, width), or None for the data set's usual size.
+        channels: 1 for grayscale, 3 for RGB, None for the data set's own.
+        num_classes: number of classes that the data must have, or None for any number.
+        resize_mode: pad, resize, crop or none (see `Fit`), or None for the data set's usual mode.
+        horizontal_flip: mirror each training image with probability 1/2, on the training's device.
+        batch_size: images in the global batch, over all processes, or None for 128 or, of fewer training images, the largest
+            power of two.
         num_workers: processes that read the files of a folder too large for memory.
-        on_corrupted: an image that cannot be read: "refuse" the data set, or "skip" it, for which all are read once at the start.
-        max_memory_gb: a folder whose decoded images take more is read file by file.
-        resident: keep images in memory on the training's device, so that no batch has to be sent there; "auto": on a GPU, where
-            they fit in a quarter of its free memory.
+        on_corrupted: what an unreadable image leads to: "refuse" the data set, or "skip" the image (reads all images once first).
+        max_memory_gb: GiB; images that take more when decoded are read file by file.
+        resident: whether to keep images that are in memory on the training's device, so that no batch has to be sent there.
+            "auto" does so on a GPU if they fit in a quarter of its free memory.
         seed: key of the order of batches and of the flips.
 
     Raises:
-        ValueError: an impossible value; in `setup` and the loaders, one that does not suit the data or the processes.
-        DataError: in `prepare_data` and `setup`, missing or unreadable files.
+        ValueError: a value is impossible; in `setup` and the loaders, it does not suit the data or the number of processes.
+        DataError: in `prepare_data` and `setup`, files are missing or unreadable.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class DiffSet(LightningDataModule):
         num_classes: int | None = None,
         resize_mode: ResizeMode | None = None,
         horizontal_flip: bool = False,
-        batch_size: int = 128,
+        batch_size: int | None = None,
         num_workers: int = 0,
         on_corrupted: Literal["refuse", "skip"] = "refuse",
         max_memory_gb: float = 4.0,
@@ -74,7 +76,7 @@ class DiffSet(LightningDataModule):
         if source is None and name not in SOURCES:
             raise ValueError(f"name={name}: no such data set; {suggest(name, SOURCES)}")
         for argument, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
-            if value < least:
+            if value is not None and value < least:
                 raise ValueError(f"{argument}={value}: a whole number from {least} up is expected")
         if on_corrupted not in ("refuse", "skip"):
             raise ValueError(f"on_corrupted={on_corrupted}: choices: refuse, skip")
@@ -90,27 +92,29 @@ class DiffSet(LightningDataModule):
         self.num_classes = num_classes
         self.resize_mode = self.source.usual_resize_mode if resize_mode is None else resize_mode
         self.horizontal_flip = horizontal_flip
-        self.batch_size = batch_size
+        self.batch_size = USUAL_BATCH_SIZE if batch_size is None else batch_size
+        self._may_shrink = batch_size is None
         self.num_workers = num_workers
         self.on_corrupted = on_corrupted
         self.max_memory_gb = max_memory_gb
         self.resident = resident
         self.seed = seed
         self._fit = Fit(self.image_size, self.resize_mode)
+        self._found: Splits | None = None
         self._splits: Splits | None = None
         self._loaders: WeakSet[BatchLoader] = WeakSet()
 
     # -- images -------------------------------------------------------------------------------------------------------
 
     def prepare_data(self) -> None:
-        """Download what is missing; Lightning calls this in one process."""
+        """Download missing files; Lightning calls this in one process only."""
         self.source.prepare(Path(self.data_dir).expanduser())
 
     def setup(self, stage: str | None = None) -> None:
-        """Load both splits (once), after `prepare_data` where that has not been called."""
+        """Load both splits, unless they are loaded already; without `prepare_data` missing files are downloaded here."""
         if self._splits is not None:
             return
-        splits = self.source.load(Path(self.data_dir).expanduser(), self.channels, self._fit)
+        splits = self._find()
         if self.on_corrupted == "skip":
             splits = Splits(splits.train.readable(), splits.val.readable(), splits.class_names)
         if self.num_classes not in (None, len(splits.class_names)):
@@ -119,6 +123,23 @@ class DiffSet(LightningDataModule):
         if splits.train.num_bytes + splits.val.num_bytes <= self.max_memory_gb * 2**30:
             splits = Splits(splits.train.in_memory(), splits.val.in_memory(), splits.class_names)
         self._splits = splits
+        if self._may_shrink and self.num_train < self.batch_size:
+            self.batch_size = 2 ** (self.num_train.bit_length() - 1)
+
+    def find_class_names(self) -> tuple[str, ...]:
+        """Names of the labels 0, 1, ..., after `prepare_data`; no image is decoded for them."""
+        return self._find().class_names
+
+    def _find(self) -> Splits:
+        """Both splits as the source gives them: files are listed and not yet read."""
+        if self._found is None:
+            self._found = self.source.load(Path(self.data_dir).expanduser(), self.channels, self._fit)
+        return self._found
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether `setup` has loaded the splits."""
+        return self._splits is not None
 
     @property
     def splits(self) -> Splits:
@@ -129,18 +150,22 @@ class DiffSet(LightningDataModule):
 
     @property
     def train_set(self) -> ImageStore:
+        """Images to train on, unshuffled and unflipped."""
         return self.splits.train
 
     @property
     def val_set(self) -> ImageStore:
+        """Images to validate on."""
         return self.splits.val
 
     @property
     def num_train(self) -> int:
+        """Number of images to train on."""
         return len(self.train_set)
 
     @property
     def num_val(self) -> int:
+        """Number of images to validate on."""
         return len(self.val_set)
 
     @property
@@ -152,13 +177,17 @@ class DiffSet(LightningDataModule):
 
     @property
     def batch_number(self) -> int:
-        """Number of training batches this run has worked through, over all epochs and resumes; 0 without a trainer."""
+        """Number of batches this run has trained on, over all epochs and resumes; 0 without a trainer."""
         if self.trainer is None:
             return 0
         return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
 
     def train_dataloader(self) -> BatchLoader:
-        """Batches of an epoch, from the trainer's position on; the rest that fills no batch comes in a later epoch."""
+        """Return the batches of an epoch, beginning at the trainer's position; images left over come in a later epoch.
+
+        Raises:
+            ValueError: the batch is larger than the data or cannot be shared evenly among the processes.
+        """
         rank, world_size = self._process()
         if self.batch_size % world_size:
             lower = self.batch_size - self.batch_size % world_size
@@ -174,7 +203,13 @@ class DiffSet(LightningDataModule):
         return self._loader(self.train_set, batches)
 
     def val_dataloader(self) -> BatchLoader:
-        """Every validation image once. All processes have equally many batches, whose sizes may differ by one."""
+        """Return batches that show every validation image once.
+
+        All processes get equally many batches; of a batch one process may get one image more than another.
+
+        Raises:
+            ValueError: there are more processes than images in the smallest batch.
+        """
         rank, world_size = self._process()
         order = FixedOrder(self.num_val, self.batch_size)
         if order.smallest < world_size:
@@ -187,16 +222,17 @@ class DiffSet(LightningDataModule):
 
     def _loader(self, store: ImageStore, batches: RankBatches) -> BatchLoader:
         loader = BatchLoader(self._placed(store), batches, self.num_workers)
-        self._loaders.add(loader)  # weakly: the loader asks this object for its position
+        # a weak set, because the loader refers to this object, from which it takes its position
+        self._loaders.add(loader)
         return loader
 
     def teardown(self, stage: str | None = None) -> None:
-        """End the processes that read images; Lightning calls this when a run has ended, but not when it has failed."""
+        """End the processes that read images; Lightning calls this when a run has ended, though not when it has failed."""
         for loader in self._loaders:
             loader.close()
 
     def residence(self, device: torch.device) -> tuple[bool, str]:
-        """Whether the images are kept on this device, and why. The batches are the same."""
+        """Return whether to keep the images on this device, and the reason; the batches are the same either way."""
         if not isinstance(self.train_set, MemoryStore):
             return False, "read file by file"
         if self.resident != "auto":
@@ -207,18 +243,18 @@ class DiffSet(LightningDataModule):
         return needed <= SHARE_OF_MEMORY * free, f"{needed / 2**20:,.0f} MiB, {free / 2**20:,.0f} MiB are free"
 
     def _placed(self, store: ImageStore) -> ImageStore:
-        """The store on the trainer's device where that is to be."""
+        """Return the store, on the trainer's device if `residence` wants it there."""
         if self.trainer is None or not isinstance(store, MemoryStore):
             return store
         device = self.trainer.strategy.root_device
         return store.on(device) if self.residence(device)[0] else store
 
     def _process(self) -> tuple[int, int]:
-        """Number of this process and how many there are."""
+        """Return the number of this process and how many there are."""
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Flip training images, on their device."""
+        """Flip training images at random, on their device."""
         if not self.horizontal_flip or self.trainer is None or not self.trainer.training:
             return batch
         rank, world_size = self._process()
@@ -227,7 +263,7 @@ class DiffSet(LightningDataModule):
 
 
 def free_memory(device: torch.device) -> float:
-    """Bytes of a GPU that this process may still take; 0 for other devices."""
+    """Return the bytes of a GPU's memory that this process may still take; 0 for other devices."""
     if device.type != "cuda":
         return 0
     free, total = torch.cuda.mem_get_info(device)
@@ -236,12 +272,19 @@ def free_memory(device: torch.device) -> float:
 
 
 def flip(images: Tensor, generator: torch.Generator, rank: int = 0, world_size: int = 1) -> Tensor:
-    """Mirror left to right each image (B, C, H, W) with probability 1/2, drawn for the whole global batch."""
+    """Mirror each of the images (B, C, H, W) left to right with probability 1/2.
+
+    Args:
+        images: this process's rows of the global batch.
+        generator: the same in all processes: the choice is drawn for the whole global batch.
+        rank, world_size: number of this process, and how many there are.
+    """
     chosen = torch.rand(len(images) * world_size, generator=generator, device=images.device) < 0.5
     return torch.where(chosen[rank::world_size, None, None, None], images.flip(-1), images)
 
 
 def _checked_size(image_size: int | Sequence[int]) -> tuple[int, int]:
+    """Return (height, width); refuse anything but one side or two, of at least one pixel."""
     sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
     if len(sides) != 2 or min(sides) < 1:
         shown = image_size if isinstance(image_size, int) else list(image_size)

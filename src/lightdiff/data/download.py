@@ -1,6 +1,6 @@
-"""Get missing files, or say within seconds where they belong.
+"""Download missing files, or say within seconds where to put them.
 
-Files appear at their place complete or not at all, and two processes never download at once.
+A file appears at its place complete or not at all, and two processes never download at the same time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from filelock import FileLock
 from lightdiff.data.errors import DataError
 
 PROBE_SECONDS = 4.0
-"""How long to wait for the first server to answer (in threads, as looking up a name knows no time limit)."""
+"""How long to wait for the first server to answer. Threads wait, because looking up a server's name has no time limit."""
 
 STALL_SECONDS = 8.0
 """How long a connection may stay silent."""
@@ -31,17 +31,17 @@ STALL_SECONDS = 8.0
 def ensure_files(
     name: str, folder: Path, files: Sequence[str], urls: Sequence[str], download: Callable[[Path], Path]
 ) -> None:
-    """Return when all `files` are in `folder`, after downloading them where they are not.
+    """Make sure that all `files` are in `folder`; download them if one is missing.
 
     Args:
-        name: the data set, for messages.
+        name: name of the data set, for messages.
         folder: where the files belong.
-        files: their names.
-        urls: where they come from; one of them must answer.
-        download: puts them below the folder it is given and returns where.
+        files: names of the files.
+        urls: addresses that the files come from; one of their servers must answer.
+        download: downloads the files below the folder it is given, and returns the folder in which they are then.
 
     Raises:
-        DataError: no network, a failed download, or a folder that cannot be written.
+        DataError: there is no network, the download has failed, or the folder cannot be written.
     """
     if _complete(folder, files):
         return
@@ -65,7 +65,8 @@ def _complete(folder: Path, files: Sequence[str]) -> bool:
 
 
 def _download(folder: Path, files: Sequence[str], scratch: Path, download: Callable[[Path], Path]) -> None:
-    shutil.rmtree(scratch, ignore_errors=True)  # what a killed process left: the lock makes sure that nobody uses it
+    # left by a killed process; nobody uses it, because this process holds the lock
+    shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     try:
         with connection_timeout(STALL_SECONDS):
@@ -78,7 +79,10 @@ def _download(folder: Path, files: Sequence[str], scratch: Path, download: Calla
 
 @contextlib.contextmanager
 def connection_timeout(seconds: float) -> Iterator[None]:
-    """torchvision sets no time limit: without one a firewall that drops packets hangs the run."""
+    """Make new connections fail after `seconds` of silence while the block runs.
+
+    torchvision sets no time limit, so that a firewall that drops packets would hang the run.
+    """
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
@@ -88,7 +92,7 @@ def connection_timeout(seconds: float) -> Iterator[None]:
 
 
 def any_answers(urls: Sequence[str], seconds: float | None = None) -> bool:
-    """Whether one of the servers answers within `seconds` (default `PROBE_SECONDS`)."""
+    """Return whether one of the servers answers within `seconds` (None: `PROBE_SECONDS`)."""
     answers: queue.Queue[bool] = queue.Queue()
     deadline = time.monotonic() + (PROBE_SECONDS if seconds is None else seconds)
     for url in urls:
@@ -103,9 +107,11 @@ def any_answers(urls: Sequence[str], seconds: float | None = None) -> bool:
 
 
 def _answers(url: str) -> bool:
+    """Return whether the server of this address answers at all."""
     try:
         urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=PROBE_SECONDS).close()
-    except urllib.error.HTTPError as error:  # it does answer
+    # a refusal is an answer too
+    except urllib.error.HTTPError as error:
         error.close()
     except Exception:
         return False

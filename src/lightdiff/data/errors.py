@@ -1,11 +1,11 @@
-"""The one error of files on disk."""
+"""The error that all code for image files raises."""
 
 from __future__ import annotations
 
 
 class DataError(RuntimeError):
-    """Image files that are missing, unreadable or refused. The message is one line and names the path."""
+    """Error about image files that are missing, unreadable or refused. The message is one line and names the path."""
 
     def __init__(self, message: str) -> None:
-        # a loader's worker process hands an error on as the text of its whole traceback: keep the line that matters
+        # a loader's worker process passes an error on as the text of its whole traceback: keep the line that matters
         super().__init__(message.rpartition("DataError: ")[2].strip())

@@ -1,4 +1,4 @@
-"""One image file to pixels. Files may come from strangers: format and size are checked before anything is decoded."""
+"""Read an image file. Files may come from strangers, so format and size are checked before anything is decoded."""
 
 from __future__ import annotations
 
@@ -14,21 +14,30 @@ from torchvision.transforms.functional import pil_to_tensor
 from lightdiff.data.errors import DataError
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""Whatever a file's name says: Pillow itself would also hand PostScript, which is code, to another program."""
+"""Formats to read, whatever a file's name says. Pillow itself would also pass PostScript, which is code, to another program."""
 
-warnings.filterwarnings("error", category=Image.DecompressionBombWarning)  # becomes the message below
+# an error can be turned into a message, as `read_image` does
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 def read_image(file: Path | BinaryIO, channels: int, max_pixels: int, *, name: str | None = None) -> Tensor:
-    """Pixels (channels, h, w) as uint8: grayscale for 1 channel, RGB for 3. Messages call the image by `name`, or its path.
+    """Read one image, upright as its EXIF entry says, with transparent parts black and 16 bits per value scaled down to 8.
 
-    Turned upright as its EXIF entry says; transparent parts become black; 16 bits a pixel are scaled down to 8.
+    Args:
+        file: its path, or an open file.
+        channels: 1 for grayscale, 3 for RGB.
+        max_pixels: images with more pixels are refused before they are decoded.
+        name: how messages call the image, or None for its path.
+
+    Returns:
+        uint8 (channels, h, w).
 
     Raises:
-        DataError: the file is no readable image of one of `FORMATS`, or has more than `max_pixels` pixels.
+        DataError: the file is no readable image in one of `FORMATS`, or has more than `max_pixels` pixels.
     """
     name = name or str(file)
-    if Image.MAX_IMAGE_PIXELS is not None:  # Pillow's own limit, which would refuse what `max_pixels` allows
+    # Pillow's own limit might refuse an image that `max_pixels` allows
+    if Image.MAX_IMAGE_PIXELS is not None:
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
     try:
         with Image.open(file, formats=FORMATS) as image:
@@ -40,14 +49,17 @@ def read_image(file: Path | BinaryIO, channels: int, max_pixels: int, *, name: s
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{name}: more pixels than max_pixels={max_pixels} allows ({error})") from error
-    except Exception as error:  # decoders raise anything, from OSError to struct.error and SyntaxError
+    # decoders raise anything, from OSError to struct.error and SyntaxError
+    except Exception as error:
         raise DataError(
             f"{name}: not a readable image ({' '.join(str(error).split()) or type(error).__name__})"
         ) from error
 
 
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits, which Pillow's own conversion cuts off instead of scaling
+    """Convert an image to Pillow's mode "L" (grayscale) or "RGB"."""
+    # 16 bits: Pillow's own conversion would clip the values instead of scaling them
+    if image.mode.startswith("I"):
         pixels = pil_to_tensor(image)[0].to(torch.float64) / 257
         image = Image.fromarray(pixels.round().clamp(0, 255).to(torch.uint8).numpy())
     if image.has_transparency_data:

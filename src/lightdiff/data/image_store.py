@@ -1,6 +1,6 @@
-"""Where images lie between disk and batch: all in memory, or in files that are read when their batch comes.
+"""Store images between disk and batch: all of them in memory, or as files that are read when their batch is due.
 
-Both give the same batch for the same rows: {"image": uint8 (B, C, H, W), "label": int64 (B,)}.
+Both kinds of store return the same batch for the same rows: {"image": uint8 (B, C, H, W), "label": int64 (B,)}.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from lightdiff.data.resize import Fit
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-REPORTED = 20
-"""Unreadable images that are named one by one."""
+MAX_REPORTED = 20
+"""Number of unreadable images that are reported one by one; the others are only counted."""
 
 log = logging.getLogger(__name__)
 
 
 class ImageStore(Dataset[dict[str, Tensor]], ABC):
-    """Images of one shape (C, H, W) with their labels, taken a whole batch at a time."""
+    """Images of one shape (C, H, W) with labels (N,), indexed by a whole batch of rows at a time."""
 
     labels: Tensor
 
@@ -43,35 +43,39 @@ class ImageStore(Dataset[dict[str, Tensor]], ABC):
 
     @abstractmethod
     def __getitem__(self, rows: Sequence[int]) -> dict[str, Tensor]:
-        """The images `rows` as one batch."""
+        """Return the images `rows` as one batch."""
 
     @property
     @abstractmethod
     def image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
+        """Shape (C, H, W) of every image."""
 
     @abstractmethod
     def in_memory(self) -> MemoryStore:
-        """The same images, in memory."""
+        """Return a store that holds the same images in memory."""
 
     def readable(self) -> ImageStore:
-        """The images that can be read; others are reported. Raises DataError where there is none."""
+        """Return a store of the images that can be read, and report the others.
+
+        Raises:
+            DataError: none of the images can be read.
+        """
         return self
 
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """The same for the same images in the same order at the same size, and only for these."""
+        """Hash of the store's content: it changes with the images, their order, their size and their labels."""
 
     @property
     def num_bytes(self) -> int:
-        """Memory that all images take, decoded."""
+        """Bytes of memory that all images take when decoded."""
         channels, height, width = self.image_shape
         return len(self) * channels * height * width
 
 
 class MemoryStore(ImageStore):
-    """One tensor; a batch is one index operation on it.
+    """Images in one tensor, from which indexing takes a batch.
 
     Args:
         images: uint8 (N, C, H, W).
@@ -95,7 +99,7 @@ class MemoryStore(ImageStore):
         return self
 
     def on(self, device: torch.device) -> MemoryStore:
-        """The same images on a device, where batches are then put together."""
+        """Return a copy of the store on a device, where its batches are then put together."""
         return MemoryStore(self.images.to(device), self.labels.to(device))
 
     @cached_property
@@ -104,13 +108,13 @@ class MemoryStore(ImageStore):
 
 
 class DecodingStore(ImageStore):
-    """Encoded images, decoded and brought to size when they are asked for.
+    """Encoded images that are decoded and brought to size when they are asked for.
 
     Args:
         labels: int64 (N,).
         channels: 1 reads grayscale, 3 reads RGB.
         fit: brings each image to its size.
-        max_pixels: larger images are refused.
+        max_pixels: images with more pixels are refused.
     """
 
     def __init__(self, labels: Tensor, *, channels: int, fit: Fit, max_pixels: int) -> None:
@@ -121,19 +125,23 @@ class DecodingStore(ImageStore):
 
     @abstractmethod
     def name_of(self, row: int) -> str:
-        """How messages call this image."""
+        """Return the name by which messages call this image."""
 
     @abstractmethod
     def decode(self, row: int) -> Tensor:
-        """One image (C, h, w) as it is. Raises DataError, which names it."""
+        """Decode one image, uint8 (C, h, w), at its own size.
+
+        Raises:
+            DataError: it cannot be decoded; the message names the image.
+        """
 
     @abstractmethod
     def select(self, rows: Sequence[int]) -> Self:
-        """Only these images, in this order."""
+        """Return a store of only these images, in this order."""
 
     @abstractmethod
     def identity(self) -> list[Any]:
-        """What tells, without decoding, whether an image has changed."""
+        """Return facts that change when an image changes, found without decoding any."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -144,7 +152,11 @@ class DecodingStore(ImageStore):
         return {"image": torch.stack([self.read(row) for row in rows]), "label": self.labels.index_select(0, index)}
 
     def read(self, row: int) -> Tensor:
-        """One image (C, H, W). Raises DataError, which names it."""
+        """Decode one image and bring it to size, uint8 (C, H, W).
+
+        Raises:
+            DataError: it cannot be decoded or does not fit; the message names the image.
+        """
         image = self.decode(row)
         try:
             return self.fit(image[None])[0]
@@ -155,15 +167,16 @@ class DecodingStore(ImageStore):
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             errors = list(pool.map(self._error, range(len(self))))
         bad = [error for error in errors if error is not None]
-        for error in bad[:REPORTED]:
+        for error in bad[:MAX_REPORTED]:
             log.warning("left out: %s", error)
-        if len(bad) > REPORTED:
-            log.warning("... and %d more", len(bad) - REPORTED)
+        if len(bad) > MAX_REPORTED:
+            log.warning("... and %d more", len(bad) - MAX_REPORTED)
         if len(bad) == len(self):
             raise DataError(f"none of the {len(self)} images can be read, the first: {bad[0]}")
         return self.select([row for row, error in enumerate(errors) if error is None]) if bad else self
 
     def _error(self, row: int) -> DataError | None:
+        """Return the error that reading the image raises; None if it can be read."""
         try:
             self.read(row)
         except DataError as error:
@@ -176,7 +189,8 @@ class DecodingStore(ImageStore):
 
     def in_memory(self) -> MemoryStore:
         images = torch.empty((len(self), *self.image_shape), dtype=torch.uint8)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside the interpreter lock
+        # threads are enough, because Pillow decodes outside the interpreter lock
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
             try:
                 for row, image in enumerate(pool.map(self.read, range(len(self)))):
                     images[row] = image
@@ -187,12 +201,12 @@ class DecodingStore(ImageStore):
 
 
 class FileStore(DecodingStore):
-    """Image files.
+    """Image files in a folder.
 
     Args:
-        root: their folder.
-        files: their names below `root`.
-        labels, channels, fit, max_pixels: as of every `DecodingStore`.
+        root: the folder.
+        files: names of the files below `root`.
+        labels, channels, fit, max_pixels: as for every `DecodingStore`.
     """
 
     def __init__(
@@ -219,6 +233,7 @@ class FileStore(DecodingStore):
 
 
 def _sha256(described: Any, *arrays: Any) -> str:
+    """Return a hash of the text of `described` and of the bytes of the arrays."""
     digest = hashlib.sha256(repr(described).encode())
     for array in arrays:
         digest.update(array)

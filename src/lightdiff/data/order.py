@@ -1,7 +1,7 @@
-"""Which images make up batch n: a function of the numbers given here and of nothing else.
+"""Decide which images make up batch n, as a function of n, the seed and the sizes only.
 
-So a run that stops anywhere continues with exactly the batch it would have seen, and P processes, each taking every
-P-th row of the global batch, see together what one process sees.
+A run that stops anywhere therefore continues with exactly the batch that it would have seen, and P processes, each of which
+takes every P-th row of the global batch, see together the images that one process would see.
 """
 
 from __future__ import annotations
@@ -16,31 +16,35 @@ from lightdiff.core.randomness import keyed_generator
 
 
 class BatchOrder(Protocol):
-    """Numbered global batches; `len` of them show every image once (training: save for a rest that fills no batch)."""
+    """Numbered global batches.
+
+    `len` of them show every image once; in training the images left over that fill no batch are missing.
+    """
 
     def __len__(self) -> int: ...
 
     def rows(self, n: int) -> Tensor:
-        """Indices (int64) of the images in global batch n = 0, 1, ..."""
+        """Return the indices, int64 (B,), of the images in global batch n = 0, 1, ..."""
         ...
 
 
 class TrainOrder:
-    """Shuffled anew in every data epoch, endless; the rest that fills no batch is left out until the next epoch.
+    """Endless order that shuffles the images anew in every data epoch; images left over that fill no batch skip the epoch.
 
     Args:
-        num_images: how many there are.
-        batch_size: of the global batch.
-        seed: with the data epoch n // len, the key of the permutation.
+        num_images: number of images.
+        batch_size: images in a global batch.
+        seed: together with the data epoch n // len, the key of the permutation.
 
     Raises:
-        ValueError: there are fewer images than a batch needs.
+        ValueError: there are fewer images than `batch_size`.
     """
 
     def __init__(self, num_images: int, batch_size: int, seed: int) -> None:
         if batch_size > num_images:
             raise ValueError(
-                f"batch_size={batch_size}: there are only {num_images} training images; at most {num_images}"
+                f"batch_size={batch_size}: there are only {num_images} training images; use a batch_size of at most "
+                f"{num_images}, or null, which chooses one"
             )
         self.num_images = num_images
         self.batch_size = batch_size
@@ -60,11 +64,15 @@ class TrainOrder:
 
 
 class FixedOrder:
-    """All images once, in the order they are stored.
+    """Order that shows all images once, as they are stored.
 
-    A last batch of less than half the size shares its images evenly with the batch before, so that each batch has at
-    least half of `batch_size` images (if there are that many at all) and no process is left without one. The batches do
-    not depend on the number of processes.
+    If the last batch would be less than half full, it shares its images evenly with the batch before. Each batch then has at
+    least half of `batch_size` images (if there are that many at all), so that no process is left without an image. The
+    batches do not depend on the number of processes.
+
+    Args:
+        num_images: number of images.
+        batch_size: images in a global batch, except for the last one or two.
     """
 
     def __init__(self, num_images: int, batch_size: int) -> None:
@@ -86,9 +94,14 @@ class FixedOrder:
 
 
 class RankBatches:
-    """The rows of one process, batch by batch: rows [rank::world_size] of each global batch.
+    """The rows of one process in each batch: rows [rank::world_size] of the global batch, as a list of indices.
 
-    One pass gives `len(order)` batches, beginning at batch `start()`, which is asked anew at every pass.
+    One pass yields `len(order)` batches.
+
+    Args:
+        order: the global batches.
+        start: returns the number of the batch at which a pass begins; called at the beginning of each pass.
+        rank, world_size: number of this process, and how many there are.
     """
 
     def __init__(self, order: BatchOrder, start: Callable[[], int], rank: int = 0, world_size: int = 1) -> None:
@@ -107,9 +120,16 @@ class RankBatches:
 
 
 def keyed_split(num_images: int, val_fraction: float) -> tuple[list[int], list[int]]:
-    """Indices for training and for validation, both ascending: the same split whatever the seed of a run.
+    """Split images at random into training and validation, in the same way whatever the seed of a run.
 
-    So a run that starts from another run's weights never validates on images those were trained on.
+    A run that starts from another run's weights therefore never validates on images on which these were trained.
+
+    Args:
+        num_images: number of images, at least 2.
+        val_fraction: share of the images to validate on; each part gets at least one image.
+
+    Returns:
+        Indices for training and indices for validation, both ascending.
     """
     num_val = min(max(1, round(val_fraction * num_images)), num_images - 1)
     permutation = torch.randperm(num_images, generator=keyed_generator("cpu", "split", num_images)).tolist()

@@ -1,7 +1,7 @@
 """Bring images to one size.
 
-N images a batch, C channels, h x w pixels before and H x W after. All in uint8, antialiased, and for each image
-independent of the others, so that an image has the same pixels whether it is read alone or with the whole data set.
+Shapes: N images, C channels, h x w pixels before and H x W after. Everything is uint8 and scaling is antialiased. An image gets
+the same pixels whether it is read alone or with the whole data set.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ ResizeMode = Literal["pad", "resize", "crop", "none"]
 
 @dataclass(frozen=True)
 class Fit:
-    """Images (N, C, h, w) to (N, C, H, W), both uint8.
+    """Function that brings uint8 images (N, C, h, w) to (N, C, H, W).
 
     Args:
         size: (H, W).
-        mode: pad: centre on black; resize: scale both sides (the shape may change); crop: scale until the image covers
-            H x W, then cut out the centre; none: images must have that size.
+        mode: "pad" centres the image on black, "resize" scales both sides (which may distort it), "crop" scales until the
+            image covers H x W and cuts out the centre, "none" accepts only images of that size.
 
     Raises:
-        ValueError: an unknown mode; when called: images that the mode cannot fit.
+        ValueError: the mode is unknown, or, when called, the images do not fit.
     """
 
     size: tuple[int, int]
@@ -42,12 +42,16 @@ class Fit:
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Scale to `size` (H, W), bilinear with antialiasing."""
+    """Scale images to `size` (H, W), bilinearly with antialiasing."""
     return F.interpolate(images.contiguous(), size=size, mode="bilinear", antialias=True, align_corners=False)
 
 
 def pad(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Centre on black; an odd row or column more goes below or to the right."""
+    """Centre images on black; of an odd number of rows or columns to add, the extra one goes below or to the right.
+
+    Raises:
+        ValueError: the images are larger than `size`.
+    """
     missing_h, missing_w = size[0] - images.shape[-2], size[1] - images.shape[-1]
     if missing_h < 0 or missing_w < 0:
         raise ValueError(
@@ -58,7 +62,7 @@ def pad(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def crop(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Scale so that the image just covers `size`, then cut out the centre."""
+    """Scale images so that they just cover `size`, then cut out the centre."""
     h, w = images.shape[-2:]
     scale = max(size[0] / h, size[1] / w)
     covering = (max(size[0], round(h * scale)), max(size[1], round(w * scale)))
@@ -68,7 +72,7 @@ def crop(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def refuse(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """For mode `none`: there is an image of another size."""
+    """Raise ValueError, because mode `none` accepts no images of another size."""
     raise ValueError(f"resize_mode=none: an image of {_size_of(images)} is not {_text(size)}; use pad, resize or crop")
 
 
@@ -76,8 +80,10 @@ _MODES = {"pad": pad, "resize": resize, "crop": crop, "none": refuse}
 
 
 def _text(size: tuple[int, int]) -> str:
+    """Return a size for messages."""
     return f"{size[0]}x{size[1]} (height x width)"
 
 
 def _size_of(images: Tensor) -> str:
+    """Return the images' size for messages."""
     return f"{images.shape[-2]}x{images.shape[-1]}"

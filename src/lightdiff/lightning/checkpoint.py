@@ -1,4 +1,4 @@
-"""Checkpoints: written so that a kill leaves the old file whole, read so that a stranger's file runs no code."""
+"""Write checkpoints so that a kill leaves the old file whole; read them so that a stranger's file runs no code."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from lightdiff.conditioning.clip_encoder import nothing_fetched
 from lightdiff.lightning.errors import CheckpointError
 from lightdiff.lightning.export import WEIGHTS, read_export
 from lightdiff.lightning.model import DiffusionModel, Weights
-from lightdiff.utils.config import import_safe_target, instantiate
+from lightdiff.utils.config import import_safe_target, instantiate, shorten
 from lightdiff.utils.files import replaced
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target and renames: the target is always either the old or the new file, complete."""
+    """Checkpoint writer that renames a finished file to its target, which is thus always one complete file, old or new."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write a checkpoint to `path`, making its folder if need be."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         with replaced(target) as temporary, temporary.open("wb") as file:
@@ -30,10 +31,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def find_checkpoint(path: str | Path) -> Path:
-    """The file itself, the `checkpoints/last.ckpt` of a run folder, or the weights of an exported one.
+    """Return the file with the weights that `path` stands for.
+
+    Args:
+        path: a checkpoint (returned as it is), a run folder (its `checkpoints/last.ckpt`), or an exported folder (its weights).
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there is no such file or folder, or the folder holds neither.
     """
     path = Path(path)
     if path.is_file():
@@ -50,10 +54,14 @@ def find_checkpoint(path: str | Path) -> Path:
 
 
 def read_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str, Any]:
-    """The content of a checkpoint of lightdiff: tensors and plain data only, anything else is refused.
+    """Return the content of a checkpoint, which may hold tensors and plain data only.
+
+    Args:
+        path: as for `find_checkpoint`.
+        map_location: device to load the tensors to, as for `torch.load`.
 
     Raises:
-        CheckpointError: missing, truncated, garbled, holding code, or not written by lightdiff.
+        CheckpointError: the file is missing, truncated, garbled, holds code, or was not written by lightdiff.
     """
     file = find_checkpoint(path)
     try:
@@ -66,7 +74,8 @@ def read_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str,
         raise CheckpointError(
             f"{file}: not loaded, it is garbled or holds more than weights ({reason[:120]})"
         ) from error
-    except Exception as error:  # a garbled pickle may fail in any way
+    # a garbled pickle may fail in any way
+    except Exception as error:
         reason = " ".join(str(error).split())[:120]
         raise CheckpointError(f"{file}: a broken checkpoint ({type(error).__name__}: {reason})") from error
     if not isinstance(checkpoint, dict) or "lightdiff" not in checkpoint or "state_dict" not in checkpoint:
@@ -75,7 +84,7 @@ def read_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str,
 
 
 def _check_archive(file: Path) -> None:
-    """Refuse an archive that unpacks to more than it is (torch.save compresses nothing), or whose bytes have changed."""
+    """Refuse an archive that unpacks to more than its own size (torch.save compresses nothing) or fails its checksums."""
     if not zipfile.is_zipfile(file):
         return
     with zipfile.ZipFile(file) as archive:
@@ -84,13 +93,22 @@ def _check_archive(file: Path) -> None:
             raise CheckpointError(
                 f"{file}: not loaded, it unpacks to {unpacked} bytes, more than a checkpoint of its size has"
             )
-        garbled = archive.testzip()  # torch.load does not look at the checksums
+        # torch.load does not look at the checksums
+        garbled = archive.testzip()
     if garbled is not None:
         raise CheckpointError(f"{file}: a broken checkpoint ({garbled} is garbled)")
 
 
 def model_from_config(description: dict[str, Any], network: nn.Module | None = None) -> DiffusionModel:
-    """The untrained model that `DiffusionModel.describe` described; names are resolved from the allow-list only."""
+    """Build the untrained model that `DiffusionModel.describe` has described.
+
+    Args:
+        description: the description; it may name classes on the allow-list only (see `import_safe_target`).
+        network: the network to use instead of the described one.
+
+    Raises:
+        CheckpointError: the description leaves the network out and none is given.
+    """
     parts = dict(description)
     settings = {name: parts.pop(name) for name in ("ema_decay", "time_input", "value_range", "image_shape", "seed")}
     own = parts.pop("network")
@@ -105,38 +123,40 @@ def model_from_config(description: dict[str, Any], network: nn.Module | None = N
     return DiffusionModel(network, **objects, **settings)
 
 
-def _content(file: Path, weights: Weights, map_location: Any) -> tuple[Any, Any]:
-    """Description and state of a model: of a checkpoint, or of a folder that export.py made."""
+def _content(file: Path, weights: Weights, map_location: Any) -> tuple[Any, Any, Any]:
+    """Return the descriptions of a model and of its data set and the state dict, from a checkpoint or an exported folder."""
     if file.name != WEIGHTS:
         checkpoint = read_checkpoint(file, map_location=map_location)
-        return checkpoint["lightdiff"]["model"], checkpoint["state_dict"]
+        described = checkpoint["lightdiff"]
+        return described["model"], described.get("dataset"), checkpoint["state_dict"]
     export = read_export(file.parent)
     if weights == "raw" and export.weights == "ema":
         raise CheckpointError(f"weights=raw: {file} holds the averaged weights; choices: ema")
-    return export.model, export.state
+    return export.model, export.dataset, export.state
 
 
 def load_model(
     path: str | Path, *, weights: Weights = "ema", map_location: Any = "cpu", network: nn.Module | None = None
 ) -> DiffusionModel:
-    """Load a trained model for sampling: no Hydra, no network, no code out of the file.
+    """Load a trained model for sampling, without Hydra, without the internet and without running code from the file.
 
     Args:
         path: a checkpoint, a run folder (its `checkpoints/last.ckpt`), or a folder that export.py made.
-        weights: "ema" (the average where the run has one, else the raw weights) or "raw".
+        weights: "ema" (the averaged weights if the run has them, else the raw ones) or "raw".
         map_location: device to load to.
-        network: only for a network class from outside lightdiff: an instance to load the weights into.
+        network: an instance to load the weights into; needed only for a network class from outside lightdiff.
 
     Returns:
         The model in eval mode, without a second copy of the weights.
 
     Raises:
-        CheckpointError: missing, broken, hostile, or not one of lightdiff's.
+        ValueError: `weights` is neither "ema" nor "raw".
+        CheckpointError: the file is missing, broken, hostile, or not from lightdiff, or its weights do not fit.
     """
     if weights not in ("ema", "raw"):
         raise ValueError(f"weights={weights}: choices: ema, raw")
     try:
-        description, state = _content(find_checkpoint(path), weights, map_location)
+        description, dataset, state = _content(find_checkpoint(path), weights, map_location)
         model = model_from_config(description, network)
         model.load_state_dict(state)
         chosen = model.modules_of(weights)
@@ -144,17 +164,26 @@ def load_model(
             getattr(model, name).load_state_dict(module.state_dict())
     except CheckpointError:
         raise
-    except Exception as error:  # what the file describes may fail in any way
+    # building the model that a file describes may fail in any way
+    except Exception as error:
         raise CheckpointError(f"{path}: {' '.join(str(error).split())[:300]}") from error
+    if not isinstance(dataset, dict | None):
+        raise CheckpointError(f"{path}: dataset={shorten(dataset)}: a mapping is expected")
+    model.dataset = dataset
     model.ema = None
     return model.to(map_location if not callable(map_location) else "cpu").eval()
 
 
 def load_weights_into(model: DiffusionModel, path: str | Path, *, weights: Weights = "ema") -> None:
-    """Start `model` from the weights of a checkpoint, leaving everything else of it new (fine-tuning).
+    """Copy a trained model's weights into `model` for fine-tuning; everything else of `model` stays as it is.
+
+    Args:
+        model: the model to change.
+        path: the trained model, as for `load_model`.
+        weights: which of its weights to copy, as for `load_model`.
 
     Raises:
-        CheckpointError: the weights do not fit; the message names the first that does not.
+        CheckpointError: the trained model cannot be loaded, or a weight does not fit; the message names the first such weight.
     """
     try:
         source = load_model(path, weights=weights)

@@ -1,7 +1,7 @@
 """Exponential moving average of weights: ema <- d ema + (1 - d) weights, once per optimizer step.
 
-Kept apart from the live weights and saved beside them, so that training never trains on averages and nothing is swapped in
-and out. The tensors are averaged in a few fused calls without waiting for the device.
+The average is kept apart from the live weights and saved beside them, so that nothing is swapped in and out and training can
+never run on averages. A few fused calls update all tensors without waiting for the device.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ from torch import Tensor, nn
 
 
 class EMA(nn.Module):
-    """Average of the parameters and buffers of a module; never trained.
+    """Moving average of the parameters and buffers of a module; it is never trained itself.
 
-    The decay warms up as min(decay, (1 + n) / (10 + n)) with n the updates so far, so that the random weights of the start
-    are forgotten quickly and short runs have a useful average.
+    The decay warms up as min(decay, (1 + n) / (10 + n)) with n the number of updates so far, so that the random initial
+    weights are forgotten quickly and short runs have a useful average.
 
     Args:
         module: the live module; it is copied, not kept.
-        decay: final decay in [0, 1).
+        decay: final decay, in [0, 1).
+
+    Raises:
+        ValueError: `decay` is not in [0, 1).
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -35,7 +38,7 @@ class EMA(nn.Module):
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
-        """One step towards the weights of `module`; integer buffers are copied."""
+        """Move the average one step towards the weights of `module`; copy integer buffers."""
         decay = min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
         self.num_updates += 1
         averages, targets = [], []

@@ -1,4 +1,4 @@
-"""The one error of model files."""
+"""The error that all code for model files raises."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from lightdiff.utils.config import ConfigError
 
 
 class CheckpointError(ConfigError):
-    """A checkpoint or exported model that is missing, broken, hostile, or not one of lightdiff's. The message is one line."""
+    """Error about a checkpoint or exported model that is missing, broken, hostile, or not from lightdiff; one line."""

@@ -1,4 +1,4 @@
-"""Models as folders for sharing: `model.safetensors` and `config.json`, a format in which there is no place for code."""
+"""Write and read models as folders for sharing: `model.safetensors` and `config.json`, formats that cannot hold code."""
 
 from __future__ import annotations
 
@@ -23,27 +23,29 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Export:
-    """Content of an exported folder: plain data and tensors.
+    """The content of an exported folder.
 
     Args:
-        model: what `DiffusionModel.describe` gave.
-        weights: which set was exported.
-        state: weights of network and conditioner.
+        model: the model's description, as `DiffusionModel.describe` returned it.
+        weights: which weights were exported, "ema" or "raw".
+        state: the weights of network and conditioner by name.
+        dataset: the images it was trained on, as `DiffusionModel.dataset`, or None if that is unknown.
     """
 
     model: dict[str, Any]
     weights: Weights
     state: dict[str, Tensor]
+    dataset: dict[str, Any] | None
 
 
 def save_export(model: DiffusionModel, folder: Path, *, weights: Weights, half: bool = False) -> None:
-    """Write what `load_model` needs into a folder.
+    """Write a model into a folder from which `load_model` reads it.
 
     Args:
-        model: as `load_model` gives it, with one set of weights.
+        model: a model as `load_model` returns it, with one set of weights.
         folder: an existing folder.
-        weights: which set that is: "ema" or "raw".
-        half: write float32 weights as float16, in half the space; `load_model` makes float32 of them again.
+        weights: which set of weights the model holds, "ema" or "raw".
+        half: write float32 weights as float16, in half the space; `load_model` turns them back into float32.
     """
     state = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -51,23 +53,24 @@ def save_export(model: DiffusionModel, folder: Path, *, weights: Weights, half: 
     }
     if half:
         state = {name: value.half() if value.dtype == torch.float32 else value for name, value in state.items()}
-    config = {"lightdiff": {"format": FORMAT, "weights": weights, "model": {**model.describe(), "ema_decay": None}}}
+    described = {"model": {**model.describe(), "ema_decay": None}, "dataset": model.dataset}
+    config = {"lightdiff": {"format": FORMAT, "weights": weights, **described}}
     save_file(state, folder / WEIGHTS)
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    shutil.copymode(
-        folder / CONFIG, folder / WEIGHTS
-    )  # of a folder to hand on; safetensors lets only its owner read it
+    # the folder is there to be shared, but safetensors makes a file that only its owner may read
+    shutil.copymode(folder / CONFIG, folder / WEIGHTS)
 
 
 def read_export(folder: Path) -> Export:
-    """The content of an exported folder.
+    """Return the content of an exported folder.
 
     Raises:
-        CheckpointError: a file is missing, garbled, or not lightdiff's.
+        CheckpointError: a file is missing, garbled, or not written by lightdiff.
     """
     try:
         described = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["lightdiff"]
         found, weights, model = (described[name] for name in ("format", "weights", "model"))
+        dataset = described.get("dataset")
         if found != FORMAT or weights not in ("ema", "raw") or not isinstance(model, dict):
             raise KeyError("format")
     except OSError as error:
@@ -78,6 +81,8 @@ def read_export(folder: Path) -> Export:
         raise CheckpointError(f"{folder / CONFIG}: garbled ({' '.join(str(error).split())[:120]})") from error
     try:
         with safe_open(folder / WEIGHTS, framework="pt") as file:
-            return Export(model, weights, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except Exception as error:  # OSError, or safetensors' own
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    # an OSError, or an error of safetensors
+    except Exception as error:
         raise CheckpointError(f"{folder / WEIGHTS}: not readable ({' '.join(str(error).split())[:120]})") from error
+    return Export(model, weights, state, dataset)

@@ -1,7 +1,7 @@
-"""Generation: everything that decides what a model's samples look like, in one place.
+"""Generation: all settings of a sampling run in one object, checked against the model, and the code that draws the images.
 
-Image i of a seed is always the same: its noise comes from blocks keyed by (seed, block), so that batch size and the number of
-processes do not matter, and training's random numbers are never touched.
+A seed stands for an endless list of images. The noise of image i is drawn in blocks keyed by (seed, block), so that the image
+depends neither on the batch size nor on the number of processes, and training's random numbers are never touched.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from lightdiff.conditioning.base import Labels
 from lightdiff.core import ClassifierFreeGuidance
 from lightdiff.core.randomness import BlockGenerator
 from lightdiff.samplers import SAMPLERS, Sampler, SamplerState
+from lightdiff.utils.progress import progress as show_progress
 
 if TYPE_CHECKING:
     from lightdiff.lightning.model import DiffusionModel
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 DEFAULT_BATCH_SIZE = 128
 
 PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-"""Named as in trainer.precision: that of the weights, or the type that products are computed in."""
+"""Names as in trainer.precision, with the type to which autocast lowers the network's computation; None: no autocast."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,12 @@ class Generation:
 
     Args:
         sampler: the sampler object.
-        num_steps: its steps.
-        guidance_scale: 1 plainly conditional, 0 unconditional.
-        choice: what the images show, as the model's conditioner understands it (labels or prompts), or None.
+        num_steps: the sampler's number of steps.
+        guidance_scale: 1 samples plainly conditionally, 0 unconditionally, more than 1 with classifier-free guidance.
+        choice: the labels or prompts to show, as the conditioner's `choose` returned them; None for an unconditional model.
         seed: key of the noise.
         weights: "ema" or "raw".
-        precision: a name of `PRECISIONS`: in which the network computes; the sampler itself always computes in full.
+        precision: a key of `PRECISIONS` for the network; the sampler itself always computes in the type of the weights.
     """
 
     sampler: Sampler
@@ -58,17 +59,22 @@ class Generation:
         sampler: str | Sampler = "ddim",
         num_steps: int | None = 50,
         guidance_scale: float = 1.0,
-        labels: int | Sequence[int] | Tensor | None = None,
+        labels: Labels = None,
         prompt: str | Sequence[str] | None = None,
         seed: int = 0,
         weights: str = "ema",
         precision: str = "32-true",
     ) -> Generation:
-        """Check the settings against the model; ValueErrors name the argument, the value and the choices."""
+        """Check the settings against the model and return them; the arguments are those of `DiffusionModel.sample`.
+
+        Raises:
+            ValueError: a setting that this model cannot have; the message names argument, value and choices.
+        """
         if isinstance(sampler, str):
             if sampler not in SAMPLERS:
                 raise ValueError(f"sampler={sampler}: choices: {', '.join(SAMPLERS)}")
-            sampler = SAMPLERS[sampler](clip_denoised=True)  # as in conf/sampler
+            # clipped, as conf/sampler has it
+            sampler = SAMPLERS[sampler](clip_denoised=True)
         if precision not in PRECISIONS:
             raise ValueError(f"precision={precision}: choices: {', '.join(PRECISIONS)}")
         if num_steps is None:
@@ -88,7 +94,12 @@ class Generation:
         return cls(sampler, num_steps, float(guidance_scale), choice, seed, weights, precision)
 
     def trajectory(self, model: DiffusionModel, rows: range) -> Iterator[SamplerState]:
-        """States from noise to images for the rows `rows` of this seed's endless list of images."""
+        """Yield the sampler's states, from noise to images, for images `rows` of the seed's endless list.
+
+        Args:
+            model: the model.
+            rows: which images; with n of them, x_t of each state is (n, C, H, W).
+        """
         modules = model.modules_of(self.weights)  # type: ignore[arg-type]
         with sampling_mode(modules):
             denoiser: Any = model.denoiser_of(self.weights)  # type: ignore[arg-type]
@@ -103,7 +114,7 @@ class Generation:
             x_T = model.schedule.prior_std * model.objective.noise.like(like, generator)
         states = self.sampler.trajectory(denoiser, x_T, self.num_steps, cond=cond, generator=generator)
         while True:
-            # entered anew for each step: the caller's code in between runs as it was
+            # entered anew for each step, so that the caller's code between two steps runs in the caller's own mode
             with sampling_mode(modules), self._autocast(model.device):
                 state = next(states, None)
             if state is None:
@@ -117,16 +128,29 @@ class Generation:
     def images(
         self, model: DiffusionModel, rows: range, *, batch_size: int | None = None, progress: bool = False
     ) -> Tensor:
-        """Images (len(rows), C, H, W) in [-1, 1] on the model's device."""
+        """Draw images `rows` of the seed's endless list.
+
+        Args:
+            model: the model.
+            rows: which images.
+            batch_size: images at a time, or None for `DEFAULT_BATCH_SIZE`. The images do not depend on it.
+            progress: show a progress bar.
+
+        Returns:
+            Floating-point images (len(rows), C, H, W) in [-1, 1], on the model's device.
+
+        Raises:
+            ValueError: `batch_size` is below 1.
+        """
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size={batch_size}: 1 or more is expected")
         size = batch_size or DEFAULT_BATCH_SIZE
         batches = [rows[start : start + size] for start in range(0, len(rows), size)]
         finished = [torch.empty((0, *model.image_shape), device=model.device, dtype=model.float_dtype)]
-        with tqdm(total=len(batches) * self.num_steps, desc="sampling", unit="step", disable=not progress) as bar:
+        with show_progress("drawing samples", len(batches) * self.num_steps, shown=progress) as task:
             for batch in batches:
                 for i, state in enumerate(self.trajectory(model, batch)):
-                    bar.update(int(i > 0))
+                    task.advance(int(i > 0))
                     x = state.x_t
                 finished.append(model.to_unit_range(x))
         return torch.cat(finished)
@@ -134,9 +158,10 @@ class Generation:
 
 @contextmanager
 def sampling_mode(modules: nn.Module) -> Iterator[None]:
-    """Eval mode (BatchNorm, dropout) and no gradients within; each module's own mode again afterwards."""
+    """Put modules into eval mode (BatchNorm, dropout) without gradients; give each module its own mode back afterwards."""
+    # one by one instead of by `modules.eval()`: this runs at each step, when nearly all modules are in eval mode already
     training = [module for module in modules.modules() if module.training]
-    for module in training:  # this is entered for each step, when nearly all are in eval mode already
+    for module in training:
         module.training = False
     try:
         with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""Learning-rate schedules by optimizer step, as factors of the optimizer's own learning rate."""
+"""Learning-rate schedules: a factor of the optimizer's learning rate for each optimizer step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from torch.optim.lr_scheduler import LambdaLR
 
 @dataclass(frozen=True)
 class Constant:
-    """The optimizer's learning rate, after `warmup_steps` optimizer steps of linear growth from 0."""
+    """Constant factor 1 after a linear warm-up.
+
+    Args:
+        warmup_steps: optimizer steps over which the factor grows linearly from 0.
+
+    Raises:
+        ValueError: `warmup_steps` is negative.
+    """
 
     warmup_steps: int = 0
 
@@ -22,16 +29,25 @@ class Constant:
         _check_warmup(self.warmup_steps)
 
     def factor(self, step: int, total_steps: int) -> float:
-        """Factor in [0, 1] for the 0-based optimizer step."""
+        """Return the factor, in [0, 1], for optimizer step `step` = 0, 1, ... of `total_steps`."""
         return _warmup(step, self.warmup_steps)
 
     def __call__(self, optimizer: Optimizer, total_steps: int) -> LambdaLR:
+        """Return the scheduler, which is to be called after each of the `total_steps` optimizer steps."""
         return LambdaLR(optimizer, lambda step: self.factor(step, total_steps))
 
 
 @dataclass(frozen=True)
 class Cosine(Constant):
-    """Warm-up, then 1/2 (1 + cos(pi p)) with p the part of the remaining steps that is done, down to `final_factor`."""
+    """Warm-up, then f + (1 - f) (1 + cos(pi p)) / 2, with p in [0, 1] the share of the steps after the warm-up that is done.
+
+    Args:
+        warmup_steps: as for `Constant`.
+        final_factor: f, the factor that is reached at the end, in [0, 1].
+
+    Raises:
+        ValueError: a setting is out of its range.
+    """
 
     final_factor: float = 0.0
 
@@ -46,7 +62,15 @@ class Cosine(Constant):
 
 @dataclass(frozen=True)
 class Linear(Constant):
-    """Warm-up, then a straight line down to `final_factor` at the last step."""
+    """Warm-up, then 1 - (1 - f) p, with p in [0, 1] the share of the steps after the warm-up that is done.
+
+    Args:
+        warmup_steps: as for `Constant`.
+        final_factor: f, the factor that is reached at the end, in [0, 1].
+
+    Raises:
+        ValueError: a setting is out of its range.
+    """
 
     final_factor: float = 0.0
 
@@ -60,14 +84,19 @@ class Linear(Constant):
 
 
 def adopt_settings(checkpoint: dict[str, Any], settings: dict[str, Any]) -> None:
-    """Put settings of an optimizer (its `defaults`) in the place of those that its state in a checkpoint brings along.
+    """Put new optimizer settings into a checkpoint, because Lightning restores the old ones together with the optimizer's state.
 
-    Lightning restores the whole state, and with it the old learning rate. Equal settings change nothing.
+    A new learning rate keeps the factor that the schedule had reached. Equal settings change nothing.
+
+    Args:
+        checkpoint: the loaded checkpoint; it is changed in place.
+        settings: the new optimizer's `defaults`.
     """
     groups = [group for state in checkpoint.get("optimizer_states", []) for group in state["param_groups"]]
     for group in groups:
         base = group.get("initial_lr", group["lr"])
-        factor = group["lr"] / base if base else 1.0  # of the schedule, at this step
+        # the schedule's factor at the step of the checkpoint
+        factor = group["lr"] / base if base else 1.0
         now = group["lr"] if settings["lr"] == base else settings["lr"] * factor
         group.update({name: value for name, value in settings.items() if name in group}, lr=now)
         if "initial_lr" in group:
@@ -78,14 +107,19 @@ def adopt_settings(checkpoint: dict[str, Any], settings: dict[str, Any]) -> None
 
 
 def adopt_layout(checkpoint: dict[str, Any], optimizer: Optimizer) -> None:
-    """Lay out the optimizer's state in a checkpoint in memory as its parameters are (channels last or not).
+    """Give the optimizer's state in a checkpoint the memory layout (channels last or not) of the parameters it belongs to.
 
-    torch's fused kernels go through both in the order of memory and would mix up the channels.
+    torch's fused kernels go through state and parameters in the order of memory, so different layouts would mix up the channels.
+
+    Args:
+        checkpoint: the loaded checkpoint; it is changed in place.
+        optimizer: the new optimizer.
     """
     for saved in checkpoint.get("optimizer_states", []):
         numbers = [number for group in saved["param_groups"] for number in group["params"]]
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        for number, parameter in zip(numbers, parameters, strict=False):  # other numbers are refused by torch
+        # not strict: torch itself refuses a state for another number of parameters, with a message of its own
+        for number, parameter in zip(numbers, parameters, strict=False):
             for name, value in saved["state"].get(number, {}).items():
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     laid_out = torch.empty_like(parameter, dtype=value.dtype, device=value.device, requires_grad=False)
@@ -103,9 +137,11 @@ def _check_final_factor(final_factor: float) -> None:
 
 
 def _warmup(step: int, warmup_steps: int) -> float:
-    # the first step is already > 0: a learning rate of exactly 0 would waste it
+    """Return the factor of the warm-up, in (0, 1]."""
+    # the first step is already > 0, because a learning rate of exactly 0 would waste it
     return min(1.0, (step + 1) / (warmup_steps + 1))
 
 
 def _progress(step: int, warmup_steps: int, total_steps: int) -> float:
+    """Return the share of the steps after the warm-up that is done, in [0, 1]."""
     return min(1.0, max(0.0, (step - warmup_steps) / max(1, total_steps - warmup_steps)))

@@ -1,9 +1,9 @@
-"""DiffusionModel: a network, a noise schedule and an objective, as a LightningModule.
+"""DiffusionModel: a network, a noise schedule and an objective as one LightningModule.
 
     batch --normalise--> x0 --(t, noise keyed by seed and step)--> x_t --network--> loss          training_step
     noise --sampler(denoiser)--> x0 --> images in [-1, 1]                                          sample
 
-Shapes: B images a batch, C channels, H x W pixels.
+Shapes: B images in a batch, C channels, H x W pixels.
 """
 
 from __future__ import annotations
@@ -20,36 +20,37 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
-from lightdiff.conditioning import Conditioner
+from lightdiff.conditioning.base import Conditioner, Labels
 from lightdiff.core import Denoiser, DiffusionLoss, NoiseSchedule, Objective
 from lightdiff.core.randomness import keyed_generator, keyed_seed
+from lightdiff.lightning.batch import as_batch, check_batch
+from lightdiff.lightning.description import description_of
 from lightdiff.lightning.ema import EMA
 from lightdiff.lightning.generation import Generation
 from lightdiff.lightning.lr_schedules import adopt_layout, adopt_settings
 from lightdiff.samplers import Sampler, SamplerState
-from lightdiff.utils.config import NotDescribable, config_of
 
 Weights = Literal["ema", "raw"]
 
 
 class DiffusionModel(LightningModule):
-    """An image diffusion model that Lightning trains and that samples.
+    """An image diffusion model that Lightning trains and that draws samples.
 
-    All randomness of training is a function of (seed, batch number) for the global batch, of which each process takes its own
-    rows: a resumed run continues exactly and two processes train like one.
+    All randomness of training is a function of (seed, batch number). It is drawn for the global batch, of which each process
+    takes its own rows. A resumed run therefore continues exactly, and two processes train like one.
 
     Args:
         network: `forward(x (B, C, H, W), time (B,) or None, cond or None) -> (B, C, H, W)`; see `lightdiff.networks`.
         schedule: alpha(t) and sigma(t); see `lightdiff.core`.
-        objective: what is predicted and how its error is measured; epsilon prediction with the plain MSE where None.
-        conditioning: turns labels or captions into what the network is conditioned on; None: unconditional.
-        optimizer: parameters -> optimizer; Adam at 2e-4 where None.
-        lr_scheduler: (optimizer, total optimizer steps) -> scheduler by step; a constant rate where None.
-        ema_decay: decay of the average of the weights, None for no average.
-        time_input: what the network is told of t: timestep, t, log_sigma, none; None: what the schedule says.
-        value_range: range of x0 the network works in; images are mapped to it and `sample` maps back to [-1, 1].
-        image_shape: (C, H, W); the network's own where None.
-        seed: the key of all randomness in training.
+        objective: the prediction, its loss and the noise, or None to predict epsilon with the plain mean squared error.
+        conditioning: turns labels or captions into the network's `cond`, or None for an unconditional model.
+        optimizer: parameters -> optimizer, or None for Adam with learning rate 2e-4.
+        lr_scheduler: (optimizer, total optimizer steps) -> scheduler that counts optimizer steps, or None for a constant rate.
+        ema_decay: decay of the moving average of the weights, in [0, 1), or None for no average.
+        time_input: how the network gets the time (timestep, t, log_sigma or none), or None to follow the schedule.
+        value_range: range of x0 in which the network works; images are mapped to it, and `sample` maps back to [-1, 1].
+        image_shape: (C, H, W), or None to take the network's attribute `image_shape`.
+        seed: key of all randomness in training.
     """
 
     def __init__(
@@ -95,10 +96,13 @@ class DiffusionModel(LightningModule):
         self.val_loss = MeanMetric().set_dtype(torch.float64)
         self._make_optimizer = optimizer
         self._make_lr_scheduler = lr_scheduler
-        self.denoiser_of("raw")  # refuses a time_input that does not exist
+        # what its file says of the images it is trained on, in plain data
+        self.dataset: dict[str, Any] | None = None
+        # built only to refuse a time_input that does not exist
+        self.denoiser_of("raw")
 
     def _averaged(self) -> nn.ModuleDict:
-        """The modules that are trained, averaged and used in sampling."""
+        """Return the modules that are trained, averaged and used in sampling."""
         modules = {"network": self.network}
         if self.conditioning is not None:
             modules["conditioning"] = self.conditioning
@@ -107,7 +111,7 @@ class DiffusionModel(LightningModule):
     # -- weights ------------------------------------------------------------------------------------------------------
 
     def modules_of(self, weights: Weights) -> nn.ModuleDict:
-        """Network and conditioner with the averaged ("ema", where there is an average yet) or the raw weights."""
+        """Return network and conditioner (if any) with averaged weights ("ema"; raw until there is an average) or "raw" ones."""
         if weights not in ("ema", "raw"):
             raise ValueError(f"weights={weights}: choices: ema, raw")
         if weights == "ema" and self.ema is not None and self.ema.num_updates > 0:
@@ -115,7 +119,7 @@ class DiffusionModel(LightningModule):
         return self._averaged()
 
     def denoiser_of(self, weights: Weights) -> Denoiser:
-        """Denoiser with the averaged or the raw weights."""
+        """Return a denoiser with the averaged or the raw weights, as `modules_of` chooses them."""
         network = self.modules_of(weights)["network"]
         return Denoiser(
             network,
@@ -127,42 +131,56 @@ class DiffusionModel(LightningModule):
 
     @property
     def denoiser(self) -> Denoiser:
-        """Denoiser with the weights that samples are drawn with: the average where there is one."""
+        """The denoiser with the averaged weights, or with the raw ones as long as there is no average."""
         return self.denoiser_of("ema")
 
     def forward(self, x_t: Tensor, t: Tensor, cond: dict[str, Tensor] | None = None) -> Tensor:
-        """x0_hat (B, C, H, W) from x_t (B, C, H, W) at times t (B,)."""
+        """Return the estimate x0_hat (B, C, H, W) of the images behind x_t (B, C, H, W) at times t (B,)."""
         return self.denoiser(x_t, t, cond)
 
     # -- training -----------------------------------------------------------------------------------------------------
 
     @property
     def batch_number(self) -> int:
-        """How many batches this run has trained on, over all epochs and resumes: the key of this batch's randomness."""
+        """Number of batches this run has trained on, over all epochs and resumes; the key of the current batch's randomness."""
         return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
 
     @property
     def float_dtype(self) -> torch.dtype:
-        """Type of the weights, in which images are mixed with noise."""
+        """Type of the weights; images are mixed with noise in this type."""
         return next(self.network.parameters()).dtype
 
     def normalise(self, images: Tensor) -> Tensor:
-        """uint8 images (B, C, H, W) to floating point in `value_range`."""
+        """Map images (B, C, H, W), uint8 in 0..255 or floats in [0, 1], to floating point in `value_range`."""
         low, high = self.value_range
-        return images.to(self.float_dtype) * ((high - low) / 255) + low
+        white = 255 if images.dtype == torch.uint8 else 1
+        return images.to(self.float_dtype) * ((high - low) / white) + low
+
+    def setup(self, stage: str) -> None:
+        self._checked_stages: set[str] = set()
+
+    def _taken(self, batch: Any, stage: str) -> dict[str, Tensor]:
+        """Name the parts of a batch, and check the first one of each stage; a check of each would wait for the GPU."""
+        batch = as_batch(batch)
+        if stage not in self._checked_stages:
+            check_batch(batch, self.image_shape, self.conditioning)
+            self._checked_stages.add(stage)
+        return batch
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        # for networks with dropout; everything else draws from generators of its own
+        # for dropout in the network; everything else draws from generators of its own
         torch.manual_seed(keyed_seed("network", self.seed, self.batch_number, self.global_rank))
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """Mean loss over the batch, and the single `losses` (B,) with their times `t` (B,) for the curves."""
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+        """Mean loss over the batch (see `lightning.batch`), and the single `losses` (B,) with their times `t` (B,)."""
+        batch = self._taken(batch, "training")
         generator = keyed_generator(self.device, "train", self.seed, self.batch_number)
         losses, t = self._losses(batch, "raw", generator, len(batch["image"]) * self.trainer.world_size)
         return {"loss": losses.mean(), "losses": losses.detach(), "t": t}
 
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Loss with the averaged weights, at the same times and noise in every epoch."""
+        batch = self._taken(batch, "validation")
         rows = torch.tensor(len(batch["image"]), device=self.device)
         rows = self.trainer.strategy.reduce(rows, reduce_op="sum")  # shards of the last batch may differ
         generator = keyed_generator(self.device, "validate", self.seed, batch_idx)
@@ -172,15 +190,15 @@ class DiffusionModel(LightningModule):
     def on_validation_epoch_end(self) -> None:
         loss = self.val_loss.compute().float()
         self.log("val/loss", loss, prog_bar=True, logger=False)
-        for (
-            logger
-        ) in self.trainer.loggers:  # at this step; Lightning's way is one before, which a resumed run may keep twice
+        # written at this step by hand, because Lightning would write at the step before, which a resumed run may log twice
+        for logger in self.trainer.loggers:
             logger.log_metrics({"val/loss": loss.item()}, step=self.trainer.global_step)
         self.val_loss.reset()
 
     def _losses(
         self, batch: dict[str, Tensor], weights: Weights, generator: torch.Generator, global_rows: int
     ) -> tuple[Tensor, Tensor]:
+        """Return losses (B,) and times (B,) of this process's rows; all processes draw alike for the whole global batch."""
         x0 = self.normalise(batch["image"])
         rows = slice(self.global_rank, None, self.trainer.world_size)
         everything = x0 if len(x0) == global_rows else x0.new_empty((global_rows, *x0.shape[1:]))
@@ -217,7 +235,7 @@ class DiffusionModel(LightningModule):
         sampler: str | Sampler = "ddim",
         num_steps: int | None = 50,
         guidance_scale: float = 1.0,
-        labels: int | Sequence[int] | Tensor | None = None,
+        labels: Labels = None,
         prompt: str | Sequence[str] | None = None,
         seed: int | None = None,
         batch_size: int | None = None,
@@ -227,19 +245,19 @@ class DiffusionModel(LightningModule):
         """Draw images.
 
         Args:
-            num_samples: how many.
-            sampler: a `Sampler` or the name of one: ddpm, ddim, heun, dpmpp_2m, dpmpp_2m_sde, which then clips x0_hat.
-            num_steps: steps of the sampler; None: every timestep of a discrete schedule, 1000 otherwise.
+            num_samples: number of images.
+            sampler: a `Sampler`, or the name of one (ddpm, ddim, heun, dpmpp_2m, dpmpp_2m_sde), which then clips x0_hat.
+            num_steps: steps of the sampler, or None for every timestep of a discrete schedule and 1000 steps of any other.
             guidance_scale: 1 plainly conditional, 0 unconditional, above 1 classifier-free guidance.
-            labels: class of each image, or one for all; None: image i shows class i modulo the number of classes.
+            labels: class of each image, number or name, or one for all; None: image i shows class i modulo the number of classes.
             prompt: caption of each image, or one for all (text-conditional models).
-            seed: the same seed gives the same images whatever the batch size; None: different ones at every call.
-            batch_size: images at a time.
+            seed: the same seed gives the same images whatever the batch size; None gives different ones at every call.
+            batch_size: images at a time, or None for 128.
             progress: show a progress bar.
-            weights: "ema" (where there is an average) or "raw".
+            weights: "ema" for the averaged weights (the raw ones as long as there is no average), or "raw".
 
         Returns:
-            Floating point images (num_samples, C, H, W) in [-1, 1].
+            Floating-point images (num_samples, C, H, W) in [-1, 1].
         """
         generation = Generation.of(
             self,
@@ -254,12 +272,12 @@ class DiffusionModel(LightningModule):
         return generation.images(self, range(num_samples), batch_size=batch_size, progress=progress)
 
     def trajectory(self, num_samples: int, **settings: Any) -> Iterator[SamplerState]:
-        """The states of a sampling run, from noise to images, for pictures of the process; arguments as for `sample`."""
+        """Yield the states of a sampling run, from noise to images, for pictures of the process; arguments as for `sample`."""
         settings.setdefault("seed", int.from_bytes(os.urandom(4), "little"))
         return Generation.of(self, **settings).trajectory(self, range(num_samples))
 
     def to_unit_range(self, x: Tensor) -> Tensor:
-        """From `value_range` to [-1, 1], clamped."""
+        """Map x from `value_range` to [-1, 1] and clamp it there."""
         low, high = self.value_range
         return ((x - low) * (2 / (high - low)) - 1).clamp(-1, 1)
 
@@ -267,28 +285,16 @@ class DiffusionModel(LightningModule):
 
     def describe(self) -> dict[str, Any]:
         """Plain data from which `load_model` rebuilds this model; a network from outside lightdiff is left to the caller."""
-        try:
-            network = config_of(self.network)
-        except NotDescribable:
-            network = None
-        return {
-            "network": network,
-            "schedule": config_of(self.schedule),
-            "objective": config_of(self.objective),
-            "conditioning": config_of(self.conditioning),
-            "ema_decay": self.ema_decay,
-            "time_input": self.time_input,
-            "value_range": list(self.value_range),
-            "image_shape": list(self.image_shape),
-            "seed": self.seed,
-        }
+        return description_of(self)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         compiled = getattr(self.network, "_compiled_call_impl", None) is not None
-        training = {"device": self.device.type, "compiled": compiled}  # a resumed run goes on likewise
-        checkpoint["lightdiff"] = {"format": 1, "model": self.describe(), "training": training}
+        # a resumed run compiles as it did before; see `lightdiff.tasks.speed`
+        training = {"device": self.device.type, "compiled": compiled}
+        described = {"model": self.describe(), "dataset": self.dataset}
+        checkpoint["lightdiff"] = {"format": 1, **described, "training": training}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         optimizer = self._new_optimizer()
-        adopt_settings(checkpoint, optimizer.defaults)  # a resumed run may have another learning rate
+        adopt_settings(checkpoint, optimizer.defaults)
         adopt_layout(checkpoint, optimizer)

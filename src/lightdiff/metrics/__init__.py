@@ -1,4 +1,4 @@
-"""Evaluation: features of real and generated images, distances between them, and the protocol that makes a figure comparable.
+"""Evaluation: features of real and generated images, metrics that compare them, and the protocol that makes figures comparable.
 
 real images --extractor--> reference (kept) ---.
 model --sampler--> images --extractor--> features --metric--> values

@@ -1,4 +1,4 @@
-"""What a classifier says of conditional samples."""
+"""Metrics that judge conditional samples by a classifier."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ from lightdiff.metrics.fitting import accuracy, fit_classifier
 
 
 def _check(name: str, extractor: FeatureExtractor, conditional: bool) -> None:
+    """Raise ValueError if the extractor is no classifier or the model is unconditional."""
     if not isinstance(extractor, ClassifierExtractor):
         raise ValueError(f"metrics={name}: it needs extractor=classifier")
     if not conditional:
         raise ValueError(f"metrics={name}: this model is unconditional (trained with conditioning=none)")
+    if extractor.class_names is None:
+        raise ValueError(f"metrics={name}: the classifier {extractor.dataset} knows other classes than the data set's")
 
 
 @dataclass(frozen=True)
 class PromptAccuracy(Metric):
-    """Share of conditional samples that the classifier reads as asked, and of those read with a confidence above 0.95."""
+    """Share of conditional samples in which the classifier sees the class that was asked for.
+
+    The second value, `confident`, is the share of samples whose likeliest class has a probability above 0.95.
+    """
 
     def check(self, num_samples: int, extractor: FeatureExtractor, conditional: bool) -> None:
         _check("prompt_accuracy", extractor, conditional)
@@ -34,10 +40,10 @@ class PromptAccuracy(Metric):
 
 @dataclass(frozen=True)
 class SyntheticAccuracy(Metric):
-    """Accuracy on the real validation images of a classifier that was trained on the samples alone (Ravuri and Vinyals 2019).
+    """Accuracy on the real validation images of a classifier that was trained on samples only (Ravuri and Vinyals 2019).
 
     Args:
-        epochs: times that it sees every sample.
+        epochs: number of times the classifier sees every sample in training.
     """
 
     epochs: int = 10

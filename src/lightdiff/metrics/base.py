@@ -1,4 +1,4 @@
-"""Metric: a figure, or several, of generated images."""
+"""Metric: computes one or more figures from generated and real images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lightdiff.metrics.reference import Reference
 
 
 class Value(NamedTuple):
-    """A figure and, where it has one, its spread (a standard deviation)."""
+    """A figure and its spread, a standard deviation; None for a figure without one."""
 
     value: float
     spread: float | None = None
@@ -23,12 +23,12 @@ class Value(NamedTuple):
 
 @dataclass(frozen=True)
 class Generated:
-    """What is measured.
+    """The generated images that are measured.
 
     Args:
         images: uint8 (N, C, H, W).
-        features: of the images.
-        asked: labels (N,) that the images were to show; None for an unconditional model.
+        features: the extractor's features of the images.
+        asked: labels (N,) of the classes that the images were to show; None for an unconditional model.
     """
 
     images: Tensor
@@ -38,7 +38,7 @@ class Generated:
 
 @dataclass(frozen=True)
 class Real:
-    """What it is measured against.
+    """The real images that generated ones are measured against.
 
     Args:
         reference: statistics of the reference split.
@@ -50,22 +50,31 @@ class Real:
 
 
 class Metric(ABC):
-    """A frozen dataclass whose fields are its settings, which every result states."""
+    """Base class of the metrics: frozen dataclasses whose fields are the settings that every result states."""
 
     def check(self, num_samples: int, extractor: FeatureExtractor, conditional: bool) -> None:
-        """ValueError where it cannot be computed; called before anything is sampled."""
+        """Check, before anything is sampled, that the metric can be computed.
+
+        Args:
+            num_samples: number of images that will be generated.
+            extractor: the extractor of their features.
+            conditional: whether the model is conditional.
+
+        Raises:
+            ValueError: the metric cannot be computed; the message names the setting.
+        """
 
     def warning(self, num_samples: int, real: Real) -> str | None:
-        """What a reader of the figure must know, in one line."""
+        """Return one line that a reader of the figure must know; None if there is nothing to warn of."""
         return None
 
     @abstractmethod
     def __call__(self, generated: Generated, real: Real, extractor: FeatureExtractor) -> dict[str, Value]:
-        """Values by name."""
+        """Compute the metric's values, by name."""
 
 
 class Given(torch.nn.Module):
-    """Hands torchmetrics, in place of a network, features that have been computed already."""
+    """Stand-in for torchmetrics' network that returns its input, so that torchmetrics can be fed features."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Distances between the sets of real and generated images, in the space of an extractor's vectors; all in float64."""
+"""Metrics that compare the sets of real and generated images by their feature vectors, in float64."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from lightdiff.metrics.extractor import FeatureExtractor
 class FID(Metric):
     """Frechet distance |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) of Gaussians fitted to the vectors (Heusel et al. 2017).
 
-    It is biased upwards, roughly as 1 / num_samples: compare only figures of equally many samples.
+    m and S are mean and covariance of the real and of the generated vectors. The distance is biased upwards, roughly by a term
+    in 1 / num_samples, so compare only figures of equally many samples.
     """
 
     enough: ClassVar[int] = 10_000
@@ -45,17 +46,18 @@ class FID(Metric):
         )
 
     def bias(self, num_samples: int, real: Real) -> float:
-        """Expected distance of `num_samples` vectors from the very Gaussian of the real ones, to first order in 1 / num_samples.
+        """Return the expected distance of samples drawn from the very Gaussian of the real vectors.
 
-        With eigenvalues l_i of the covariance (sum_i l_i + 1/2 sum_{i != j} l_i l_j / (l_i + l_j) + 1/2 sum_i l_i) / num_samples;
-        the first sum comes from the mean, the others from the covariance (variance of a Wishart matrix in the Bures metric).
+        To first order in 1 / num_samples, with the eigenvalues l_i of the real covariance it is
+        (sum_i l_i + 1/2 sum_{i != j} l_i l_j / (l_i + l_j) + 1/2 sum_i l_i) / num_samples.
+        The first sum is the error of the mean, the others that of the covariance (a Wishart matrix's variance, Bures metric).
         """
         values = torch.linalg.eigvalsh(real.reference.covariance).clamp(min=1e-12)
         pairs = values[:, None] * values / (values[:, None] + values)
         return ((1.25 * values.sum() + 0.5 * pairs.sum()) / num_samples).item()
 
     def distance(self, vectors: Tensor, real: Real) -> float:
-        """Of generated vectors (N, D)."""
+        """Return the distance between generated vectors (N, D) and the real ones."""
         metric = FrechetInceptionDistance(Given(vectors.shape[1]), sync_on_compute=False)
         metric.real_features_sum, metric.real_features_cov_sum = real.reference.total, real.reference.outer
         metric.real_features_num_samples = torch.tensor(real.reference.count)
@@ -65,13 +67,17 @@ class FID(Metric):
 
 @dataclass(frozen=True)
 class KID(Metric):
-    """Squared maximum mean discrepancy with the kernel (x.y / D + 1)^3 (Binkowski et al. 2018): mean and spread over subsets.
+    """Squared maximum mean discrepancy with the kernel (x.y / D + 1)^3 of vectors (D,) (Binkowski et al. 2018).
 
-    Unbiased. At most 10,000 real images take part.
+    The value is the mean over pairs of random subsets, its spread their standard deviation. The estimate is unbiased. At most
+    10,000 real images take part.
 
     Args:
-        subsets: how many pairs of random subsets are compared.
-        subset_size: images in each.
+        subsets: number of pairs of random subsets.
+        subset_size: images in each subset.
+
+    Raises:
+        ValueError: when called, there are fewer real images than `subset_size`.
     """
 
     subsets: int = 100
@@ -85,48 +91,51 @@ class KID(Metric):
         vectors = real.reference.vectors
         if len(vectors) < self.subset_size:
             raise ValueError(f"subset_size={self.subset_size}: there are only {len(vectors)} real images")
-        with _quiet():
+        with _without_memory_warning():
             metric = KernelInceptionDistance(
                 Given(vectors.shape[1]), subsets=self.subsets, subset_size=self.subset_size, sync_on_compute=False
             )
         metric.update(vectors.double(), real=True)
         metric.update(generated.features.vectors.double(), real=False)
-        mean, spread = _keyed(metric)
+        mean, spread = _compute_keyed(metric)
         return {"kid": Value(mean.item(), spread.item())}
 
 
 @dataclass(frozen=True)
 class Inception(Metric):
-    """exp of the mean KL(p(y | x) || p(y)) of the extractor's logits (Salimans et al. 2016): mean and spread over splits.
+    """Inception score exp(E_x KL(p(y | x) || p(y))), with p(y | x) from the extractor's logits (Salimans et al. 2016).
+
+    The value is the mean over parts of the samples, its spread their standard deviation.
 
     Args:
-        splits: how many parts the samples are divided into.
+        splits: number of parts.
     """
 
     splits: int = 10
 
     def check(self, num_samples: int, extractor: FeatureExtractor, conditional: bool) -> None:
         if num_samples < 2 * self.splits:
-            raise ValueError(f"num_samples={num_samples}: is needs at least {2 * self.splits}")
+            raise ValueError(f"num_samples={num_samples}: the Inception score needs at least {2 * self.splits}")
 
     def __call__(self, generated: Generated, real: Real, extractor: FeatureExtractor) -> dict[str, Value]:
         logits = generated.features.logits
-        with _quiet():
+        with _without_memory_warning():
             metric = InceptionScore(Given(logits.shape[1]), splits=self.splits, sync_on_compute=False)
         metric.update(logits.double())
-        mean, spread = _keyed(metric)
+        mean, spread = _compute_keyed(metric)
         return {"is": Value(mean.item(), spread.item())}
 
 
 @dataclass(frozen=True)
 class PrecisionRecall(Metric):
-    """Shares of generated vectors within the real manifold and of real ones within the generated (Kynkaanniemi et al. 2019).
+    """Precision and recall of the generated images (Kynkaanniemi et al. 2019).
 
-    A manifold is the union of balls around each vector that reach to its k-th nearest neighbour. At most 10,000 of each kind
-    take part.
+    Precision is the share of generated vectors inside the manifold of the real ones, recall the share of real vectors inside
+    the manifold of the generated ones. A manifold is the union of balls around its vectors, each of which reaches to the k-th
+    nearest neighbour of its vector. At most 10,000 images of each kind take part.
 
     Args:
-        k: which neighbour.
+        k: the neighbour that sets the radius of a ball.
     """
 
     k: int = 3
@@ -136,31 +145,31 @@ class PrecisionRecall(Metric):
             raise ValueError(f"num_samples={num_samples}: precision_recall needs more than {self.k}")
 
     def __call__(self, generated: Generated, real: Real, extractor: FeatureExtractor) -> dict[str, Value]:
-        ours = generated.features.vectors[:10_000].double()
-        theirs = real.reference.vectors.double()
+        generated_vectors = generated.features.vectors[:10_000].double()
+        real_vectors = real.reference.vectors.double()
         return {
-            "precision": Value(_share_within(ours, theirs, self.k)),
-            "recall": Value(_share_within(theirs, ours, self.k)),
+            "precision": Value(_share_within(generated_vectors, real_vectors, self.k)),
+            "recall": Value(_share_within(real_vectors, generated_vectors, self.k)),
         }
 
 
 def _share_within(vectors: Tensor, manifold: Tensor, k: int) -> float:
-    """Share of `vectors` that lie in a ball around at least one vector of `manifold`."""
+    """Return the share of `vectors` (N, D) that lie in a ball around at least one of the vectors `manifold` (M, D)."""
     radii = torch.cat([torch.cdist(part, manifold).kthvalue(k + 1).values for part in manifold.split(1000)])
     inside = [(torch.cdist(part, manifold) <= radii).any(1) for part in vectors.split(1000)]
     return torch.cat(inside).double().mean().item()
 
 
-def _keyed(metric: KernelInceptionDistance | InceptionScore) -> tuple[Tensor, Tensor]:
-    """Its result with random numbers of its own; the global ones are left alone."""
+def _compute_keyed(metric: KernelInceptionDistance | InceptionScore) -> tuple[Tensor, Tensor]:
+    """Return the metric's mean and spread, always with the same random numbers and without touching the global ones."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(keyed_seed("metric"))
         return metric.compute()
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without torchmetrics' warning that features take memory."""
+def _without_memory_warning() -> Iterator[None]:
+    """Silence torchmetrics' warning that features take memory."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*will save all extracted features")
         yield

@@ -1,4 +1,4 @@
-"""Evaluation: how a model is measured. The command and the callback do it by the same code."""
+"""Evaluation: measures a model. The command eval.py and the callback of training both use it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from lightdiff.metrics.base import Generated, Metric, Real, Value
 from lightdiff.metrics.extractor import FeatureExtractor, Features
 from lightdiff.metrics.reference import kept_reference
 from lightdiff.utils.images import to_uint8
+from lightdiff.utils.progress import progress as show_progress
 from lightdiff.utils.ranks import from_first, gather_rows, process, rank_rows
 
 Split = Literal["train", "val"]
@@ -25,12 +26,12 @@ Split = Literal["train", "val"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an evaluation found.
+    """The result of an evaluation.
 
     Args:
-        values: by name.
-        images_per_second: at which samples were drawn, over all processes.
-        seconds: that each part took.
+        values: the metrics' values by name.
+        images_per_second: rate at which samples were drawn, over all processes.
+        seconds: time that each part of the evaluation took, by name.
     """
 
     values: dict[str, Value]
@@ -39,22 +40,22 @@ class Outcome:
 
 
 class Evaluation:
-    """Metrics of a model's samples against a data set.
+    """Measurement of a model's samples against the real images of a data set.
 
-    All processes call it together: each samples and reads its share, and gets the same figures as one process alone. Images are
-    rounded to uint8 once, the real ones are not augmented, everything random has a key of its own.
+    All processes call it together. Each draws and reads its share, and all get the figures that one process alone would get.
+    Generated images are rounded to uint8 once, real ones are not augmented, and everything random has a key of its own.
 
     Args:
-        metrics: what to compute, by name.
-        extractor: gives the space in which distances are measured; prepared.
+        metrics: the metrics to compute, by name.
+        extractor: computes the features in which images are compared; prepared.
         data: the data set, set up.
-        num_samples: images drawn; those of a conditional model show every class in turn.
-        split: which of the real images are the reference.
-        cache_dir: folder in which their statistics are kept.
-        batch_size: images at a time; None: 128. The figures do not depend on it.
+        num_samples: number of images to draw; those of a conditional model show every class in turn.
+        split: the real images that serve as reference, "train" or "val".
+        cache_dir: folder in which the statistics of the reference are kept.
+        batch_size: images at a time, or None for 128. The figures do not depend on it.
 
     Raises:
-        ValueError: no samples, or a metric without what it needs.
+        ValueError: `num_samples` is below 1.
     """
 
     def __init__(
@@ -88,13 +89,20 @@ class Evaluation:
         self._real: Real | None = None
 
     def check(self, conditional: bool) -> None:
-        """ValueError where one of the metrics cannot be computed for such a model; nothing is sampled."""
+        """Check that all metrics can be computed for a conditional or an unconditional model; nothing is sampled.
+
+        Raises:
+            ValueError: a metric cannot be computed; the message names the setting.
+        """
         for metric in self.metrics.values():
             metric.check(self.num_samples, self.extractor, conditional)
 
     @property
     def real(self) -> Real:
-        """The reference, read from the cache or computed when it is first asked for, by all processes together."""
+        """The real images, with statistics that are read from the cache or computed at the first use.
+
+        The first use must happen in all processes together.
+        """
         if self._real is None:
             with self._timed("reference"):
                 facts = {**self._facts, "extractor": self.extractor.describe()}
@@ -103,7 +111,7 @@ class Evaluation:
         return self._real
 
     def warnings(self) -> list[str]:
-        """What a reader of the figures must know."""
+        """Return the lines that a reader of the figures must know."""
         found = (metric.warning(self.num_samples, self.real) for metric in self.metrics.values())
         return [line for line in found if line is not None]
 
@@ -115,7 +123,14 @@ class Evaluation:
         names: Sequence[str] | None = None,
         progress: bool = False,
     ) -> Outcome:
-        """Draw the samples and compute the metrics `names` (None: all) of them."""
+        """Draw samples and compute their metrics.
+
+        Args:
+            model: the model.
+            generation: how samples are drawn.
+            names: the metrics to compute, or None for all.
+            progress: show a progress bar.
+        """
         real = self.real
         rows = rank_rows(self.num_samples, *process())
         with self._timed("sampling"):
@@ -124,10 +139,10 @@ class Evaluation:
                 drawn = generation.images(model, rows, batch_size=self.batch_size, progress=progress)
                 images = to_uint8(drawn).cpu()
             images = gather_rows(images)
-        with self._timed("features"):
+        with self._timed("features"), show_progress("reading the features of the samples", shown=progress):
             features = self._features(images)
         asked = None if generation.choice is None else torch.arange(self.num_samples) % len(generation.choice)
-        with self._timed("metrics"):
+        with self._timed("metrics"), show_progress("computing the metrics", shown=progress):
             values: dict[str, Value] = {}
             if process()[0] == 0:
                 generated = Generated(images, features, asked)
@@ -137,12 +152,13 @@ class Evaluation:
         return Outcome(values, self.num_samples / self.seconds["sampling"], dict(self.seconds))
 
     def _features(self, images: Tensor) -> Features:
+        """Return the features of all images; each process computes those of its share."""
         share = rank_rows(len(images), *process())
         own = self.extractor(images[share.start : share.stop])
         return Features(gather_rows(own.vectors), gather_rows(own.logits))
 
     def protocol(self) -> dict[str, Any]:
-        """What a figure must carry to be comparable, apart from the model and its sampler."""
+        """Return all that two figures must have in common to be comparable, apart from the model and its sampler."""
         return {
             "num_samples": self.num_samples,
             "reference": self._facts,
@@ -151,6 +167,7 @@ class Evaluation:
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:
+        """Record the seconds that the block takes."""
         start = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""The Inception network of the literature (extra `inception`), as torch-fidelity ports it."""
+"""The Inception network with which the literature measures, in the port of torch-fidelity (extra `inception`)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ DOWNLOAD_TIMEOUT = 10.0
 
 
 class InceptionExtractor(FeatureExtractor):
-    """2048 features and 1008 logits of Inception v3, its own resize to 299x299 as TensorFlow 1 did it: literature values.
+    """2048 features and 1008 logits of Inception v3, for figures that compare with those of the literature.
 
-    Grayscale images become RGB by repeating the channel.
+    The network resizes images to 299x299 itself, as TensorFlow 1 did. Grayscale images become RGB by repeating the channel.
 
     Args:
-        weights: file with the weights; None: torch-fidelity's, downloaded where they are not in torch's cache.
+        weights: file with the weights, or None for the one of torch-fidelity, which is downloaded if torch's cache lacks it.
     """
 
     num_features = 2048
@@ -44,14 +44,15 @@ class InceptionExtractor(FeatureExtractor):
             if self.weights:
                 raise ValueError(f"weights={self.weights}: no such file")
             _download(url, file)
-        _check_is_weights_only(file)  # torch-fidelity reads it with the full unpickler
+        # checked here, because torch-fidelity reads the file with the full unpickler, which may run code
+        _check_is_weights_only(file)
         self._sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
         self.device = device
         try:
             network = port.FeatureExtractorInceptionV3("inception-v3-compat", ["2048", "logits_unbiased"], str(file))
         except (RuntimeError, KeyError, TypeError) as error:
             reason = " ".join(str(error).split())[:120]
-            raise ValueError(f"weights={file}: not those of this network ({reason})") from error
+            raise ValueError(f"weights={file}: these are not weights of Inception v3 ({reason})") from error
         self._network = network.to(device).eval()
 
     def describe(self) -> dict[str, Any]:
@@ -68,17 +69,20 @@ class InceptionExtractor(FeatureExtractor):
 
 
 def _check_is_weights_only(file: Path) -> None:
+    """Raise ValueError if the file is garbled or holds more than tensors."""
     try:
         torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # garbled, or holding more than tensors
+    except Exception as error:
         raise ValueError(f"weights={file}: not a file of weights ({' '.join(str(error).split())[:120]})") from error
 
 
 def _download(url: str, file: Path) -> None:
+    """Download the weights; raise ValueError if that fails."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with connection_timeout(DOWNLOAD_TIMEOUT):
         try:
-            begins = re.search(r"-([0-9a-f]{8})\.", file.name)  # the file's name tells the beginning of its SHA-256
+            # the file's name contains the first digits of its SHA-256
+            begins = re.search(r"-([0-9a-f]{8})\.", file.name)
             torch.hub.download_url_to_file(url, str(file), begins.group(1) if begins else None, progress=False)
         except (OSError, RuntimeError) as error:
             raise ValueError(

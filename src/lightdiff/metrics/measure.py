@@ -1,4 +1,4 @@
-"""Measure a model and write down the figures with all that makes them comparable."""
+"""Measure a model and record the figures together with everything that makes them comparable."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def measure(
     *,
     progress: bool = False,
 ) -> tuple[Record, list[str]]:
-    """Compute what `results` lacks, and add it. All processes call it together.
+    """Compute the metrics that `results` lacks and add them to it. All processes call this together.
 
     Args:
-        evaluation: what is measured, and against what.
+        evaluation: the metrics and the data to measure against.
         model: the model.
         generation: how its images are drawn.
-        checkpoint: what tells its weights: file, sha256, step, epoch.
-        results: what has been found before.
+        checkpoint: the entries file, sha256, step and epoch, which identify the model's weights.
+        results: the figures that have been computed before.
         progress: show a progress bar.
 
     Returns:
-        The record with all figures under this protocol, and the names of the metrics that were computed now.
+        The record of all figures under this protocol, and the names of the metrics that were computed now.
     """
-    protocol = {"checkpoint": checkpoint, **_drawing(generation), **evaluation.protocol()}
+    protocol = {"checkpoint": checkpoint, **_sampling_protocol(generation), **evaluation.protocol()}
     settings = {name: asdict(metric) for name, metric in evaluation.metrics.items()}  # type: ignore[call-overload]
     missing: list[str] = from_first(results.missing(protocol, settings))
     if missing:
@@ -64,7 +64,8 @@ def measure(
     return from_first(results.cell(protocol) if process()[0] == 0 else None), missing
 
 
-def _drawing(generation: Generation) -> dict[str, Any]:
+def _sampling_protocol(generation: Generation) -> dict[str, Any]:
+    """Return all settings of sampling that two figures must have in common to be comparable."""
     settings = config_of(generation.sampler)
     return {
         "weights": generation.weights,

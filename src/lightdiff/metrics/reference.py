@@ -1,4 +1,4 @@
-"""Reference: what a distance needs to know of the real images. Computed once and kept in a folder."""
+"""Reference: the statistics of the real images that metrics need. They are computed once and kept in a folder."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from lightdiff.metrics.extractor import FeatureExtractor
 from lightdiff.utils.files import replaced
 from lightdiff.utils.ranks import from_first, gather_rows, gathered, process, rank_rows
 
-KEPT = 10_000
-"""Vectors kept for metrics that compare image with image; a random choice where there are more images."""
+MAX_VECTORS = 10_000
+"""Number of vectors kept for metrics that compare image with image; chosen at random if there are more images."""
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +31,11 @@ class Reference:
     """Statistics of N real images.
 
     Args:
-        total: sum of the vectors (D,), float64.
-        outer: sum of their outer products (D, D), float64.
+        total: sum of the feature vectors (D,), float64.
+        outer: sum of the outer products of the vectors with themselves (D, D), float64.
         count: N.
-        vectors: at most `KEPT` of them (n, D), float32.
-        facts: all that they depend on, whose hash they are kept under.
+        vectors: at most `MAX_VECTORS` of the vectors (n, D), float32.
+        facts: everything that the statistics depend on; its hash names their file.
     """
 
     total: Tensor
@@ -46,10 +46,16 @@ class Reference:
 
     @classmethod
     def of(cls, store: ImageStore, extractor: FeatureExtractor, facts: dict[str, Any]) -> Reference:
-        """Of all images of a split; each process reads its share."""
+        """Compute the statistics of all images in `store`; each process reads its share.
+
+        Args:
+            store: the real images, unaugmented.
+            extractor: computes the feature vectors; prepared.
+            facts: everything that the statistics depend on.
+        """
         dimension, count = extractor.num_features, len(store)
         total, outer = torch.zeros(dimension).double(), torch.zeros(dimension, dimension).double()
-        chosen = torch.randperm(count, generator=keyed_generator("cpu", "reference"))[:KEPT].sort().values
+        chosen = torch.randperm(count, generator=keyed_generator("cpu", "reference"))[:MAX_VECTORS].sort().values
         kept = torch.empty(0, dimension)
         share = rank_rows(count, *process())
         for start in range(share.start, share.stop, 512):
@@ -63,11 +69,12 @@ class Reference:
 
     @property
     def covariance(self) -> Tensor:
-        """(D, D), float64, unbiased."""
+        """Unbiased covariance of the vectors (D, D), float64."""
         mean = self.total / self.count
         return (self.outer - self.count * torch.outer(mean, mean)) / (self.count - 1)
 
     def save(self, path: Path) -> None:
+        """Write the statistics into a safetensors file."""
         path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {"total": self.total, "outer": self.outer, "vectors": self.vectors, "count": torch.tensor(self.count)}
         with replaced(path) as temporary:
@@ -75,7 +82,11 @@ class Reference:
 
     @classmethod
     def load(cls, path: Path) -> Reference:
-        """Raises SafetensorError, KeyError or ValueError where the file is not one of `save`."""
+        """Read the statistics that `save` has written.
+
+        Raises:
+            SafetensorError, KeyError, ValueError: the file was not written by `save`.
+        """
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in ("total", "outer", "vectors", "count")}
             facts = json.loads((file.metadata() or {})["facts"])
@@ -83,18 +94,18 @@ class Reference:
 
 
 def key_of(facts: dict[str, Any]) -> str:
-    """Name under which statistics are kept: all that they depend on."""
+    """Return the name of the file of statistics, a hash of everything that they depend on."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:20]
 
 
 def kept_reference(folder: Path, store: ImageStore, extractor: FeatureExtractor, facts: dict[str, Any]) -> Reference:
-    """The statistics in `folder`, or new ones, which are then kept there. All processes call it together.
+    """Return the statistics from `folder`, or compute them and keep them there. All processes call this together.
 
     Args:
-        folder: where statistics are kept; it may be moved, and shared among projects.
+        folder: folder of statistics; it may be moved, and shared among projects.
         store: the real images, unaugmented.
-        extractor: prepared.
-        facts: all that they depend on: data set, split, content, how images were brought to size, extractor.
+        extractor: computes the feature vectors; prepared.
+        facts: everything that the statistics depend on: data set, split, content, how images were brought to size, extractor.
     """
     path = folder / f"{key_of(facts)}.safetensors"
     reference = from_first(_read(path) if process()[0] == 0 else None)
@@ -109,6 +120,7 @@ def kept_reference(folder: Path, store: ImageStore, extractor: FeatureExtractor,
 
 
 def _read(path: Path) -> Reference | None:
+    """Return the statistics in the file; None if there is no such file, or, with a warning, if it cannot be read."""
     if not path.is_file():
         return None
     try:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from math import nan
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from lightdiff.utils.files import replaced
@@ -24,10 +26,10 @@ __all__ = ["IDENTITY", "Record", "Results", "better", "lines", "plot", "table"]
 
 
 class Results:
-    """What stands in a folder.
+    """The results in a folder: `results.jsonl`, and `table.md` and `quality.png` made from it.
 
     Args:
-        folder: made with the first result.
+        folder: the folder, which is made with the first result.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -35,7 +37,7 @@ class Results:
         self.records = list(read_records(folder / "results.jsonl"))
 
     def missing(self, protocol: Record, metrics: dict[str, Any]) -> list[str]:
-        """Names of those metrics that have not been computed with the same settings under the same protocol."""
+        """Return the names of the metrics that were not computed yet with these settings under this protocol."""
         done = self._done(protocol)
         return [name for name, settings in metrics.items() if (name, canonical(settings)) not in done]
 
@@ -44,18 +46,20 @@ class Results:
         return {(name, canonical(settings)) for record in same for name, settings in record["metrics"].items()}
 
     def add(self, record: Record) -> None:
-        """Append a line, and bring table and figure up to date."""
+        """Append a record to `results.jsonl`, and make the table and the figure anew."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.records.append(record)
         with (self.folder / "results.jsonl").open("a") as file:
             file.write(json.dumps(record) + "\n")
         with replaced(self.folder / "table.md") as temporary:
             temporary.write_text(table(self.cells().values()))
-        if len({cell["num_steps"] for cell in self.cells().values()}) > 1:
-            plot(self.cells().values(), self.folder / "quality.png")
+        # evaluations of a run in training, which have no file, are curves of TensorBoard
+        of_files = [cell for cell in self.cells().values() if cell["checkpoint"]["file"] is not None]
+        if len({cell["num_steps"] for cell in of_files}) > 1:
+            plot(of_files, self.folder / "quality.png")
 
     def forget_after(self, step: int) -> None:
-        """Measure anew what a run in training had found beyond this step: resumed, it may have other settings."""
+        """Forget the results of a run in training beyond this step, which a resumed run may reach with other settings."""
         self.records = [
             record
             for record in self.records
@@ -63,16 +67,16 @@ class Results:
         ]
 
     def cell(self, protocol: Record) -> Record:
-        """All that was found under this protocol."""
+        """Return one record with all figures that were found under this protocol."""
         return self.cells()[protocol_key(protocol)]
 
     def cells(self) -> dict[str, Record]:
-        """One record for each protocol, with all figures found under it; the newest counts."""
+        """Return one record for each protocol, by its key, with all figures found under it; the newest figure counts."""
         return newest_cells(self.records)
 
 
 def table(cells: Iterable[Record]) -> str:
-    """In Markdown, a row for each evaluation."""
+    """Return a table in Markdown, with a row for each record of `Results.cells`."""
     cells = sorted(cells, key=lambda cell: (cell["sampler"]["name"], cell["guidance_scale"], cell["num_steps"]))
     names = list(dict.fromkeys(name for cell in cells for name in cell["values"]))
     head = [*_SETTINGS, *names, "samples", "reference", "extractor", "images/s"]
@@ -100,32 +104,67 @@ _SETTINGS = {
 
 
 def plot(cells: Iterable[Record], path: Path) -> None:
-    """Each metric against the number of steps, a line for each combination of the other settings."""
+    """Draw each metric against the number of steps, with a line for each combination of the other settings.
+
+    A panel shows the y axis from 0, so that a small difference looks small. Evaluations that differ in their seed alone are
+    one point: their mean, with their standard deviation as error bar. A single evaluation has the spread that its metric
+    gives, if it gives one.
+
+    Args:
+        cells: the records of `Results.cells`.
+        path: the PNG file.
+    """
     cells = list(cells)
     names = list(dict.fromkeys(name for cell in cells for name in cell["values"]))
-    varying = {name for name in _SETTINGS if len({_SETTINGS[name](cell) for cell in cells}) > 1} - {"steps"}
+    varying = [show for show in _LABELS if len({show(cell) for cell in cells}) > 1] or [_SETTINGS["sampler"]]
+    labels = {_line(cell): ", ".join(show(cell) for show in varying) for cell in cells}
     ticks = sorted({cell["num_steps"] for cell in cells})
     figure, panels = new_figure(len(names))
     for axes, name in zip(panels, names, strict=True):
-        lines: dict[str, list[tuple[int, Record]]] = {}
+        lines: dict[str, dict[int, list[Record]]] = {}
         for cell in cells:
             if name in cell["values"]:
-                label = ", ".join(show(cell) for key, show in _SETTINGS.items() if key in {"sampler", *varying})
-                lines.setdefault(label, []).append((cell["num_steps"], cell["values"][name]))
-        for label, points in lines.items():
-            points.sort(key=lambda point: point[0])
-            steps, entries = zip(*points, strict=True)
-            spread = [entry["spread"] or 0 for entry in entries]
-            axes.errorbar(steps, [entry["value"] for entry in entries], yerr=spread, marker="o", label=label)
-        axes.set(xscale="log", xlabel="steps", ylabel=name)
+                lines.setdefault(_line(cell), {}).setdefault(cell["num_steps"], []).append(cell["values"][name])
+        for line, points in lines.items():
+            steps = sorted(points)
+            means, spreads = zip(*(_mean_and_spread(points[number]) for number in steps), strict=True)
+            axes.errorbar(steps, means, yerr=spreads, marker="o", capsize=4, label=labels[line])
+        axes.set(xscale="log", xlabel="steps", title=name)
+        if min(axes.dataLim.intervaly) >= 0:  # an unbiased kernel distance may be a little below 0
+            axes.set_ylim(bottom=0)
         axes.set_xticks(ticks, labels=map(str, ticks))
         axes.minorticks_off()
-        axes.legend(fontsize="small")
+        axes.legend()
     save_figure(path, figure)
 
 
+_LABELS = (
+    _SETTINGS["sampler"],
+    lambda cell: f"guidance {cell['guidance_scale']:g}",
+    _SETTINGS["weights"],
+    lambda cell: f"{cell['num_samples']} samples",
+    lambda cell: cell["reference"]["split"],
+    lambda cell: cell["precision"],
+)
+"""What tells the lines of the figure apart; its legend names those in which they differ."""
+
+
+def _line(record: Record) -> str:
+    """Return a text that is the same for the points of a line, which differ in the number of steps and in the seed alone."""
+    return protocol_key({**record, "num_steps": None, "seed": None})
+
+
+def _mean_and_spread(entries: list[Record]) -> tuple[float, float]:
+    """Return the mean of figures of several seeds and their standard deviation; of one figure its own spread, or NaN."""
+    values = [entry["value"] for entry in entries]
+    if len(values) > 1:
+        return mean(values), stdev(values)
+    spread = entries[0]["spread"]
+    return values[0], nan if spread is None else spread
+
+
 def lines(cell: Record) -> list[str]:
-    """The figures of an evaluation, a line each, with what must be said beside them."""
+    """Return a line for each figure of a record, with the settings and the reference that it holds for."""
     guidance = f", guidance {cell['guidance_scale']:g}" if cell["guidance_scale"] != 1 else ""
     setting = f"{cell['sampler']['name']}, {cell['num_steps']} steps{guidance}, {cell['weights']} weights"
     against = f"{cell['num_samples']} samples against {cell['reference']['split']}, {cell['extractor']['name']}"

@@ -1,4 +1,4 @@
-"""What the trainer's devices and machines mean: whether there are several processes, who starts them, how long they wait."""
+"""Read from the trainer's settings whether a run has several processes, who starts them and how long they wait for each other."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from lightdiff.tasks.handover import starter
 from lightdiff.tasks.processes import take_signals
 from lightdiff.utils.config import ConfigError
 
-warnings.filterwarnings("ignore", message="The `srun` command is available")  # it need not be used
+# Lightning gives this warning wherever SLURM is installed, even to a user who starts the run without it
+warnings.filterwarnings("ignore", message="The `srun` command is available")
 
 
 def needs_processes(trainer: dict[str, Any]) -> bool:
-    """Whether the trainer's devices and nodes mean more than one process."""
+    """Return whether `devices` and `num_nodes` of the trainer's settings ask for more than one process."""
     devices = trainer.get("devices", 1)
     if trainer.get("num_nodes", 1) > 1:
         return True
@@ -31,16 +32,18 @@ def needs_processes(trainer: dict[str, Any]) -> bool:
 
 
 def cluster(trainer: dict[str, Any]) -> list[ClusterEnvironment]:
-    """The plugin that tells Lightning who starts its processes; none: it finds out (torchrun)."""
+    """Return the Lightning plugin for who starts the processes; an empty list lets Lightning find out (torchrun)."""
     if "SLURM_NTASKS" not in os.environ:
         return []
     if starter() == "slurm" and needs_processes(trainer):
-        return [SLURMEnvironment(auto_requeue=False)]  # last.ckpt and auto_resume do that
-    return [LightningEnvironment()]  # one task, which starts its own processes where it needs several
+        # last.ckpt and auto_resume already continue a job that SLURM starts again
+        return [SLURMEnvironment(auto_requeue=False)]
+    # SLURM started a single task: Lightning starts the other processes if the run has several
+    return [LightningEnvironment()]
 
 
 class Ranks(DDPStrategy):
-    """DDP in front of whose `fit` signals are held; the other ranks, if any were to be started, have been."""
+    """DDP that lets signals arrive again once Lightning has started the other ranks; see `lightdiff.tasks.processes`."""
 
     def setup_environment(self) -> None:
         take_signals()
@@ -48,10 +51,14 @@ class Ranks(DDPStrategy):
 
 
 def strategy(trainer: dict[str, Any], timeout: float) -> str | Ranks:
-    """The strategy by its name, or DDP with a bound on the seconds that a process waits for the others.
+    """Return the trainer's strategy; for DDP one whose processes give up after waiting too long for each other.
+
+    Args:
+        trainer: the trainer's settings.
+        timeout: seconds that a process waits, `ddp_timeout` in the configuration.
 
     Raises:
-        ConfigError: no positive timeout.
+        ConfigError: `timeout` is not positive.
     """
     name = trainer.get("strategy", "auto")
     if timeout <= 0:

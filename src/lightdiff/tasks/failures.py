@@ -1,4 +1,4 @@
-"""What stops a run from outside: no memory, no disk, a process of it gone. One line that says what to do."""
+"""Explain failures whose cause is outside the program (memory, disk, a lost process) in one line that says what to do."""
 
 from __future__ import annotations
 
@@ -9,45 +9,47 @@ from typing import Any
 
 from lightdiff.utils.config import out_of_memory
 from lightdiff.utils.files import disk_error, shown
+from lightdiff.utils.program import typed
 
-PARTNER_LOST = ("by peer", "connection reset", "broken pipe", "gloo", "nccl", "dataloader worker")
-"""In messages of torch, which has no class for it: another rank, or a process that reads images."""
+SIGNS_OF_A_LOST_PROCESS = ("by peer", "connection reset", "broken pipe", "gloo", "nccl", "dataloader worker")
+"""Parts of torch's messages when it has lost another rank or a process that reads images; it has no class for these errors."""
 
 
 class RunFailed(RuntimeError):
-    """The run ended for a reason outside of it; the message is one line."""
+    """Error of a run that ended for a reason outside the program. The message is one line."""
 
 
 @contextmanager
 def explained(folder: Path, config: dict[str, Any]) -> Iterator[None]:
-    """Turn errors of memory, of disk and of lost processes into RunFailed.
+    """Turn errors of memory, of the disk and of lost processes into RunFailed; leave all others as they are.
 
     Args:
         folder: the run's folder.
-        config: its configuration, whose keys the message names.
+        config: the run's configuration; messages name its keys.
     """
     try:
         yield
     except Exception as error:
         cause = disk_error(error)
         if cause is not None:
-            what = f"{cause.filename}: " if cause.filename else ""
-            raise RunFailed(f"{what}{cause.strerror}; {_kept(folder)}") from error
-        if isinstance(error, RuntimeError) and any(sign in str(error).casefold() for sign in PARTNER_LOST):
+            file = f"{cause.filename}: " if cause.filename else ""
+            raise RunFailed(f"{file}{cause.strerror}; {_last_checkpoint(folder)}") from error
+        if isinstance(error, RuntimeError) and any(sign in str(error).casefold() for sign in SIGNS_OF_A_LOST_PROCESS):
             raise RunFailed(
                 "a process of this run was killed, has failed or cannot be reached (its own messages say why; ddp_timeout="
-                f"{config.get('ddp_timeout')}); {_kept(folder)}; go on with: python train.py resume={shown(folder)}"
+                f"{config.get('ddp_timeout')}); {_last_checkpoint(folder)}; go on with: {typed('train')} resume={shown(folder)}"
             ) from error
         if out_of_memory(error):
             batch_size = config["dataset"]["batch_size"]
             raise RunFailed(
                 f"out of memory; lower dataset.batch_size (now {batch_size}), model.widths or dataset.image_size, or try "
                 "trainer.precision=bf16-mixed; with trainer.accumulate_grad_batches=2 and half the batch_size the optimizer "
-                f"sees as many images; {_kept(folder)}"
+                f"sees as many images; {_last_checkpoint(folder)}"
             ) from error
         raise
 
 
-def _kept(folder: Path) -> str:
+def _last_checkpoint(folder: Path) -> str:
+    """Return the part of a message that says which checkpoint is left."""
     last = folder / "checkpoints" / "last.ckpt"
     return f"last good checkpoint: {shown(last)}" if last.is_file() else "no checkpoint was saved yet"

@@ -1,4 +1,4 @@
-"""Where a run can go on: its checkpoint, or, where that is broken, the command that goes on from the newest good one."""
+"""Read the checkpoint that a run goes on from; if it is broken, name the command that goes on from the newest good one."""
 
 from __future__ import annotations
 
@@ -7,23 +7,29 @@ from typing import Any
 
 from lightdiff.lightning import CheckpointError, find_checkpoint, read_checkpoint
 from lightdiff.utils.files import shown
+from lightdiff.utils.program import typed
 
 
 def resumable(path: Path) -> tuple[Path, dict[str, Any]]:
-    """The checkpoint that `path` (a run folder, or a checkpoint in one) goes on from, and its content.
+    """Return the checkpoint from which a run goes on, and its content.
+
+    Args:
+        path: a run folder, which goes on from its last checkpoint, or a checkpoint in one.
 
     Raises:
-        CheckpointError: it is missing or broken; the message offers the newest good one beside it, if there is one.
+        CheckpointError: the checkpoint is missing or broken. The message gives the command that goes on from the newest good
+            checkpoint in the same folder, if there is one.
     """
     try:
         file = find_checkpoint(path)
         return file, read_checkpoint(file)
     except CheckpointError as error:
         folder = path / "checkpoints" if path.is_dir() else path.parent
-        raise CheckpointError(f"{error}; {_offer(folder)}") from error
+        raise CheckpointError(f"{error}; {_way_on(folder)}") from error
 
 
-def _offer(folder: Path) -> str:
+def _way_on(folder: Path) -> str:
+    """Return the part of a message that names the newest good checkpoint in `folder` and the command that goes on from it."""
     good = {}
     for file in folder.glob("*.ckpt"):
         try:
@@ -33,4 +39,4 @@ def _offer(folder: Path) -> str:
     if not good:
         return f"there is no good checkpoint in {shown(folder)}"
     newest = max(good, key=lambda file: good[file])
-    return f"go on from the newest good one, of step {good[newest]}: python train.py resume={shown(newest)}"
+    return f"go on from the newest good one, of step {good[newest]}: {typed('train')} resume={shown(newest)}"

@@ -1,4 +1,4 @@
-"""From a composed configuration to a running job: in this process for one device, in fresh ones for several."""
+"""Start the job of a composed configuration: in this process for one device, in new processes for several."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from lightdiff.utils.program import restart
 
 
 class JobFailed(RuntimeError):
-    """A job in another process ended with an error, which that process has explained."""
+    """Error of a job in another process, which has printed what went wrong."""
 
 
 def launch(cfg: DictConfig) -> float | None:
-    """Write the folder's config.yaml, run the job, return the metric that a sweep optimises."""
+    """Write the run folder's config.yaml, run the job, and return the metric that a sweep optimises."""
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
     if (folder / CONFIG).exists():  # only with a hydra.run.dir of one's own
@@ -58,7 +58,7 @@ def launch(cfg: DictConfig) -> float | None:
     reached = finished(former, config)
     if reached:
         print(f"{shown(former)}: this run is finished ({reached})", flush=True)
-        return _metric(config, json.loads((former / RESULT).read_text()), report_missing=not alone)
+        return _metric(config, json.loads((former / RESULT).read_text()))
     print(f"auto_resume: going on with {shown(former)}", flush=True)
     return start_job(config, former, replace=alone)
 
@@ -67,9 +67,9 @@ def start_job(config: dict[str, Any], folder: Path, *, replace: bool) -> float |
     """Write the folder's config.yaml and run its job.
 
     Args:
-        config: its configuration, which becomes config.yaml; that of a resumed run only when all of it has been accepted.
+        config: its configuration, which becomes config.yaml. For a resumed run that happens once all of it has been accepted.
         folder: the run's folder.
-        replace: several devices: become that job instead of waiting for it (nothing comes after it).
+        replace: with several devices, become the job's process instead of waiting for it.
     """
     several = needs_processes(config["trainer"])
     if starter() == "torchrun" and not several:
@@ -81,14 +81,14 @@ def start_job(config: dict[str, Any], folder: Path, *, replace: bool) -> float |
         from lightdiff.tasks.train import run_job
 
         send_job(*(folder, config) if several else (None, None))
-        return _metric(config, run_job(folder, config), report_missing=not replace)
+        return _metric(config, run_job(folder, config))
     with alone_in(folder):
         if (folder / CONFIG).is_file() or not replace:
             from lightdiff.tasks.train import check_job
 
             check_job(folder, config)
         write_config(folder, config)
-    # Lightning starts its other processes by repeating the command line: it must be the job's, not Hydra's
+    # Lightning starts its other processes by repeating the command line, so this must be the job's and not Hydra's
     names = sorted({*foreign_names(config).values()})
     command = [*restart("train"), "--job", str(folder), *names]
     environment = {name: value for name, value in os.environ.items() if name != "LOCAL_RANK"}
@@ -96,7 +96,7 @@ def start_job(config: dict[str, Any], folder: Path, *, replace: bool) -> float |
     if replace:
         sys.stdout.flush()
         os.execve(sys.executable, command, environment)
-    # in a session of its own: Ctrl-C in a terminal reaches this process alone, which hands it on once
+    # a session of its own, so that Ctrl-C in a terminal reaches only this process, which passes it on once
     child = subprocess.Popen(command, env=environment, preexec_fn=end_with_parent, start_new_session=True)
     code = _wait(child)
     if code in (130, 143):
@@ -105,11 +105,11 @@ def start_job(config: dict[str, Any], folder: Path, *, replace: bool) -> float |
         raise ConfigError(f"{folder.name}: see the message above")
     if code != 0:
         raise JobFailed(f"{folder}: the job ended with exit code {code}; see the messages above")
-    return _metric(config, json.loads((folder / RESULT).read_text()), report_missing=True)
+    return _metric(config, json.loads((folder / RESULT).read_text()))
 
 
 def _wait(child: subprocess.Popen[bytes]) -> int:
-    """The exit code; what interrupts this process meanwhile is handed on to the child, which saves and ends."""
+    """Wait for the child and return its exit code; pass interruptions on to it, so that it saves and ends."""
     while True:
         try:
             return child.wait()
@@ -119,11 +119,19 @@ def _wait(child: subprocess.Popen[bytes]) -> int:
             child.send_signal(signal.SIGTERM)
 
 
-def _metric(config: dict[str, Any], result: dict[str, Any], *, report_missing: bool) -> float | None:
-    """The metric that a sweep optimises; `report_missing`: print a line where it does not exist."""
+def _metric(config: dict[str, Any], result: dict[str, Any]) -> float | None:
+    """Return the metric that a sweep optimises; None, with a line if a sweeper waits for it, where it was not measured."""
     name, metrics = config.get("optimized_metric"), result.get("metrics", {})
     if name in metrics:
         return float(metrics[name])
-    if name is not None and report_missing:
+    if name is not None and _is_optimised():
         print(f"optimized_metric={name}: no such metric; {suggest(name, metrics)}", file=sys.stderr)
     return None
+
+
+def _is_optimised() -> bool:
+    """Return whether this job belongs to a sweep that optimises; Hydra's basic sweeper tries all combinations instead."""
+    if not HydraConfig.initialized():
+        return False
+    hydra_config = HydraConfig.get()
+    return hydra_config.mode == RunMode.MULTIRUN and not hydra_config.sweeper._target_.endswith(".BasicSweeper")

@@ -1,4 +1,4 @@
-"""One process at a time trains in a run folder."""
+"""A lock for each run folder, so that only one process at a time trains in it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from lightdiff.utils.files import shown
 
 LOCK = ".lock"
 FORMER_PROCESS_SECONDS = 2.0
-"""Seconds that a former process has to be gone."""
+"""How long to wait for a process that is just ending to release the lock."""
 
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, again where this process holds it; the system releases it however the process ends.
+    """Hold the lock of a run folder while the block runs. A process that holds it already may take it again.
 
-    A file system without locks is trusted to have one process in the folder.
+    The system releases the lock however the process ends. On a file system without locks nothing is checked.
 
     Raises:
-        ConfigError: another process trains there.
+        ConfigError: another process is training in the folder.
     """
     lock = _lock(folder)
     try:
@@ -41,7 +41,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def in_training(folder: Path) -> bool:
-    """Whether another process trains in this folder."""
+    """Return whether another process is training in this folder."""
     if not (folder / LOCK).is_file():
         return False
     lock = _lock(folder)
@@ -54,18 +54,24 @@ def in_training(folder: Path) -> bool:
 
 
 def _lock(folder: Path) -> BaseFileLock:
-    return FileLock(folder.absolute() / LOCK, is_singleton=True)  # one object a file: who holds it may take it again
+    """Return the folder's lock, without taking it."""
+    # with one object for each file, filelock lets the process that holds the lock take it again
+    return FileLock(folder.absolute() / LOCK, is_singleton=True)
 
 
 def _acquire(lock: BaseFileLock, timeout: float) -> bool:
-    """Whether it is held now; False where the file system has no locks. Timeout: another process holds it."""
+    """Take the lock and return True, or return False where the file system has no locks.
+
+    Raises:
+        Timeout: another process still holds the lock after `timeout` seconds.
+    """
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "error", UserWarning
-        )  # comes before a mere file takes the lock's place, which a kill would leave
+        # without locks filelock warns and then uses the file's existence, which would outlive a killed process: stop it there
+        warnings.simplefilter("error", UserWarning)
         try:
             lock.acquire(timeout=timeout)
-        except Timeout:  # an OSError too
+        except Timeout:
+            # caught first, because it is an OSError too
             raise
         except (OSError, NotImplementedError, UserWarning):
             return False

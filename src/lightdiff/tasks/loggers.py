@@ -8,30 +8,27 @@ from csv import DictReader
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.loggers import CSVLogger, Logger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 
+from lightdiff.tasks.tensorboard import TensorBoard
 from lightdiff.utils.config import ConfigError, call, shorten
 from lightdiff.utils.extras import require
 
 
 def tensorboard(folder: Path, purge_step: int | None) -> Logger:
-    """Events right in the run's folder."""
-    return TensorBoardLogger(
-        folder.parent.parent,
-        name=folder.parent.name,
-        version=folder.name,
-        default_hp_metric=False,
-        purge_step=purge_step,
-    )
+    """Return the logger of TensorBoard, which writes events right into the run's folder."""
+    return TensorBoard(folder, purge_step)
 
 
 class ResumableCSV(CSVLogger):
-    """`metrics.csv` in the run's folder, written at every point; Lightning's own begins it anew when a run is resumed.
+    """Write `metrics.csv` in the run's folder at every point.
+
+    A resumed run goes on with the rows that are there, where Lightning's logger would begin the file anew.
 
     Args:
         folder: the run's folder.
-        purge_step: rows from this step on are drawn again by the resumed run, and dropped.
+        purge_step: rows from this step on are dropped, since the resumed run writes them again; None: no row is kept.
     """
 
     def __init__(self, folder: Path, purge_step: int | None) -> None:
@@ -58,12 +55,22 @@ class ResumableCSV(CSVLogger):
 
 
 def csv(folder: Path, purge_step: int | None) -> Logger:
-    """`metrics.csv` in the run's folder."""
+    """Return the logger that writes `metrics.csv` in the run's folder."""
     return ResumableCSV(folder, purge_step)
 
 
 def wandb(folder: Path, purge_step: int | None, project: str = "lightdiff", offline: bool = False) -> Logger:
-    """Weights & Biases (extra `wandb`); its run has the folder's name and goes on with it."""
+    """Return the logger of Weights & Biases (extra `wandb`); a resumed run goes on with the same run there.
+
+    Args:
+        folder: the run's folder, whose name is the run's.
+        purge_step: not used.
+        project: the project the run goes to.
+        offline: log to the folder only, for a later `wandb sync`.
+
+    Raises:
+        MissingExtra: the package is not installed.
+    """
     require("wandb", "logger=wandb")
     from pytorch_lightning.loggers import WandbLogger
 
@@ -72,10 +79,20 @@ def wandb(folder: Path, purge_step: int | None, project: str = "lightdiff", offl
 
 
 LOGGERS = {"tensorboard": tensorboard, "csv": csv, "wandb": wandb}
+"""Name in group logger -> the function that makes the logger."""
 
 
 def build_loggers(config: dict[str, Any], folder: Path, purge_step: int | None) -> list[Logger]:
-    """The loggers of group logger: a mapping from the names above to their arguments."""
+    """Build the loggers of group logger, a mapping from the names in `LOGGERS` to their settings.
+
+    Args:
+        config: the configuration as plain data.
+        folder: the run's folder.
+        purge_step: the step from which on a resumed run writes its points again; None: none.
+
+    Raises:
+        ConfigError: an unknown logger, settings that it does not take, or a package that is not installed.
+    """
     loggers = []
     for name, arguments in (config.get("logger") or {}).items():
         if name not in LOGGERS:

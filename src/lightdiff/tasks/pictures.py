@@ -1,6 +1,6 @@
 """The files that sample.py can make of a sampling run.
 
-N images; the first K (those of the first batch) are shown while they arise, in F frames, the last of which is the result.
+Legend: N images; K of them, those of the first batch, are shown while they arise; F frames, the last of which is the result.
 """
 
 from __future__ import annotations
@@ -14,17 +14,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightdiff.utils.captions import captioned
 from lightdiff.utils.images import encode_gif, enlarge, hold_last, make_grid, save_mp4, save_png
+
+CAPTIONED = 480
+"""Pixels of the longer side of a picture with captions, at least, so that they have room."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What was sampled, all uint8.
+    """Sampled images, all uint8.
 
     Args:
         images: (N, C, H, W).
         x_t: frames (F, K, C, H, W) of the noisy images; empty where no file shows them.
-        x0_hat: the same of the model's guesses.
+        x0_hat: frames (F, K, C, H, W) of the network's guesses of the images; empty where no file shows them.
         by_guidance: (scales * columns, C, H, W), the first images at each of `guidance_scales`; empty where not asked for.
     """
 
@@ -35,53 +39,62 @@ class Drawn:
 
 
 def grid(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
+    """Write `grid.png`, all images side by side."""
     save_png(out / "grid.png", enlarge(make_grid(drawn.images, config["columns"])))
 
 
 def single_images(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
+    """Write a PNG of each image into `images`."""
     for i, image in enumerate(drawn.images):
         save_png(out / "images" / f"{i:05d}.png", image)
 
 
 def array(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
-    """(N, H, W, C), as tools that compute FID read it."""
+    """Write `samples.npz` with `images` (N, H, W, C), as tools that compute FID read it."""
     np.savez(out / "samples.npz", images=drawn.images.movedim(1, -1).numpy())
 
 
 def strip(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
-    """A row of evenly spaced stages for each image."""
-    rows = stages(_frames(drawn, config), config["stages"]).transpose(0, 1).flatten(0, 1)
-    save_png(out / "strip.png", enlarge(make_grid(rows, config["stages"])))
+    """Write `strip.png`, for each image a row of evenly spaced stages."""
+    frames = _frames(drawn, config)
+    shown = stages(len(frames), config["stages"])
+    rows = frames[shown].transpose(0, 1).flatten(0, 1)
+    save_png(out / "strip.png", enlarge(make_grid(rows, len(shown))))
 
 
 def steps(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
-    """A PNG of each frame."""
+    """Write a PNG of each frame into `steps`."""
     for i, frame in enumerate(enlarge(make_grid(_frames(drawn, config), config["columns"]))):
         save_png(out / "steps" / f"{i:05d}.png", frame)
 
 
 def history(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
-    """A row for each of evenly spaced stages: to the left what the network got, to the right what it made of it."""
+    """Write `history.png`, a row for each of evenly spaced stages: on the left the network's input, on the right its guess."""
     columns = min(config["columns"], drawn.x_t.shape[1])
-    halves = [
-        make_grid(stages(frames[:-1], config["stages"])[:, :columns].flatten(0, 1), columns)
-        for frames in (drawn.x_t, drawn.x0_hat)
-    ]
+    shown = stages(len(drawn.x_t) - 1, config["stages"])  # the result is no input of the network
+    halves = [make_grid(frames[shown, :columns].flatten(0, 1), columns) for frames in (drawn.x_t, drawn.x0_hat)]
     gap = halves[0].new_full((*halves[0].shape[:-1], 4), 255)
-    save_png(out / "history.png", enlarge(torch.cat([halves[0], gap, halves[1]], dim=-1)))
+    picture = enlarge(torch.cat([halves[0], gap, halves[1]], dim=-1), CAPTIONED)
+    rows = [f"step {i * config['frame_every']}" for i in shown]
+    save_png(out / "history.png", captioned(picture, rows, ["input x_t", "guess x0_hat"]))
 
 
 def guidance(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
-    """The first images, a row for each of the guidance scales."""
-    columns = len(drawn.by_guidance) // len(config["guidance_scales"])
-    save_png(out / "guidance.png", enlarge(make_grid(drawn.by_guidance, columns)))
+    """Write `guidance.png`, a row for each guidance scale with the first images, which have the same noise in every row."""
+    scales = config["guidance_scales"]
+    columns = len(drawn.by_guidance) // len(scales)
+    picture = enlarge(make_grid(drawn.by_guidance, columns), CAPTIONED)
+    rows = [f"guidance {scale:g}" for scale in scales]
+    save_png(out / "guidance.png", captioned(picture, rows, [f"{i}" for i in range(columns)], corner="image"))
 
 
 def gif(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
+    """Write `process.gif`, how the images arise."""
     (out / "process.gif").write_bytes(encode_gif(_animation(drawn, config), fps=config["fps"]))
 
 
 def mp4(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
+    """Write `process.mp4`, how the images arise."""
     save_mp4(out / "process.mp4", _animation(drawn, config), fps=config["fps"])
 
 
@@ -96,15 +109,15 @@ FILES: dict[str, Callable[[Drawn, Path, dict[str, Any]], None]] = {
     "history": history,
     "guidance": guidance,
 }
-"""What `save` may name."""
+"""Name in `save` -> the function that writes the file."""
 
 MOVING = {"gif", "mp4", "strip", "steps", "history"}
 """Files that show the process and not only its result."""
 
 
-def stages(frames: Tensor, count: int) -> Tensor:
-    """`count` evenly spaced ones of the frames (F, ...)."""
-    return frames[torch.linspace(0, len(frames) - 1, count).round().long()]
+def stages(frames: int, count: int) -> list[int]:
+    """Return the indices of evenly spaced frames, each of them once: `count` of them, or all where there are fewer."""
+    return torch.linspace(0, frames - 1, min(count, frames)).round().int().tolist()
 
 
 def _frames(drawn: Drawn, config: dict[str, Any]) -> Tensor:

@@ -1,7 +1,7 @@
-"""Processes of one run end together.
+"""Make all processes of a run end together.
 
-Until training begins it is the first rank that hears Ctrl-C and SIGTERM and ends the others: one of them that died of the signal
-while it still imports would be taken for a fault, and the run killed.
+Until training begins only the first rank reacts to Ctrl-C and SIGTERM, and it ends the others. If another rank died of the
+signal while still importing, this would look like a failure and the whole run would be killed.
 """
 
 from __future__ import annotations
@@ -14,37 +14,42 @@ import sys
 from lightdiff.tasks.handover import starter
 
 STARTER = "LIGHTDIFF_STARTER"
-"""Variable of the environment: the process whose trainer started this one."""
+"""Environment variable with the process id of the first rank, which starts the other ranks."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def end_with_parent(number: int = signal.SIGTERM) -> None:
-    """Have the system send this process a signal when its parent dies. Linux."""
+    """Have the system send this process the signal `number` when its parent dies; only Linux can do this."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, number)
 
 
 def hold_signals() -> None:
-    """Keep Ctrl-C and SIGTERM waiting, in this thread and in the processes that it starts, until `take_signals`."""
+    """Keep Ctrl-C and SIGTERM waiting until `take_signals`, in this thread and in the processes that it starts."""
     if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
 def take_signals() -> None:
-    """Let those that waited, and later ones, arrive."""
+    """Let Ctrl-C and SIGTERM arrive again, also those that waited since `hold_signals`."""
     if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def end_with_first_rank() -> None:
-    """Let no rank outlive the first one, which would wait for it in vain; ranks that torchrun or SLURM started are theirs."""
+    """End this rank when the first rank dies, for which it would wait in vain.
+
+    Every rank calls this; the first one leaves its process id for the others. torchrun and SLURM end the ranks that they start.
+    """
     if int(os.environ.get("LOCAL_RANK", 0)) == 0:
         os.environ[STARTER] = str(os.getpid())
     elif STARTER in os.environ and starter() is None:
         end_with_parent(signal.SIGKILL)
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-        take_signals()  # started while the first rank held them
-        if os.getppid() != int(os.environ[STARTER]):  # it died before the line above
+        # the first rank held the signals when it started this one
+        take_signals()
+        # the first rank may have died before `end_with_parent` could take effect
+        if os.getppid() != int(os.environ[STARTER]):
             raise SystemExit(1)

@@ -1,4 +1,4 @@
-"""`resume=<run folder or checkpoint>`: go on in that folder, with that run's own configuration."""
+"""Carry out `resume=<run folder or checkpoint>`: train a run further in its own folder, with its own configuration."""
 
 from __future__ import annotations
 
@@ -22,55 +22,66 @@ from lightdiff.tasks.trained import naming_path
 from lightdiff.utils.config import ConfigError, suggest
 from lightdiff.utils.extras import targets
 from lightdiff.utils.files import replaced, shown
+from lightdiff.utils.program import typed
 
-KEPT = {
+FIXED_KEYS = {
     "seed": "the order of the data and all noise follow from it",
     "init_from": "a resumed run goes on with its own weights",
     "init_weights": "a resumed run goes on with its own weights",
     "log_dir": "a resumed run stays in its folder",
 }
-"""What cannot change, and why."""
+"""Keys that a resumed run cannot change, and why."""
 
 
 def resume(arguments: list[str]) -> None:
-    """Apply the dotted overrides beside `resume=` to the run's config.yaml (the old one is kept) and run the job.
+    """Train a run further, with its configuration changed by the dotted overrides beside `resume=`.
+
+    A changed configuration becomes config.yaml; the former one is kept beside it.
+
+    Args:
+        arguments: the command line's overrides, `resume=` among them.
 
     Raises:
-        ConfigError: no such run, a broken checkpoint, a group override, an unknown key, code that is not lightdiff's.
+        ConfigError: there is no such run, its checkpoint is broken, an override names a group or an unknown key, or config.yaml
+            names code from outside lightdiff that the command line does not name.
     """
     overrides = _parse(arguments)
     path = Path(str(overrides.pop("resume")))
     folder = _run_folder(path)
-    with naming_path("resume", path):  # names a missing or broken one before anything is touched
+    # a missing or broken checkpoint is refused before anything in the folder changes
+    with naming_path("resume", path):
         checkpoint, position = resumable(path)
     config = read_config(folder)
     for key, value in overrides.items():
-        if key in KEPT:
-            raise ConfigError(f"{key}={value}: not possible together with resume=; {KEPT[key]}")
+        if key in FIXED_KEYS:
+            raise ConfigError(f"{key}={value}: not possible together with resume=; {FIXED_KEYS[key]}")
         if key in groups():
             raise ConfigError(
                 f"{key}={value}: a resumed run keeps its {key}; only dotted keys can change, as in trainer.max_epochs=20"
             )
         _set(config, key, value)
     pairs = ({key.rpartition(".")[2]: value} for key, value in overrides.items())
-    typed = {str(name) for pair in pairs for _, name in targets(pair)}
-    check_names(config, typed, "type {key}={name} beside resume=")
+    trusted = {str(name) for pair in pairs for _, name in targets(pair)}
+    check_names(config, trusted, "type {key}={name} beside resume=")
     check_settings(config)
     reached = finished(folder, config) if checkpoint.name == "last.ckpt" else None
     if reached:
         print(
             f"{shown(folder)}: this run is finished ({reached}); "
-            f"train on with: python train.py resume={shown(folder)} trainer.max_epochs=..."
+            f"train on with: {typed('train')} resume={shown(folder)} trainer.max_epochs=..."
         )
         return
-    with alone_in(folder), _in_place(checkpoint.absolute(), folder / "checkpoints" / "last.ckpt"):
+    with alone_in(folder), _as_last(checkpoint.absolute(), folder / "checkpoints" / "last.ckpt"):
         print(f"resuming at epoch {position['epoch']}, step {position['global_step']}", flush=True)
         start_job(config, folder, replace=True)
 
 
 @contextlib.contextmanager
-def _in_place(checkpoint: Path, last: Path) -> Iterator[None]:
-    """Have the checkpoint as last.ckpt, from which a job goes on, and the former one beside it; undone where it is refused."""
+def _as_last(checkpoint: Path, last: Path) -> Iterator[None]:
+    """Copy `checkpoint` to `last`, from which a job goes on, and keep the former content beside it as replaced_last_N.ckpt.
+
+    If the block refuses the configuration (ConfigError), the former file is put back.
+    """
     if checkpoint == last:
         yield
         return
@@ -91,7 +102,7 @@ def _in_place(checkpoint: Path, last: Path) -> Iterator[None]:
 
 
 def _parse(arguments: list[str]) -> dict[str, Any]:
-    """Command-line overrides as {key: value}; only plain `key=value`."""
+    """Return command-line overrides as {key: value}; refuse all but plain `key=value`."""
     flags = [argument for argument in arguments if argument.startswith("-")]
     if flags:
         raise ConfigError(f"{flags[0]}: not possible together with resume=")
@@ -103,7 +114,7 @@ def _parse(arguments: list[str]) -> dict[str, Any]:
 
 
 def _run_folder(path: Path) -> Path:
-    """The run folder itself, or the one a checkpoint lies in."""
+    """Return the run folder that `path` is, or in which the checkpoint `path` lies."""
     if path == Path() or not path.exists():
         shown_path = "" if path == Path() else path
         raise ConfigError(f"resume={shown_path}: no such run folder or checkpoint")
@@ -114,6 +125,7 @@ def _run_folder(path: Path) -> Path:
 
 
 def _set(config: dict[str, Any], key: str, value: Any) -> None:
+    """Set the entry at a dotted key that exists already."""
     node: Any = config
     *parents, last = key.split(".")
     for i, name in enumerate(parents):
@@ -126,6 +138,7 @@ def _set(config: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _free_name(path: Path) -> Path:
+    """Return `path` with _1, _2, ... after its stem, the first of these that does not exist."""
     number = 1
     while (free := path.with_name(f"{path.stem}_{number}{path.suffix}")).exists():
         number += 1

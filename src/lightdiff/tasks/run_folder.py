@@ -1,4 +1,4 @@
-"""One run, one folder: lightning_logs/<dataset>/version_N."""
+"""The folder of each run: `<log_dir>/<dataset>/version_N`, with its config.yaml."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from lightdiff.tasks.from_data import filled
 from lightdiff.tasks.handover import rank_and_world_size
 from lightdiff.tasks.lock import LOCK, in_training
 from lightdiff.utils.config import ConfigError, shorten
@@ -20,14 +21,14 @@ from lightdiff.utils.files import replaced
 CONFIG = "config.yaml"
 RESULT = "result.json"
 MAX_NODES = 100_000
-"""Entries of a config.yaml; real ones have a few hundred."""
+"""Most entries that a config.yaml may have; real ones have a few hundred."""
 
 
 def next_run_folder(log_dir: str, dataset: str) -> str:
-    """The next free `<log_dir>/<dataset>/version_N`, as an absolute path.
+    """Return the next free `<log_dir>/<dataset>/version_N`, as an absolute path.
 
     Raises:
-        ConfigError: one of them cannot be a folder's name.
+        ConfigError: `log_dir` or `dataset` cannot be the name of a folder.
     """
     for key, value in (("log_dir", log_dir), ("dataset.name", dataset)):
         if not isinstance(value, str) or not value:
@@ -42,13 +43,13 @@ def next_run_folder(log_dir: str, dataset: str) -> str:
 
 
 def claim_run_folder(log_dir: str, dataset: str) -> str:
-    """Make and return the next free folder.
+    """Make the next free run folder and return its path.
 
-    Making a folder succeeds for one process only, so that runs started in the same second get one each. Of several
-    processes of one job only the first claims; another gets a path where it can do no harm.
+    Only one process can make a given folder, so that runs started in the same second get one each. Within a job only rank 0
+    makes a folder; every other rank gets a path of its own below `.sweeps`, where it cannot disturb the run.
 
     Raises:
-        ConfigError: nothing can be written there.
+        ConfigError: no folder can be made in `log_dir`.
     """
     if rank_and_world_size()[0] > 0:
         return str(Path(log_dir).absolute() / ".sweeps" / f"process_{rank_and_world_size()[0]}_{os.getpid()}")
@@ -58,17 +59,18 @@ def claim_run_folder(log_dir: str, dataset: str) -> str:
             folder.mkdir(parents=True)
             return str(folder)
         except FileExistsError as error:
-            if not folder.is_dir():  # a file stands where a folder is needed
+            # another run has just made this folder: go on to the next number; a file in the way would stay
+            if not folder.is_dir():
                 raise ConfigError(f"log_dir={log_dir}: {error.filename} is no folder") from error
         except OSError as error:
             raise ConfigError(f"log_dir={log_dir}: no folder can be made there ({error.strerror})") from error
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
-    """Write `config.yaml`; an older one that differs is kept as config.yaml.1, .2, ..."""
+    """Write `config.yaml` into the folder; keep an older one that differs as config.yaml.1, config.yaml.2, ..."""
     path = folder / CONFIG
     if path.exists():
-        if _same(path, config):
+        if _holds(path, config):
             return
         number = 1
         while (kept := folder / f"{CONFIG}.{number}").exists():
@@ -80,7 +82,11 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The resolved configuration of a run; ConfigError where the folder has none, or one that is more than plain data."""
+    """Return the resolved configuration of the run in `folder`.
+
+    Raises:
+        ConfigError: the folder has no config.yaml, or the file holds more than plain data or far too much of it.
+    """
     path = folder / CONFIG
     if not path.is_file():
         raise ConfigError(f"{folder}: not a run folder (it has no {CONFIG})")
@@ -94,49 +100,69 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def _plain_yaml(path: Path) -> Any:
-    """Content of a YAML file; ValueError where its aliases (`*name`) make more of it than a configuration is."""
+    """Return the content of a YAML file.
+
+    Raises:
+        ValueError: with its aliases (`*name`) written out it has more than `MAX_NODES` entries.
+    """
     with path.open() as file:
         loader = yaml.SafeLoader(file)
         try:
             root = loader.get_single_node()
-            if root is not None and _written_out(root, {}) > MAX_NODES:
+            if root is not None and _expanded_size(root, {}) > MAX_NODES:
                 raise ValueError(f"without aliases it would have more than {MAX_NODES} entries")
             return None if root is None else loader.construct_document(root)
         finally:
             loader.dispose()
 
 
-def _written_out(node: yaml.Node, known: dict[int, float]) -> float:
-    """Number of nodes below this one, were each alias written out; infinite where one stands within itself."""
+def _expanded_size(node: yaml.Node, known: dict[int, float]) -> float:
+    """Count a node and all below it, with each alias written out; infinite if a node contains itself.
+
+    Args:
+        node: where to begin.
+        known: sizes by the id of the node, filled on the way, so that a node with many aliases is counted once.
+    """
     if id(node) not in known:
-        known[id(node)] = math.inf  # until all below is counted
+        # stands while the nodes below are counted, so that meeting this node again among them gives infinity
+        known[id(node)] = math.inf
         children: list[Any] = [] if isinstance(node, yaml.ScalarNode) else node.value
         if isinstance(node, yaml.MappingNode):
             children = [child for pair in children for child in pair]
-        known[id(node)] = 1 + sum(_written_out(child, known) for child in children)
+        known[id(node)] = 1 + sum(_expanded_size(child, known) for child in children)
     return known[id(node)]
 
 
-def _same(path: Path, config: dict[str, Any]) -> bool:
-    """Whether the file holds this configuration; one that cannot be read does not."""
+def _holds(path: Path, config: dict[str, Any], *, of_any_data: bool = False) -> bool:
+    """Return whether the YAML file holds this configuration; False if it cannot be read.
+
+    Args:
+        path: the file.
+        config: plain data.
+        of_any_data: whether the file may also say what this configuration leaves to the data set.
+    """
     try:
-        return bool(_plain_yaml(path) == config)
+        found = _plain_yaml(path)
+        return bool(found == (filled(config, found) if of_any_data and isinstance(found, dict) else config))
     except (OSError, yaml.YAMLError, ValueError, RecursionError):
         return False
 
 
 def same_run(parent: Path, config: dict[str, Any]) -> Path | None:
-    """The newest run below `parent` started with this very configuration that has a checkpoint or is still being trained."""
+    """Return the newest run below `parent` that has had exactly this configuration and can go on; None if there is none.
+
+    A run can go on if it has a last checkpoint or another process is still training it.
+    """
     runs = sorted(parent.glob("version_*"), key=lambda path: int(path.name[8:]) if path.name[8:].isdigit() else -1)
     for folder in reversed(runs):
-        same = any(_same(path, config) for path in folder.glob(f"{CONFIG}*"))
+        same = any(_holds(path, config, of_any_data=True) for path in folder.glob(f"{CONFIG}*"))
         if same and ((folder / "checkpoints" / "last.ckpt").is_file() or in_training(folder)):
             return folder
     return None
 
 
 def finished(folder: Path, config: dict[str, Any]) -> str | None:
-    """What the run has reached, where that is all its configuration asks for."""
+    """Return "N epochs, M steps" if the run has trained as long as its configuration asks for, else None."""
     try:
         reached = json.loads((folder / RESULT).read_text())
     except (OSError, ValueError):
@@ -151,9 +177,10 @@ def discard_if_untrained(folder: Path, *, refused: bool) -> None:
 
     Args:
         folder: the run's folder.
-        refused: the configuration was refused before the first batch: event files are empty then and go as well.
+        refused: whether the configuration was refused before the first batch; event files are empty then and removed as well.
     """
-    if not (folder / ".hydra").is_dir():  # not made by `claim_run_folder`: written by hand
+    # a folder without .hydra was not made for a command but by the user's own hand
+    if not (folder / ".hydra").is_dir():
         return
     written = [".hydra", CONFIG, LOCK, "train.log", *(["events.out.tfevents.*"] if refused else [])]
     if any(not any(map(path.match, written)) for path in folder.iterdir()):
@@ -164,7 +191,7 @@ def discard_if_untrained(folder: Path, *, refused: bool) -> None:
         else:
             path.unlink()
     folder.rmdir()
+    # the folders of the data set and of all runs go too if this was their only run; a folder that holds others cannot be removed
     with contextlib.suppress(OSError):
-        # the folders of the data set and of all runs, where this was the first run
         folder.parent.rmdir()
         folder.parent.parent.rmdir()

@@ -1,7 +1,7 @@
-"""What makes a run fast on its device, chosen in one place: every key that is `auto` is settled here, with the reason.
+"""Choose the settings that make a run fast on its device: every key that is `auto` is settled here, with the reason.
 
-Each choice follows from the device and the configuration alone, never from a clock, so that a resumed run computes as before.
-Only whether to compile depends on the length of the run, which a resume may change: a resumed run goes on as it began.
+Each choice follows from the device and the configuration alone, never from timings, so that a resumed run computes as before.
+Only compiling depends on the length of the run, which a resume may change; a resumed run therefore keeps its first choice.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from lightdiff.utils.config import ConfigError
 Config = Mapping[str, Any]
 
 COMPILE_FROM_STEPS = 10_000
-"""Optimizer steps from which compiling should pay on a GPU (not measured): it takes a minute and saves milliseconds a step."""
+"""Optimizer steps from which compiling should pay on a GPU: it takes a minute and saves milliseconds a step (not measured)."""
 COMPILE_FROM_CALLS = 5_000
-"""Likewise calls of the network while sampling, where only the forward pass is compiled."""
+"""Calls of the network from which compiling should pay in sampling, where only the forward pass is compiled (not measured)."""
 WIDE_GROUP = 16
-"""Channels a group from which GroupNorm is as fast with channels last on a CPU; with 4 it took eight times as long (measured)."""
+"""Channels per group from which channels last does not slow GroupNorm down on a CPU; with 4 it took eight times as long."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A setting and why it is so."""
+    """A setting and the reason for it."""
 
     value: Any
     reason: str
 
     def describe(self, yes: str) -> str:
-        """For a message: `yes` or `not yes`, with the reason."""
+        """Return `yes`, or "not " before it where the value is false, with the reason in brackets."""
         return f"{yes if self.value else f'not {yes}'} ({self.reason})"
 
 
@@ -44,14 +44,14 @@ AS_SET = "as set"
 
 
 def device_kind(accelerator: str) -> str:
-    """cpu, cuda or mps for the name of an accelerator or device; auto and gpu are what Lightning will find."""
+    """Return cpu, cuda or mps for the name of an accelerator or device; auto and gpu stand for what Lightning will find."""
     if accelerator in ("auto", "gpu"):
         return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     return accelerator.partition(":")[0]
 
 
 def precision(config: Config) -> Choice:
-    """trainer.precision: bf16-mixed where the device has units for it."""
+    """Choose trainer.precision: auto is bf16-mixed on a device that computes bfloat16 in hardware, else 32-true."""
     trainer = config.get("trainer", {})
     asked = trainer.get("precision", "32-true")
     if asked != "auto":
@@ -62,7 +62,14 @@ def precision(config: Config) -> Choice:
 
 
 def cpu_units(flags: Path = Path("/proc/cpuinfo")) -> str | None:
-    """What a CPU computes in bfloat16 with; None: nothing, it would be slower than float32."""
+    """Name the units with which the CPU computes bfloat16, in a clause for messages.
+
+    Args:
+        flags: the system's list of CPU features, read where torch has no function that tells.
+
+    Returns:
+        The clause, or None if the CPU has no such units and bfloat16 would be slower than float32.
+    """
     known = (("AMX", "_is_amx_tile_supported", "amx_bf16"), ("AVX-512", "_is_avx512_bf16_supported", "avx512_bf16"))
     for name, question, flag in known:
         ask = getattr(torch.cpu, question, None)
@@ -72,55 +79,59 @@ def cpu_units(flags: Path = Path("/proc/cpuinfo")) -> str | None:
 
 
 def gpu_units() -> str | None:
-    """What a GPU computes in bfloat16 with; older ones only imitate it."""
+    """Name the units with which the GPU computes bfloat16; None for older GPUs, which only emulate it."""
     if torch.cuda.get_device_capability() >= (8, 0) and torch.cuda.is_bf16_supported():
         return "the GPU's tensor cores compute bfloat16"
     return None
 
 
 def fused(config: Config) -> Choice:
-    """optimizer.fused: the whole step in one kernel.
+    """Choose optimizer.fused: compute the whole optimizer step in one kernel.
 
     Raises:
-        ConfigError: no such value, or one that Lightning would refuse at the first step.
+        ConfigError: the value is not auto, true or false, or it is true where Lightning would refuse it at the first step.
     """
     asked, trainer = config["optimizer"].get("fused", False), config.get("trainer", {})
-    _check("optimizer.fused", asked)
+    _check_switch("optimizer.fused", asked)
     chosen = str(precision(config).value)
     clipped = "-mixed" in chosen and trainer.get("gradient_clip_val") is not None
     if asked != "auto":
         if asked and clipped:
             raise ConfigError(
-                f"optimizer.fused=true: not together with trainer.gradient_clip_val in {chosen}; choices: auto, false"
+                f"optimizer.fused=true: impossible with trainer.gradient_clip_val in {chosen}; choices: auto, false"
             )
         return Choice(asked, AS_SET)
     kind = device_kind(trainer.get("accelerator", "auto"))
     if kind not in ("cpu", "cuda"):
-        return Choice(False, f"not for {kind}")
+        return Choice(False, f"not available on {kind}")
     if clipped:
-        return Choice(False, f"Lightning cannot clip for it in {chosen}")
+        return Choice(False, f"Lightning cannot clip its gradients in {chosen}")
     if chosen == "16-mixed":
-        return Choice(False, "it would hide the scale of 16-mixed from the gradient norm")
+        return Choice(False, "the gradient norm would include the scale of 16-mixed")
     return Choice(True, "one kernel")
 
 
 def channels_last(config: Config, network: nn.Module, kind: str, half: bool) -> Choice:
-    """channels_last: the channels of a pixel side by side in memory.
+    """Choose channels_last: keep the channels of a pixel side by side in memory.
 
     Args:
         config: the configuration.
-        network: of the model.
-        kind: of the device.
+        network: the model's network.
+        kind: the device's kind, as `device_kind` returns it.
         half: whether convolutions are computed in 16 bits.
+
+    Raises:
+        ConfigError: the value is not auto, true or false.
     """
     asked = config.get("channels_last", False)
-    _check("channels_last", asked)
+    _check_switch("channels_last", asked)
     if asked != "auto":
         return Choice(asked, AS_SET)
     if not any(isinstance(module, nn.Conv2d) for module in network.modules()):
         return Choice(False, "no convolutions")
-    if kind == "cuda":  # expected, not measured
-        return Choice(half, "as tensor cores want it" if half else "for tensor cores only")
+    # the gain on a GPU is expected, not measured
+    if kind == "cuda":
+        return Choice(half, "faster on tensor cores" if half else "only tensor cores gain from it")
     if kind != "cpu":
         return Choice(False, f"not tried on {kind}")
     norms = [module for module in network.modules() if isinstance(module, nn.GroupNorm)]
@@ -130,17 +141,20 @@ def channels_last(config: Config, network: nn.Module, kind: str, half: bool) -> 
 
 
 def compiled(config: Config, kind: str, count: float, needed: int, began: bool | None = None) -> Choice:
-    """compile: torch.compile of the network.
+    """Choose compile: run the network through torch.compile.
 
     Args:
         config: the configuration.
-        kind: of the device.
-        count: how often it will be used.
-        needed: from which count on compiling pays.
-        began: whether a resumed run was compiled on this kind of device; None: a new one, or one from elsewhere.
+        kind: the device's kind, as `device_kind` returns it.
+        count: optimizer steps or calls of the network to come; infinite for a run without an end.
+        needed: the count from which compiling pays.
+        began: whether a run that is resumed on this kind of device was compiled before; None for any other run.
+
+    Raises:
+        ConfigError: the value is not auto, true or false.
     """
     asked = config.get("compile", False)
-    _check("compile", asked)
+    _check_switch("compile", asked)
     if asked != "auto":
         return Choice(asked, AS_SET)
     if kind != "cuda":
@@ -148,22 +162,23 @@ def compiled(config: Config, kind: str, count: float, needed: int, began: bool |
     if began is not None:
         return Choice(began, "as this run began")
     size = "endless" if count == float("inf") else f"{count:,.0f}"
-    return Choice(count >= needed, f"{size} steps, it pays from {needed:,} on")
+    return Choice(count >= needed, f"{size} steps, compiling pays from {needed:,} on")
 
 
-def _check(key: str, value: Any) -> None:
+def _check_switch(key: str, value: Any) -> None:
+    """Refuse a value that is not auto, true or false."""
     if value != "auto" and not isinstance(value, bool):
         raise ConfigError(f"{key}={value}: choices: auto, true, false")
 
 
 @dataclass(frozen=True)
 class TrainingSpeed:
-    """All choices of a training run.
+    """All choices that make a training run fast.
 
     Args:
-        precision, fused: made when the trainer and the optimizer were built.
-        channels_last, compile: made for the network.
-        resident: whether the images lie on the device.
+        precision, fused: how numbers are computed; the trainer and the optimizer were built with these.
+        channels_last, compile: how the network is laid out in memory and run; see `apply`.
+        resident: whether the images are kept on the device.
     """
 
     precision: Choice
@@ -174,13 +189,13 @@ class TrainingSpeed:
 
     @classmethod
     def of(cls, config: Config, model: DiffusionModel, data: DiffSet, began: Config | None = None) -> TrainingSpeed:
-        """The choices for a model and a data set that is set up.
+        """Make the choices for a run.
 
         Args:
-            config: plain data.
+            config: its configuration, as plain data.
             model: the model.
-            data: its data.
-            began: what the checkpoint of a resumed run says of its training; None: a new run.
+            data: the data set, set up.
+            began: the entry "training" of the resumed checkpoint, its device and whether it was compiled; None for a new run.
         """
         kind = device_kind(config["trainer"].get("accelerator", "auto"))
         computed = precision(config)
@@ -194,7 +209,7 @@ class TrainingSpeed:
         )
 
     def apply(self, model: DiffusionModel) -> None:
-        """Lay out and compile the model; the others are settings of trainer, optimizer and data."""
+        """Lay out and compile the model as chosen; the other choices are settings of trainer, optimizer and data."""
         _apply(model, self.channels_last, self.compile)
 
     def __str__(self) -> str:
@@ -203,18 +218,21 @@ class TrainingSpeed:
             self.channels_last.describe("channels last"),
             self.compile.describe("compiled"),
             self.fused.describe("a fused optimizer"),
-            self.resident.describe("data on the device"),
+            self.resident.describe("keeping images on the device"),
         )
         return "speed: " + ", ".join(parts)
 
 
 def prepare_sampling(config: Config, model: DiffusionModel, calls: int) -> str:
-    """Lay out and compile a model for sampling as `channels_last` and `compile` say; returns what was chosen, for a message.
+    """Lay out and compile a model for sampling, as `channels_last` and `compile` say.
 
     Args:
-        config: of sample.yaml or eval.yaml.
-        model: on its device.
+        config: the configuration of sample.py or eval.py.
+        model: the model, on its device.
         calls: how often the network will be called.
+
+    Returns:
+        The choices and their reasons, as one line for the user.
     """
     kind = model.device.type
     layout = channels_last(config, model.network, kind, half=config["precision"] != "32-true")
@@ -224,14 +242,16 @@ def prepare_sampling(config: Config, model: DiffusionModel, calls: int) -> str:
 
 
 def _apply(model: DiffusionModel, layout: Choice, compiling: Choice) -> None:
+    """Lay out and compile the model in place."""
     if layout.value:
         model.to(memory_format=torch.channels_last)
     if compiling.value:
-        model.network.compile()  # in place: the names of the weights stay as they are
+        # in place, because torch.compile(network) would change the names of the weights
+        model.network.compile()
 
 
 def _steps(trainer: Config, data: DiffSet) -> float:
-    """Optimizer steps of the whole run, as the configuration has it."""
+    """Return the optimizer steps of the whole run that the settings ask for; infinite if they set no end."""
     batches = len(data.train_dataloader())
     limit = trainer.get("limit_train_batches")
     if limit is not None:

@@ -1,6 +1,7 @@
-"""The failed jobs of a command: one of a sweep does not stop the others, and all are told at the end.
+"""Collect the failed jobs of a command: a failed job of a sweep does not stop the others, and all are reported at the end.
 
-Such a job may run in another process or on another machine (hydra/launcher), so the word is left in the sweep's folder.
+Jobs of a sweep may run in other processes or on other machines (hydra/launcher), so they write their failures into a file in
+the sweep's folder.
 """
 
 from __future__ import annotations
@@ -14,46 +15,47 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-_folders: list[Path] = []
-_own: list[tuple[str, int]] = []
+_sweep_folders: list[Path] = []
+_single_failures: list[tuple[str, int]] = []
 
 
 class RememberSweep(Callback):
-    """Hydra callback: in the process that started the sweep, remembers where its jobs leave word."""
+    """Hydra callback that remembers, in the process that starts a sweep, the folder into which its jobs write failures."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        _folders.append(Path(config.hydra.sweep.dir).absolute())
+        _sweep_folders.append(Path(config.hydra.sweep.dir).absolute())
 
 
 def keep_failure(line: str, code: int, typed: set[str]) -> None:
-    """Keep word of a failed job; of one of a sweep for the process that started the sweep.
+    """Record a failed job for `failures`, which the process that started the command calls at the end.
 
     Args:
         line: what went wrong.
-        code: exit code.
-        typed: arguments of the command line, which tell what is special about this job.
+        code: the job's exit code.
+        typed: arguments of the command line in lower case; a job of a sweep is named by the overrides that are not among them.
     """
     now = HydraConfig.get()
     if now.mode != RunMode.MULTIRUN:
-        _own.append((line, code))
+        _single_failures.append((line, code))
         return
-    overrides: Any = OmegaConf.to_container(now.overrides.task, resolve=False)  # as typed, ${...} and all
-    # Hydra writes False for false
+    # unresolved, to show ${...} as the user has typed it
+    overrides: Any = OmegaConf.to_container(now.overrides.task, resolve=False)
+    # in lower case, because Hydra writes False where the user has typed false
     special = [str(override) for override in overrides if str(override).casefold() not in typed]
     folder = Path(now.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
-    word = {"line": f"job {' '.join(special)}: {line}" if special else line, "code": code}
+    entry = {"line": f"job {' '.join(special)}: {line}" if special else line, "code": code}
     with (folder / "failed.jsonl").open("a") as file:
-        file.write(json.dumps(word) + "\n")
+        file.write(json.dumps(entry) + "\n")
 
 
 def failures() -> list[tuple[str, int]]:
-    """Line and exit code of each failed job of the command just ended."""
-    words = []
-    while _folders:
-        path = _folders.pop() / "failed.jsonl"
+    """Return line and exit code of each failed job of the command that has just ended, and forget them."""
+    entries = []
+    while _sweep_folders:
+        path = _sweep_folders.pop() / "failed.jsonl"
         if path.is_file():
-            words += [json.loads(line) for line in path.read_text().splitlines()]
-    own = _own.copy()
-    _own.clear()
-    return own + [(word["line"], word["code"]) for word in words]
+            entries += [json.loads(line) for line in path.read_text().splitlines()]
+    single = _single_failures.copy()
+    _single_failures.clear()
+    return single + [(entry["line"], entry["code"]) for entry in entries]

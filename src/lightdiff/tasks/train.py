@@ -20,18 +20,21 @@ from pytorch_lightning import seed_everything
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
-from lightdiff.data import DataError
 from lightdiff.lightning import DiffusionModel, Generation, load_weights_into
 from lightdiff.tasks.build import build_data, build_model, build_sampler, build_trainer
+from lightdiff.tasks.classes import reading, with_classes
+from lightdiff.tasks.described import portable
 from lightdiff.tasks.devices import Ranks
 from lightdiff.tasks.failures import explained
+from lightdiff.tasks.from_data import filled, found_in_data
 from lightdiff.tasks.good_checkpoint import resumable
 from lightdiff.tasks.handover import rank_and_world_size
 from lightdiff.tasks.lock import alone_in
 from lightdiff.tasks.processes import end_with_first_rank, hold_signals, take_signals
-from lightdiff.tasks.run_folder import RESULT, discard_if_untrained, read_config, write_config
+from lightdiff.tasks.run_folder import CONFIG, RESULT, discard_if_untrained, read_config, write_config
 from lightdiff.tasks.settings import check_fit, check_settings
 from lightdiff.tasks.speed import TrainingSpeed
+from lightdiff.tasks.summary import device_summary, network_summary, run_summary
 from lightdiff.utils.config import ConfigError, naming
 from lightdiff.utils.files import remove_unfinished, shown
 
@@ -39,31 +42,31 @@ log = logging.getLogger(__name__)
 
 
 def check_job(folder: Path, config: dict[str, Any]) -> None:
-    """Refuse what `run_job` would refuse; nothing is written."""
+    """Build everything as `run_job` does and raise the same errors, but start and write nothing."""
     _prepare(config, folder)
 
 
 def run_job(folder: Path, config: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Train what the folder's config.yaml says, going on from its last.ckpt; returns the content of result.json ({} on
-    other processes than the first).
+    """Train in a run folder as its config.yaml says, going on from its last.ckpt where there is one.
+
+    A folder in which nothing was trained is removed again when the job fails.
 
     Args:
         folder: the run's folder.
-        config: a new configuration, written to config.yaml once all of it has been accepted.
+        config: a new configuration, which is written to config.yaml once all of it has been accepted.
+
+    Returns:
+        The content of result.json; {} on ranks other than 0.
 
     Raises:
-        ConfigError: something was refused before the first batch, or another process trains in this folder.
-        RunFailed: no memory or no disk.
-
-    A folder without any training is removed again when that fails.
+        ConfigError: a setting was refused before the first batch, or another process trains in this folder.
+        RunFailed: memory or disk ran out, or another process of the run is gone.
     """
     folder = folder.absolute()
     config = read_config(folder) if config is None else config
     rank_zero = int(os.environ.get("LOCAL_RANK", 0)) == 0 and rank_and_world_size()[0] == 0
-    for harmless in (
-        ".*LeafSpec",
-        ".*is not supported by the model summary",
-    ):  # Lightning's; nothing a user could change
+    # warnings of Lightning about its own code, which a user cannot change
+    for harmless in (".*LeafSpec", ".*is not supported by the model summary"):
         warnings.filterwarnings("ignore", message=harmless)
     end_with_first_rank()
     with alone_in(folder) if rank_zero else nullcontext():
@@ -93,19 +96,24 @@ def _run(folder: Path, config: dict[str, Any], rank_zero: bool) -> dict[str, Any
     if not rank_zero:
         return {}
     result = json.loads((folder / RESULT).read_text()) if (folder / RESULT).is_file() else {}
-    _summarise(folder, result)
+    print(run_summary(folder, config, result), flush=True)
     return result
 
 
 def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
-    """Build and check everything; returns the training itself."""
+    """Build and check everything; return a function that trains."""
     check_settings(config)
     last = folder / "checkpoints" / "last.ckpt"
     checkpoint = last if last.is_file() else None
+    given = config["dataset"]
+    if (folder / CONFIG).is_file():
+        # a run that goes on keeps its numbers
+        config.update(filled(config, read_config(folder)))
     data = build_data(config)
+    config.update(with_classes(config, data))
     model = build_model(config)
     former = _check_resumable(model, last) if checkpoint else None
-    # without a checkpoint it begins anew, also where a killed run has left points
+    # without a checkpoint the run begins anew, and points that a killed run has left are dropped
     purge_step = former["global_step"] + 1 if former else 0
     sampler, num_steps = build_sampler(config)
     with naming("sampler", config["sampler"]):
@@ -115,15 +123,12 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     limit_gpu_memory(config.get("gpu_memory_fraction"))
     seed_everything(config["seed"], verbose=False)
     trainer = build_trainer(config, folder, purge_step=purge_step)
-    with naming("dataset", config["dataset"]):
-        try:
-            data.prepare_data()
-            data.setup()
-        except DataError as error:
-            if str(error).startswith("data_dir="):  # a wrong setting, and no missing download
-                raise ValueError(str(error)) from error
-            raise
+    with reading(config["dataset"]):
+        data.prepare_data()
+        data.setup()
         data.train_dataloader()
+    config.update(filled(config, {"dataset": {"batch_size": data.batch_size}}))
+    model.dataset = portable(config["dataset"])
     check_fit(model, data)
     speed = TrainingSpeed.of(config, model, data, began=former and former["lightdiff"].get("training"))
     speed.apply(model)
@@ -131,8 +136,10 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     def fit() -> None:
         (folder / RESULT).unlink(missing_ok=True)
         if trainer.is_global_zero:
-            print(speed, flush=True)
-            log.info("%s", speed)
+            lines = [network_summary(model)] if config["trainer"].get("enable_model_summary", True) else []
+            for line in (*found_in_data(given, config["dataset"]), *lines, device_summary(trainer), str(speed)):
+                print(line, flush=True)
+                log.info("%s", line)
         if isinstance(trainer.strategy, Ranks):
             hold_signals()
         try:
@@ -140,9 +147,11 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
         except (ValueError, MisconfigurationException) as error:
             if model.batch_number > 0:
                 raise
-            raise ConfigError(" ".join(str(error).split())) from error  # refused before the first batch
+            # refused before the first batch, so a setting is wrong
+            raise ConfigError(" ".join(str(error).split())) from error
         except SystemExit as error:
-            if isinstance(error.__context__, KeyboardInterrupt):  # of which Lightning makes exit code 1
+            if isinstance(error.__context__, KeyboardInterrupt):
+                # Lightning would turn it into exit code 1
                 raise KeyboardInterrupt from error
             raise
         finally:
@@ -153,7 +162,14 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
 
 
 def limit_gpu_memory(fraction: float | None) -> None:
-    """Let this process take at most this share, in (0, 1], of each GPU's memory; None, or no GPU: no limit."""
+    """Limit this process to a share of each GPU's memory.
+
+    Args:
+        fraction: the share, in (0, 1]; None sets no limit.
+
+    Raises:
+        ConfigError: the fraction is out of its range.
+    """
     if fraction is None:
         return
     if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction <= 1:
@@ -163,7 +179,7 @@ def limit_gpu_memory(fraction: float | None) -> None:
 
 
 def _check_resumable(model: DiffusionModel, last: Path) -> dict[str, Any]:
-    """Refuse a model that the checkpoint's weights do not fit, naming the first; returns the checkpoint."""
+    """Return the content of the checkpoint; refuse it where its weights do not fit the model, naming the first that does not."""
     _, checkpoint = resumable(last)
     ours, theirs = (
         {name: list(weight.shape) for name, weight in state.items() if isinstance(weight, Tensor)}
@@ -179,24 +195,19 @@ def _check_resumable(model: DiffusionModel, last: Path) -> dict[str, Any]:
 
 
 def _log_to(path: Path) -> logging.Handler:
-    """Messages of this project and of Lightning, and warnings, also into the run's train.log."""
+    """Write messages of this project and of Lightning, and warnings, to train.log.
+
+    Of Lightning's messages the terminal shows only warnings.
+    """
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    # Lightning advertises other products as tips
+    handler.addFilter(lambda record: "Tip:" not in record.getMessage())
     logging.captureWarnings(True)
     logging.getLogger().addHandler(handler)
+    lightning = logging.getLogger("pytorch_lightning")
+    lightning.propagate = True
+    for terminal in lightning.handlers:
+        terminal.setLevel(logging.WARNING)
     logging.getLogger("lightdiff").setLevel(logging.INFO)
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
-        lambda record: "Tip:" not in record.getMessage()
-    )
     return handler
-
-
-def _summarise(folder: Path, result: dict[str, Any]) -> None:
-    metrics = ", ".join(f"{name} {value:.4f}" for name, value in result.get("metrics", {}).items())
-    if metrics:
-        print(f"result:     {metrics}")
-    for label, pattern in (("samples:   ", "step_*.png"), ("animation: ", "step_*.gif")):
-        pictures = sorted((folder / "samples").glob(pattern))
-        if pictures:
-            print(f"{label} {shown(pictures[-1])}")
-    print(f"run folder: {shown(folder)}", flush=True)

@@ -1,4 +1,4 @@
-"""The data sets, one small file each. `SOURCES` gives them short names for plain Python: `DiffSet("mnist")`."""
+"""The data sets, each in a small file. `SOURCES` gives them short names for plain Python, as in `DiffSet("mnist")`."""
 
 from __future__ import annotations
 

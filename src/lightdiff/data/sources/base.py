@@ -1,4 +1,4 @@
-"""What a data set is to `DiffSet`."""
+"""The interface through which `DiffSet` loads any data set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from lightdiff.data.resize import Fit, ResizeMode
 
 @dataclass(frozen=True)
 class Splits:
-    """Images to train on and images to validate on; labels index `class_names`."""
+    """Images to train on and images to validate on.
+
+    Args:
+        train, val: the images with their labels, which index `class_names`.
+        class_names: names of the classes.
+    """
 
     train: ImageStore
     val: ImageStore
@@ -21,36 +26,46 @@ class Splits:
 
 
 class Source(ABC):
-    """Finds, checks and loads the images of one data set.
+    """Base class of the data sets, each of which finds, checks and loads its images.
 
-    A subclass is a frozen dataclass whose fields are the settings that only this data set has. What `DiffSet` is not
-    told it takes from the `usual_...` attributes.
+    A subclass is a frozen dataclass whose fields are the settings that only this data set has. Its `usual_...` attributes are
+    the settings that `DiffSet` uses where the user gives none; `usual_data_dir` is None where the files can lie in any folder.
     """
 
     usual_channels: ClassVar[int]
     usual_image_size: ClassVar[tuple[int, int]]
     usual_resize_mode: ClassVar[ResizeMode] = "pad"
+    usual_data_dir: ClassVar[str | None] = "data"
 
     def prepare(self, data_dir: Path) -> None:
-        """Download what is missing. Called by one process only. Raises DataError."""
+        """Download missing files; only one process calls this.
+
+        Raises:
+            DataError: the files cannot be downloaded.
+        """
 
     @abstractmethod
     def load(self, data_dir: Path, channels: int, fit: Fit) -> Splits:
-        """Both splits, brought to size by `fit`.
+        """Load both splits.
+
+        Args:
+            data_dir: folder of the files.
+            channels: 1 for grayscale, 3 for RGB.
+            fit: brings the images to size.
 
         Raises:
-            DataError: missing or unreadable files.
-            ValueError: `channels` or `fit` that these images cannot have.
+            DataError: files are missing or unreadable.
+            ValueError: the images cannot have these channels or this size.
         """
 
 
 def check_channels(channels: int, of_data: int, name: str) -> None:
-    """Refuse to show data of one number of channels as another."""
+    """Raise ValueError if the images do not have the `channels` asked for."""
     if channels != of_data:
         raise ValueError(f"channels={channels}: the images of {name} have {of_data}")
 
 
 def check_val_fraction(val_fraction: float) -> None:
-    """Both splits need images."""
+    """Raise ValueError if `val_fraction` leaves one of the splits without images."""
     if not 0 < val_fraction < 1:
         raise ValueError(f"val_fraction={val_fraction}: a number between 0 and 1 is expected, such as 0.1")

@@ -1,9 +1,10 @@
-"""Stanford Cars from a local folder."""
+"""Stanford Cars, read from a local folder."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
@@ -16,20 +17,22 @@ from lightdiff.data.sources.folder import Folder
 
 NAMES = "devkit/cars_meta.mat"
 PARTS = {"devkit/cars_train_annos.mat": "cars_train", "cars_test_annos_withlabels.mat": "cars_test"}
-"""Annotation files and the folders of the images they describe, as torchvision's StanfordCars has them."""
+"""Annotation files and the folders of the images that they describe, with the names that torchvision's StanfordCars uses."""
 
 
 @dataclass(frozen=True)
 class StanfordCars(Folder):
     """16,185 photos of cars of 196 models, the published training and test set together (Krause et al. 2013).
 
-    They lie in `data_dir`/stanford_cars as torchvision's StanfordCars reads them. Nothing can be downloaded: the original
-    address no longer exists.
+    The files belong in `<data_dir>/stanford_cars`, laid out as torchvision's StanfordCars reads them. They cannot be downloaded,
+    because the original address no longer exists.
 
     Args:
         val_fraction: share of the images to validate on, the same ones for every seed.
         max_pixels: images with more pixels are refused.
     """
+
+    usual_data_dir: ClassVar[str | None] = "data"
 
     def load(self, data_dir: Path, channels: int, fit: Fit) -> Splits:
         root = data_dir / "stanford_cars"
@@ -59,10 +62,15 @@ class StanfordCars(Folder):
 
 
 def _matlab(path: Path) -> dict:
-    """Content of a .mat file: arrays, no code. Raises DataError, which names the file."""
+    """Return the content of a .mat file, which holds arrays and no code.
+
+    Raises:
+        DataError: the file cannot be read; the message names it.
+    """
     import scipy.io
 
     try:
         return scipy.io.loadmat(path, squeeze_me=True)
-    except Exception as error:  # a garbled file may fail in any way
+    # a garbled file may fail in any way
+    except Exception as error:
         raise DataError(f"{path}: not a readable .mat file ({' '.join(str(error).split())})") from error

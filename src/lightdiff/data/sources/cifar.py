@@ -21,16 +21,17 @@ from lightdiff.data.sources.base import Source, Splits, check_channels
 PYTHON_FOLDER = datasets.CIFAR10.base_folder
 BINARY_FOLDER = "cifar-10-batches-bin"
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-ROW_BYTES = 1 + 3 * 32 * 32  # a label, then the red, green and blue planes
+ROW_BYTES = 1 + 3 * 32 * 32
+"""Bytes of an image in the binary release: the label, then the red, green and blue planes."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class CIFAR(Source):
-    """The Python release in `cifar-10-batches-py`, checked by MD5, or the binary one in `cifar-10-batches-bin`.
+    """CIFAR-10, read from its Python release in `cifar-10-batches-py` or its binary one in `cifar-10-batches-bin`.
 
-    Where both are there the Python release is read; where there is neither it is downloaded.
+    The Python release is preferred, and downloaded where there is neither. Its files are checked by MD5.
     """
 
     usual_channels: ClassVar[int] = 3
@@ -60,7 +61,8 @@ def _python_files() -> list[str]:
 def _from_python_release(data_dir: Path, fit: Fit) -> Splits:
     def store(train: bool) -> MemoryStore:
         try:
-            data = datasets.CIFAR10(data_dir, train=train)  # checks the MD5 of each file before it unpickles any
+            # checks the MD5 of each file before it unpickles any
+            data = datasets.CIFAR10(data_dir, train=train)
         except RuntimeError as error:
             folder = data_dir / PYTHON_FOLDER
             raise DataError(f"{folder}: files do not match their MD5; remove the folder to start anew") from error
@@ -85,6 +87,7 @@ def _read_binary(files: Sequence[Path], fit: Fit) -> MemoryStore:
 
 
 def _read_rows(file: Path) -> Tensor:
+    """Return the images of a file of the binary release as uint8 (N, ROW_BYTES)."""
     content = bytearray(file.read_bytes())
     if not content or len(content) % ROW_BYTES:
         raise DataError(f"{file}: {len(content)} bytes are not a whole number of images of {ROW_BYTES} bytes")

@@ -1,4 +1,4 @@
-"""Digits: 1,797 handwritten digits of 8x8 pixels that scikit-learn brings along; no network, no files."""
+"""Digits: 1,797 handwritten digits of 8x8 pixels that come with scikit-learn, so that nothing has to be downloaded."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from lightdiff.data.sources.base import Source, Splits, check_channels, check_va
 
 @dataclass(frozen=True)
 class Digits(Source):
-    """Small digits, usually scaled up to 16x16.
+    """Small handwritten digits, usually scaled up to 16x16.
 
     Args:
-        val_fraction: share of the images to validate on.
+        val_fraction: share of the images to validate on, the same ones for every seed.
     """
 
     val_fraction: float = 0.1
@@ -32,11 +32,13 @@ class Digits(Source):
         check_val_fraction(self.val_fraction)
 
     def load(self, data_dir: Path, channels: int, fit: Fit) -> Splits:
-        from sklearn.datasets import load_digits  # takes a second to import, and only this data set needs it
+        # imported here, because it takes a second and only this data set needs it
+        from sklearn.datasets import load_digits
 
         check_channels(channels, 1, "Digits")
         data = load_digits()
-        values = torch.from_numpy(data.images)[:, None]  # 0 to 16
+        # values from 0 to 16
+        values = torch.from_numpy(data.images)[:, None]
         images = fit((values * (255 / 16)).round().to(torch.uint8))
         labels = torch.from_numpy(data.target).to(torch.int64)
         train, val = keyed_split(len(images), self.val_fraction)

@@ -1,4 +1,4 @@
-"""Folder: any directory of image files."""
+"""Folder: the image files in any directory."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ VAL_FOLDERS = ("val", "valid", "validation", "test")
 class Folder(Source):
     """All image files below `data_dir`, in the order of their names.
 
-    Sub-folders of the first level are the classes, unless an image lies beside them: then all images are of one class.
-    Where the first level is `train` and one of `val`, `valid`, `validation`, `test`, and nothing else, these are the
-    splits and the classes are one level deeper. Hidden files and links that lead out of the folder are left out.
+    The sub-folders of the first level are the classes, unless an image lies beside them; then all images are of one class.
+    If the first level consists of `train` and one of `val`, `valid`, `validation`, `test`, these are the splits, and the
+    classes are one level deeper. Hidden files and links that lead out of the folder are left out.
 
     Args:
         val_fraction: share of the images to validate on, where the folder has no splits of its own.
@@ -39,6 +39,7 @@ class Folder(Source):
     usual_channels: ClassVar[int] = 3
     usual_image_size: ClassVar[tuple[int, int]] = (64, 64)
     usual_resize_mode: ClassVar[ResizeMode] = "crop"
+    usual_data_dir: ClassVar[str | None] = None
 
     def __post_init__(self) -> None:
         check_val_fraction(self.val_fraction)
@@ -65,7 +66,7 @@ class Folder(Source):
         return Splits(store(train), store(val), class_names)
 
     def _split(self, files: list[str]) -> tuple[list[str], list[str], int]:
-        """Files to train on, files to validate on, and the level of the class folders."""
+        """Return the files to train on, the files to validate on, and the level of the class folders, 0 or 1."""
         tops = {_class_of(file, 0) for file in files}
         if "train" in tops and len(tops) == 2 and tops & set(VAL_FOLDERS):
             return (
@@ -78,27 +79,29 @@ class Folder(Source):
 
 
 def _class_of(file: str, level: int) -> str:
-    """Name of the folder at `level` that the file lies in; "" where it lies above."""
+    """Return the name of the folder at `level` in which the file lies; "" if the file lies above that level."""
     folders = PurePosixPath(file).parts[:-1]
     return folders[level] if len(folders) > level else ""
 
 
 def _class_names(files: Sequence[str], level: int) -> tuple[str, ...]:
+    """Return the sorted names of the class folders; one name for all images if an image lies beside the folders."""
     names = sorted({_class_of(file, level) for file in files})
     return ("image",) if "" in names else tuple(names)
 
 
 def find_images(root: Path) -> list[str]:
-    """Names below `root` of all its image files, sorted, with / between folders.
+    """Return the paths of all image files in `root`, relative to it, sorted, with / between folders.
 
     Raises:
-        DataError: no such folder, or fewer than the two images that two splits need.
+        DataError: there is no such folder, or it has fewer than two images, one for each split.
     """
     if not root.is_dir():
         raise DataError(f"data_dir={root}: no such folder")
     inside = root.resolve()
     found = []
-    for folder, subfolders, files in os.walk(root):  # does not follow links to folders
+    # os.walk does not follow links to folders
+    for folder, subfolders, files in os.walk(root):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for name in files:
             path = Path(folder, name)

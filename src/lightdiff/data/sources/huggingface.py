@@ -1,4 +1,4 @@
-"""Image data sets of the hub, or local ones in the formats of the package datasets (extra `huggingface`)."""
+"""HuggingFace: image data sets from the hub, or local ones in the formats of the package datasets (extra `huggingface`)."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class TableStore(DecodingStore):
     """Encoded images in a column of a table.
 
     Args:
-        rows: the table, its column "image" with {"bytes", "path"}.
-        folder: where the files lie that are named instead of given; others are refused.
-        split: its name, for messages.
+        rows: the table; an entry of its column "image" is {"bytes": content or None, "path": file or None}.
         labels: int64 (N,).
-        channels, fit, max_pixels: as of every `DecodingStore`.
+        folder: images given by path must lie in this folder; others are refused.
+        split: name of the split, for messages.
+        channels, fit, max_pixels: as for every `DecodingStore`.
     """
 
     def __init__(
@@ -58,7 +58,8 @@ class TableStore(DecodingStore):
         return chosen
 
     def identity(self) -> list[Any]:
-        return [self.rows._fingerprint]  # of its content and of all that was done to it
+        # datasets computes it from the table's content and all operations on it
+        return [self.rows._fingerprint]
 
     def decode(self, row: int) -> Tensor:
         entry = self.rows[row]["image"] or {}
@@ -70,18 +71,18 @@ class TableStore(DecodingStore):
 
 @dataclass(frozen=True)
 class HuggingFace(Source):
-    """An image data set of the hub, or a local one: a folder of Parquet files or images, or one made by `save_to_disk`.
+    """An image data set of the hub, or a local folder: of Parquet files, of images, or written by `save_to_disk`.
 
-    One of the hub is downloaded once and then kept in `data_dir`/huggingface, as `save_to_disk` writes it.
+    A data set of the hub is downloaded once and then kept in `<data_dir>/huggingface`, as `save_to_disk` writes it.
 
     Args:
-        path: its name on the hub, or the local folder.
-        config_name: which of its configurations, where it has several.
+        path: the data set's name on the hub, or the local folder.
+        config_name: the configuration to load, if the data set has several.
         train_split: name of the split to train on.
-        val_split: name of the split to validate on; None: validation, valid, val or test, whichever there is first.
-        image_column: None: the first column of images.
-        label_column: None: the first column of class labels; without one all images are of one class.
-        val_fraction: share of the images to validate on, where there is no split for it.
+        val_split: name of the split to validate on, or None for the first of val, valid, validation and test that exists.
+        image_column: column of the images, or None for the first one that holds images.
+        label_column: column of the labels, or None for the first one that holds class labels; without any, all are one class.
+        val_fraction: share of the images to validate on, if the data set has no split for it.
         max_pixels: images with more pixels are refused.
     """
 
@@ -110,8 +111,10 @@ class HuggingFace(Source):
         from huggingface_hub import HfApi
 
         try:
-            HfApi().dataset_info(self.path, timeout=HUB_TIMEOUT)  # datasets itself gives up only after half a minute
-        except Exception as error:  # of several packages: no such name, no network, a firewall
+            # asked first, because datasets itself gives up only after half a minute
+            HfApi().dataset_info(self.path, timeout=HUB_TIMEOUT)
+        # several packages raise errors here, for an unknown name, no network or a firewall
+        except Exception as error:
             raise DataError(
                 f"source.path={self.path}: no local folder, not in {self._kept(data_dir)}, and the hub does not give it "
                 f"({type(error).__name__}); dataset=folder reads any folder of images, and dataset=digits needs no files"
@@ -142,11 +145,12 @@ class HuggingFace(Source):
         return Splits(store(train, self.train_split), store(val, val_name or self.train_split), class_names)
 
     def _kept(self, data_dir: Path) -> Path:
-        """Where a data set of the hub is kept."""
+        """Return the folder in which a data set of the hub is kept."""
         name = self.path.replace("/", "--") + (f"--{self.config_name}" if self.config_name else "")
         return data_dir / "huggingface" / name
 
     def _splits(self, local: Path, data_dir: Path) -> dict[str, Dataset]:
+        """Return the tables in a local folder by the names of their splits."""
         datasets = _datasets()
         if (local / "dataset_dict.json").is_file():
             return _loaded(datasets.load_from_disk, str(local))
@@ -157,12 +161,13 @@ class HuggingFace(Source):
         return _loaded(datasets.load_dataset, str(local), self.config_name, cache_dir=cache)
 
     def _split(self, name: str, splits: dict[str, Dataset], key: str) -> str:
+        """Return `name`; raise DataError if there is no split of this name."""
         if name not in splits:
             raise DataError(f"source.{key}={name}: no such split; {suggest(name, splits)}")
         return name
 
     def _table(self, table: Dataset) -> Dataset:
-        """Its images, undecoded, as "image", and its labels, if any, as "label"."""
+        """Return the table with its images, undecoded, in column "image", and its labels, if any, in column "label"."""
         datasets = _datasets()
         image = self._column(table, self.image_column, "image_column", datasets.Image)
         if image is None:
@@ -175,13 +180,14 @@ class HuggingFace(Source):
         return table.rename_columns(names)
 
     def _column(self, table: Dataset, name: str | None, key: str, kind: type) -> str | None:
+        """Return `name` if it is a column; for None the first column whose features are of this kind, or None."""
         if name is not None and name not in table.column_names:
             raise DataError(f"source.{key}={name}: no such column; {suggest(name, table.column_names)}")
         return name or next((column for column, feature in table.features.items() if isinstance(feature, kind)), None)
 
 
 def _refuse_archives(folder: Path) -> None:
-    """The package datasets would unpack them, to any size."""
+    """Raise DataError if the folder holds an archive, because the package datasets would unpack it, to any size."""
     from datasets.utils.extract import Extractor
 
     for file in sorted(folder.rglob("*")):
@@ -190,7 +196,7 @@ def _refuse_archives(folder: Path) -> None:
 
 
 def _class_names(train: Dataset, val: Dataset) -> tuple[str, ...]:
-    """Names of the classes: as the data set has them, or the different values of its labels in order."""
+    """Return the names of the classes, or, if the data set has no names, the sorted values of its labels."""
     if "label" not in train.column_names:
         return ("image",)
     names = getattr(train.features["label"], "names", None)
@@ -198,6 +204,7 @@ def _class_names(train: Dataset, val: Dataset) -> tuple[str, ...]:
 
 
 def _labels(table: Dataset, class_names: Sequence[str]) -> Tensor:
+    """Return the labels, int64 (N,), all 0 if the table has none; raise DataError if an image has none."""
     if "label" not in table.column_names:
         return torch.zeros(len(table), dtype=torch.int64)
     numbers = {name: number for number, name in enumerate(class_names)}
@@ -209,9 +216,11 @@ def _labels(table: Dataset, class_names: Sequence[str]) -> Tensor:
 
 
 def _loaded(load: Any, *arguments: Any, **settings: Any) -> Any:
+    """Call a loading function of the package datasets; turn any error into DataError."""
     try:
         return load(*arguments, **settings)
-    except Exception as error:  # files of any kind, read by several packages
+    # the files may be of any kind, and several packages read them
+    except Exception as error:
         raise DataError(f"source.path={arguments[0]}: {' '.join(str(error).split())[:300]}") from error
 
 

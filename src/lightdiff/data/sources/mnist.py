@@ -19,7 +19,7 @@ from lightdiff.data.sources.base import Source, Splits, check_channels
 
 @dataclass(frozen=True)
 class MNIST(Source):
-    """Handwritten digits, in unpacked IDX files below `<data_dir>/MNIST/raw`."""
+    """Handwritten digits, read from unpacked IDX files in `<data_dir>/MNIST/raw`; missing files are downloaded."""
 
     usual_channels: ClassVar[int] = 1
     usual_image_size: ClassVar[tuple[int, int]] = (32, 32)
@@ -52,10 +52,12 @@ class MNIST(Source):
     def _store(self, data_dir: Path, train: bool, fit: Fit) -> MemoryStore:
         try:
             data = self.reader(data_dir, train=train)
-        except pickle.UnpicklingError as error:  # files of former versions of torchvision, which it reads first
+        # torchvision first reads files of its former versions, which are pickles
+        except pickle.UnpicklingError as error:
             processed = self._folder(data_dir).with_name("processed")
             raise DataError(f"{processed}: not read, it holds more than tensors; remove it") from error
-        except Exception as error:  # torchvision asserts, and numpy and torch complain in many ways
+        # garbled files make torchvision, numpy and torch fail in many ways
+        except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DataError(
                 f"{self._folder(data_dir)}: files cannot be read ({reason}); remove them to start anew"
@@ -67,7 +69,7 @@ class MNIST(Source):
 
 @dataclass(frozen=True)
 class FashionMNIST(MNIST):
-    """Pieces of clothing, in unpacked IDX files below `<data_dir>/FashionMNIST/raw`."""
+    """Pieces of clothing, read from unpacked IDX files in `<data_dir>/FashionMNIST/raw`; missing files are downloaded."""
 
     reader: ClassVar[type[datasets.MNIST]] = datasets.FashionMNIST
     class_names: ClassVar[tuple[str, ...]] = tuple(datasets.FashionMNIST.classes)
