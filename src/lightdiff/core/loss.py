@@ -44,6 +44,14 @@ class Objective:
         self.prediction.check(schedule)
         self.time_sampler.check(schedule)
 
+    def check_training(self, schedule: NoiseSchedule) -> None:
+        """Check that a network can be trained with these weights of the loss. A trained model needs no such check.
+
+        Raises:
+            ValueError: the weights are not bounded with this prediction and schedule.
+        """
+        self.weighting.check(self.prediction, schedule)
+
 
 class DiffusionLoss:
     """The training loss weighting(t) * distance(network output, target), one number for each image.

@@ -50,6 +50,8 @@ def build_model(cfg: Any) -> DiffusionModel:
     parts = {name: _build_group(config, name) for name in ("schedule", "objective", "conditioning", "lr_scheduler")}
     parts["network"] = _build_group(config, "model")
     parts["optimizer"] = _build_optimizer(config)
+    with naming("objective", config["objective"]):
+        parts["objective"].check_training(parts["schedule"])
     try:
         return call(DiffusionModel, settings, key="", **parts)
     except ConfigError as error:
