@@ -108,6 +108,13 @@ def test_times_that_do_not_fit_are_refused() -> None:
         Objective(VPrediction(), time_sampler=LogNormalSigmaTime()).check(OneWay())
 
 
+def test_the_advice_for_epsilon_fits_the_schedule() -> None:
+    with pytest.raises(ValueError, match=r"choices: v, x0, flow, edm$"):
+        EpsilonPrediction().check(SCHEDULES["flow"])
+    with pytest.raises(ValueError, match=r"choices: v, x0, flow, edm, or zero_terminal_snr=false$"):
+        EpsilonPrediction().check(SCHEDULES["linear_zero_snr"])
+
+
 def test_noise() -> None:
     x = torch.empty(1000, 1, 10, 10, dtype=torch.float64)
     gaussian = GaussianNoise().like(x, keyed_generator("cpu", 1))
