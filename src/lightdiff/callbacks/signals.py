@@ -18,6 +18,8 @@ from lightdiff.utils.files import shown
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ASK_EVERY = 8
 """With several processes one signalled process must not leave alone; they agree every so many batches."""
+AGAIN_SECONDS = 2.0
+"""A SIGTERM that is repeated within this time counts once: `timeout`, for one, signals the process and then its whole group."""
 REQUEUE_SECONDS = 60
 """Seconds that the others give the first process to queue a job of SLURM again."""
 
@@ -25,9 +27,9 @@ REQUEUE_SECONDS = 60
 class SaveOnSignal(Checkpoint):
     """The handler only sets a flag; the checkpoint is saved between two steps, by all processes together.
 
-    A second Ctrl-C stops at once. SIGUSR2 is seen to where someone waits for it: submitit queues the job again on it, which is
-    left to it once the checkpoint is saved. As a Checkpoint this comes after all other callbacks of the same moment, whose
-    sums are then complete in the file.
+    A second Ctrl-C or SIGTERM ends the process at once, whatever it is doing. SIGUSR2 is seen to where someone waits for it:
+    submitit queues the job again on it, which is left to it once the checkpoint is saved. As a Checkpoint this comes after all
+    other callbacks of the same moment, whose sums are then complete in the file.
 
     Raises:
         SystemExit: 130 after SIGINT, 143 after SIGTERM.
@@ -35,6 +37,7 @@ class SaveOnSignal(Checkpoint):
 
     def __init__(self) -> None:
         self._received = 0
+        self._terminated_at: float | None = None
         self._previous: dict[int, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -51,13 +54,25 @@ class SaveOnSignal(Checkpoint):
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._received and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if number == signal.SIGTERM:
+            self._end_if_repeated()
         self._received = number
         if self._rank_zero:
             print(
-                f"\n{signal.Signals(number).name}: saving after this step (Ctrl-C again stops at once)",
+                f"\n{signal.Signals(number).name}: saving after this step (the same again stops at once)",
                 file=sys.stderr,
                 flush=True,
             )
+
+    def _end_if_repeated(self) -> None:
+        """End the process, without saving, on a second SIGTERM."""
+        now = time.monotonic()
+        if self._terminated_at is None:
+            self._terminated_at = now
+        elif now - self._terminated_at > AGAIN_SECONDS:
+            # the system ends the process; an exception could be caught where it hangs
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGTERM)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
