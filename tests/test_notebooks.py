@@ -1,46 +1,136 @@
-"""The notebooks run from top to bottom."""
+"""Every notebook runs from top to bottom, from any folder, and is stored with its pictures."""
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
+from nbformat import NotebookNode
 
+from execute_notebook import BAR, execute
+from lightdiff.utils.extras import EXTRAS
 from runs import ROOT, tiny, train
 
-
-def execute(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
-    """Run it in `folder`; returns the text and the kinds of everything its cells showed."""
-    for variable, value in {"OMP_NUM_THREADS": "1", **environment}.items():
-        monkeypatch.setenv(variable, value)
-    notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
-    NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(folder)}}).execute()
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    return " ".join([*(kind for output in outputs for kind in output.get("data", {})), str(outputs)])
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+BLOCKED = ROOT / "tests" / "blocked"
+OPTIONAL = [module for modules in EXTRAS.values() for module in modules if "." not in module]
+PICTURES = {"image/png", "image/gif"}
+UNWANTED = re.compile(r"Warning|Tip:|GPU available|TPU available|lit\.ai|litlogger|litmodels|`Trainer")
+ABSOLUTE = re.compile(r"(?<![\w.\\])/(?:home|root|work|tmp|usr|opt|var|Users|mnt|private)/|[A-Z]:\\\\|site-packages")
 
 
-def test_reload_and_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = tmp_path / "version_0"
-    train(tiny("trainer.max_epochs=1"), run)
-    shown = execute("01_reload_and_sample.ipynb", tmp_path, monkeypatch, LIGHTDIFF_RUN=str(run))
-    assert shown.count("image/png") >= 3  # a grid, the trajectory, the forward process
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny run with classes."""
+    folder = tmp_path_factory.mktemp("runs") / "digits" / "version_0"
+    train(tiny("trainer.max_epochs=1", "conditioning=label", "schedule=flow", "objective=flow"), folder)
+    return folder
 
 
-def test_train_in_plain_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = execute(
-        "02_train_in_plain_python.ipynb",
-        tmp_path,
-        monkeypatch,
-        LIGHTDIFF_EPOCHS="1",
-        LIGHTDIFF_OUT=str(tmp_path / "out"),
-    )
-    assert "image/gif" in shown
+@pytest.fixture
+def base_installation(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Let kernels find the project's sources, and no package that the base installation lacks."""
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'src'}{os.pathsep}{BLOCKED}")
+    monkeypatch.setenv("LIGHTDIFF_BLOCKED", ",".join(OPTIONAL))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return monkeypatch
 
 
-def test_compare_samplers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = tmp_path / "version_0"
-    train(tiny("trainer.max_epochs=1", "conditioning=label", "schedule=flow", "objective=flow"), run)
-    shown = execute("03_compare_samplers.ipynb", tmp_path, monkeypatch, LIGHTDIFF_RUN=str(run))
-    assert shown.count("image/png") >= 9
+def read(path: Path) -> NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def written(code: str) -> NotebookNode:
+    """Return a notebook with one cell."""
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+
+
+def outputs(notebook: NotebookNode) -> list[NotebookNode]:
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
+def text(output: NotebookNode) -> str:
+    """Return what a person reads of an output, pictures aside."""
+    return str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
+
+
+def cells_with_pictures(notebook: NotebookNode) -> list[int]:
+    """Return the numbers of the cells that show at least one picture."""
+    return [
+        number
+        for number, cell in enumerate(notebook.cells, start=1)
+        if any(PICTURES & output.get("data", {}).keys() for output in cell.get("outputs", []))
+    ]
+
+
+def check_clean(notebook: NotebookNode) -> None:
+    """Check that nothing was written to stderr, and no warning, advertisement or path of this machine was shown."""
+    for output in outputs(notebook):
+        assert output.get("name") != "stderr", text(output)
+        assert not UNWANTED.search(text(output)), text(output)
+        assert not ABSOLUTE.search(text(output)), text(output)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_in_its_folder(
+    path: Path, run: Path, tmp_path: Path, base_installation: pytest.MonkeyPatch
+) -> None:
+    shortened = {"LIGHTDIFF_RUN": run, "LIGHTDIFF_EPOCHS": 1, "LIGHTDIFF_STEPS": 5, "LIGHTDIFF_LOGS": tmp_path}
+    for variable, value in shortened.items():
+        base_installation.setenv(variable, str(value))
+    executed = execute(read(path), path.parent)
+    check_clean(executed)
+    assert cells_with_pictures(executed) == cells_with_pictures(read(path)) != []
+
+
+def test_without_a_run_a_notebook_takes_the_model_that_comes_along(
+    tmp_path: Path, base_installation: pytest.MonkeyPatch
+) -> None:
+    clone = tmp_path / "clone"
+    for folder in ("src/lightdiff", "models/mnist_fast"):
+        shutil.copytree(ROOT / folder, clone / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    base_installation.setenv("PYTHONPATH", f"{clone / 'src'}{os.pathsep}{BLOCKED}")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    executed = execute(read(ROOT / "notebooks" / "01_reload_and_sample.ipynb"), elsewhere)
+    check_clean(executed)
+    assert "models/mnist_fast" in "".join(map(text, outputs(executed)))
+    assert cells_with_pictures(executed)
+
+
+SAMPLING = "from lightdiff import load_model\nimages = load_model({!r}).sample(1, num_steps=2, progress=True)"
+
+
+def test_sampling_shows_a_bar(run: Path, tmp_path: Path, base_installation: pytest.MonkeyPatch) -> None:
+    executed = execute(written(SAMPLING.format(str(run))), tmp_path)
+    check_clean(executed)
+    assert "sampl" in "".join(map(text, outputs(executed)))
+
+
+def test_without_ipywidgets_the_bar_is_text_and_nothing_warns(
+    run: Path, tmp_path: Path, base_installation: pytest.MonkeyPatch
+) -> None:
+    code = f"import sys\nsys.modules['ipywidgets'] = None\n{SAMPLING.format(str(run))}"
+    shown = outputs(execute(written(code), tmp_path))
+    assert not any(BAR in output.get("data", {}) for output in shown)
+    assert "sampl" in "".join(map(text, shown)) and not UNWANTED.search("".join(map(text, shown)))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_stored_as_it_ran(path: Path) -> None:
+    notebook = read(path)
+    check_clean(notebook)
+    numbers = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert path.stat().st_size < 1_100_000
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_says_what_it_needs(path: Path) -> None:
+    first = read(path).cells[0]
+    assert first.cell_type == "markdown"
+    assert "pip install -e '.[notebooks]'" in first.source and "jupyter lab notebooks" in first.source

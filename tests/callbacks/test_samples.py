@@ -9,8 +9,12 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
+from lightdiff.callbacks import SampleImages
+from lightdiff.samplers import DDIM, DDPM, Heun
+from lightdiff.tasks.build import build_callbacks
+from lightdiff.utils.config import ConfigError
 from lightdiff.utils.ranks import rank_rows
-from runs import tiny, train
+from runs import composed, tiny, train
 
 
 def pictures(folder: Path) -> tuple[np.ndarray, list[np.ndarray], list[int]]:
@@ -84,6 +88,56 @@ def test_pictures_do_not_disturb_training(tmp_path: Path) -> None:
     for name, value in without.items():
         if isinstance(value, torch.Tensor):
             assert torch.equal(value, with_pictures[name]), name
+
+
+@pytest.mark.parametrize(
+    ("settings", "drawn"),
+    [
+        ([], (DDIM, 30)),
+        (["callbacks.samples.fast_steps=20"], (DDIM, 20)),
+        (["callbacks.samples.fast_steps=null"], (DDPM, 1000)),
+        (["sampler.num_steps=1000"], (DDPM, 1000)),
+        (["sampler.num_steps=10"], (DDPM, 10)),
+        (["schedule.betas.T=25"], (DDPM, 25)),
+        (["sampler=heun"], (Heun, 25)),
+        (["schedule=flow", "objective=flow"], (DDIM, 30)),
+        (["experiment=ddpm_unet"], (DDPM, 1000)),
+        (["experiment=cars"], (DDIM, 30)),
+        (["experiment=mnist_fast"], (DDPM, 20)),
+        (["experiment=toy"], (DDIM, 40)),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_only_every_timestep_is_replaced_by_fast_steps(settings: list[str], drawn: tuple[type, int]) -> None:
+    config = composed(*settings)
+    (callback,) = (found for found in build_callbacks(config) if isinstance(found, SampleImages))
+    timesteps = config["schedule"].get("betas", {}).get("T", 1000)
+    sampler, num_steps = callback._drawing(timesteps)
+    assert (type(sampler), num_steps) == drawn
+
+
+def test_fast_steps_keep_the_rest_of_the_sampler() -> None:
+    settings = ("sampler.clip_denoised=false", "sampler.dynamic_threshold=0.9", "sampler/grid=uniform")
+    (callback,) = (found for found in build_callbacks(composed(*settings)) if isinstance(found, SampleImages))
+    sampler, _ = callback._drawing(1000)
+    assert (sampler.clip_denoised, sampler.dynamic_threshold, type(sampler.grid).__name__) == (
+        False,
+        0.9,
+        "UniformGrid",
+    )
+
+
+@pytest.mark.parametrize(("num_steps", "frames"), [("null", 6), (6, 6), (70, 24)])
+def test_a_gif_has_at_most_30_frames_before_the_result(num_steps: object, frames: int, tmp_path: Path) -> None:
+    settings = ["sampler=ddpm", f"sampler.num_steps={num_steps}", "callbacks.samples.fast_steps=6"]
+    train(tiny(*settings, "trainer.max_epochs=1", "trainer.limit_train_batches=3"), tmp_path)
+    assert len(pictures(tmp_path)[1]) == frames + 1
+
+
+@pytest.mark.parametrize("setting", ["fast_steps", "frame_every"])
+def test_impossible_numbers_are_refused_by_name(setting: str) -> None:
+    with pytest.raises(ConfigError, match=f"callbacks.samples.{setting}=0: 1 or more is expected"):
+        build_callbacks(tiny(f"callbacks.samples.{setting}=0"))
 
 
 @pytest.mark.parametrize(("count", "world_size"), [(9, 1), (9, 2), (3, 8), (64, 5)])

@@ -50,8 +50,16 @@ def test_without_overrides_it_is_the_tutorials_recipe() -> None:
     assert (type(optimizer).__name__, optimizer.defaults["lr"]) == ("Adam", 2e-4)
     assert config["trainer"]["max_epochs"] == 10
     samples = config["callbacks"]["samples"]
-    assert [samples[key] for key in ("rows", "columns", "frame_every", "hold_frames", "fps")] == [3, 3, 50, 10, 5.0]
+    assert [samples[key] for key in ("rows", "columns", "hold_frames", "fps")] == [3, 3, 10, 5.0]
     assert model.value_range == (-1.0, 1.0)
+
+
+def test_experiment_ddpm_unet_draws_the_tutorials_gif() -> None:
+    config = composed("experiment=ddpm_unet")
+    assert build_sampler(config)[1] is None
+    samples = config["callbacks"]["samples"]
+    expected = {"rows": 3, "columns": 3, "fast_steps": None, "frame_every": 50, "hold_frames": 10, "fps": 5.0}
+    assert {key: samples[key] for key in expected} == expected
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if p.stem not in ROOTS or p.parent != CONF], ids=choice)

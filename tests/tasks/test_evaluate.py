@@ -190,5 +190,4 @@ def test_the_config_of_a_strangers_run_runs_no_code(command: Run, run: Path, tmp
     assert done.returncode == 2 and "a file may only name" in done.stderr and not (tmp_path / "ran").exists()
     (run / "config.yaml").unlink()
     done = command("eval.py", f"ckpt_path={run}", *QUICK)
-    assert done.returncode == 2 and "dataset=null: " in done.stderr
-    assert command("eval.py", f"ckpt_path={run}", "dataset=digits", *QUICK).returncode == 0
+    assert done.returncode == 0, done.stderr  # the checkpoint itself knows the data set

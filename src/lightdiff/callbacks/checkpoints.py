@@ -1,4 +1,4 @@
-"""Checkpoints of a run: `last.ckpt` to go on from, `best.ckpt`, and some to keep."""
+"""Save the checkpoints of a run: `last.ckpt` to resume from, `best.ckpt`, and some that are kept for good."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ from lightdiff.utils.files import replaced
 
 
 class Checkpoints(Checkpoint):
-    """Writes `checkpoints/last.ckpt` at the end of epochs, every few steps where asked, and at the end of the run.
+    """Write `checkpoints/last.ckpt` at the end of epochs, every few steps if asked, and at the end of the run.
 
-    Lightning runs this after all other callbacks of the same moment, so their state at the end of an epoch is in the file.
-    Its own ModelCheckpoint saves by epochs or by steps but not both, and may leave the last steps of a run unsaved.
+    Lightning calls a `Checkpoint` after all other callbacks of the same event, so the file has their state at the end of an
+    epoch. Lightning's own ModelCheckpoint saves by epochs or by steps but not by both, and may leave the last steps of a run
+    unsaved.
 
     Args:
         every_n_epochs: save at the end of every n-th epoch.
         every_n_steps: save every n optimizer steps too; None: only at the end of epochs.
-        monitor: metric that decides which epoch's file is kept as `best.ckpt`; None: no best.
-        mode: whether a small ("min") or a large ("max") value of it is good.
+        monitor: metric that decides which epoch's file is kept as `best.ckpt`; None: no `best.ckpt`.
+        mode: whether a small ("min") or a large ("max") value of the metric is good.
         keep_every_n_epochs: keep `epoch_NNNN.ckpt` of every n-th epoch for good; None: keep none.
+
+    Raises:
+        ValueError: a number below 1.
     """
 
     def __init__(
@@ -59,7 +63,8 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # the end of an epoch saves after validation instead, so that a resume from there has nothing left to do in it
+        # at the last batch of an epoch the file is saved after validation instead, so that a run resumed from it does not
+        # have to validate that epoch first
         if (
             self.every_n_steps is not None
             and trainer.global_step % self.every_n_steps == 0
@@ -77,11 +82,13 @@ class Checkpoints(Checkpoint):
         if self.keep_every_n_epochs is not None and epoch % self.keep_every_n_epochs == 0:
             names.append(f"epoch_{epoch:04d}.ckpt")
         if (names or epoch % self.every_n_epochs == 0) and not _ends_here(trainer):
-            names.append(self.path.name)  # after the others: a run that is killed in between writes them again
+            # last.ckpt comes last: a run that is killed before it was written does this epoch again, and the other files too
+            names.append(self.path.name)
         self._save(trainer, *names)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # the last thing of a run: one that is killed before goes on from before, and does again what is due at its end
+        # this is the very last thing that a run does: a run that is killed earlier resumes from an earlier checkpoint, and so
+        # does everything again that is due at its end
         if trainer.global_step != self._saved_step:
             self._save(trainer, self.path.name)
 
@@ -117,7 +124,7 @@ class Checkpoints(Checkpoint):
 
 
 def _ends_here(trainer: Trainer) -> bool:
-    """Whether the run has reached all it was asked for."""
+    """Return whether the run has done all the epochs or steps that it was asked for."""
     progress: Any = trainer.fit_loop.epoch_progress.current
     limits = ((trainer.max_steps, trainer.global_step), (trainer.max_epochs, progress.processed))
     return any(limit is not None and 0 <= limit <= reached for limit, reached in limits)

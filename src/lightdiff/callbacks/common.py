@@ -1,4 +1,4 @@
-"""What several callbacks need of the trainer."""
+"""Questions about the trainer that several callbacks ask."""
 
 from __future__ import annotations
 
@@ -11,48 +11,53 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 
 def run_folder(trainer: Trainer) -> Path:
-    """The folder of this run: the logger's, else the trainer's root. Asks all processes: call it on every rank."""
+    """Return the run's folder: the logger's, else the trainer's root. Call it on every rank, because the ranks agree on it."""
     return Path(trainer.log_dir or trainer.default_root_dir)
 
 
 def last_checkpoint(trainer: Trainer) -> Path:
-    """Where the run's newest checkpoint lies."""
+    """Return the path of the run's newest checkpoint."""
     return run_folder(trainer) / "checkpoints" / "last.ckpt"
 
 
 def at_optimizer_step(trainer: Trainer, batch_idx: int) -> bool:
-    """Whether the batch that just ended made an optimizer step (with gradient accumulation not every one does)."""
+    """Return whether the batch that just ended made an optimizer step; with gradient accumulation not every batch does."""
     return (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or is_last_batch(trainer)
 
 
 def is_last_batch(trainer: Trainer) -> bool:
-    """Whether the batch that just ended is the last one of its epoch."""
+    """Return whether the batch that just ended is the last one of its epoch."""
     return trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
 
 
 def is_last_epoch(trainer: Trainer) -> bool:
-    """Whether training ends with this epoch, by max_epochs or by max_steps."""
+    """Return whether training ends with this epoch, by max_epochs or by max_steps."""
     return trainer.current_epoch + 1 == trainer.max_epochs or trainer.global_step == trainer.max_steps
 
 
 def point_is_due(trainer: Trainer, after: int = 0) -> bool:
-    """Whether a point of the curves is due at this optimizer step, or `after` steps later."""
+    """Return whether the curves get a point at this optimizer step, or at the one `after` steps later."""
     return (trainer.global_step + after) % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
 
 
+def shows_progress(trainer: Trainer) -> bool:
+    """Return whether this process shows a progress bar, on which a callback may show what it does (`utils.progress`)."""
+    return trainer.progress_bar_callback is not None and trainer.is_global_zero
+
+
 def tensorboards(trainer: Trainer) -> list[TensorBoardLogger]:
-    """The TensorBoard loggers among the trainer's."""
+    """Return the TensorBoard loggers among the trainer's loggers."""
     return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
 def log_metrics(trainer: Trainer, metrics: dict[str, float], step: int) -> None:
-    """To every logger of the trainer."""
+    """Log metrics at an optimizer step to every logger of the trainer."""
     for logger in trainer.loggers:
         logger.log_metrics(metrics, step=step)
 
 
 def sum_over_ranks(trainer: Trainer, tensor: torch.Tensor) -> torch.Tensor:
-    """Sum of each rank's tensor; the argument is left as it is."""
+    """Return the sum of the tensor over all ranks; the argument is left as it is."""
     result: Any = trainer.strategy.reduce(tensor.clone(), reduce_op="sum")
     return result
 

@@ -1,4 +1,4 @@
-"""Pictures of the data at the start of a run: what is trained on, and what noise makes of it."""
+"""Draw pictures of the training data at the start of a run: the images themselves, and the same images with noise."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from lightdiff.utils.images import LARGEST, enlarge, make_grid, save_png, to_uin
 
 
 class ShowData(Callback):
-    """`samples/data.png`, a grid of training images, and `samples/forward.png`, x_t of some of them from t = 0 to t = 1.
+    """Draw `samples/data.png`, a grid of training images, and `samples/forward.png`, x_t of some of them from t = 0 to t = 1.
 
     Args:
-        rows: of the grid.
-        columns: of the grid.
-        stages: times of the forward process, evenly spaced, a column each.
-        seed: key of the choice of images and of the noise.
+        rows: number of rows of the grid.
+        columns: number of columns of the grid.
+        stages: number of times t, evenly spaced from 0 to 1, each of which is a column of `forward.png`.
+        seed: key of the random choice of images and of the noise.
+
+    Raises:
+        ValueError: a number below 1 or above 1000.
     """
 
     def __init__(self, rows: int = 8, columns: int = 8, stages: int = 10, seed: int = 0) -> None:

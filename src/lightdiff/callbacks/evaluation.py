@@ -10,10 +10,11 @@ from typing import Any, Literal
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from lightdiff.callbacks.common import is_last_epoch, log_metrics, run_folder
+from lightdiff.callbacks.common import is_last_epoch, log_metrics, run_folder, shows_progress
 from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.metrics import Evaluation, FeatureExtractor, Metric, Results, measure
 from lightdiff.samplers import Sampler
+from lightdiff.utils.progress import progress
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +107,9 @@ class EvaluateSamples(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # all processes ask for the warnings, since they read the reference together
-        for line in self.evaluation.warnings():
+        with progress("reading the features of the real images", shown=shows_progress(trainer)):
+            warnings = self.evaluation.warnings()
+        for line in warnings:
             if trainer.is_global_zero:
                 log.warning(line)
         self.results.forget_after(trainer.global_step)
@@ -121,7 +124,14 @@ class EvaluateSamples(Callback):
             return
         assert isinstance(pl_module, DiffusionModel)
         checkpoint = {"file": None, "sha256": None, "step": trainer.global_step, "epoch": trainer.current_epoch}
-        record, _ = measure(self.evaluation, pl_module, self._generation(pl_module), checkpoint, self.results)
+        record, _ = measure(
+            self.evaluation,
+            pl_module,
+            self._generation(pl_module),
+            checkpoint,
+            self.results,
+            progress=shows_progress(trainer),
+        )
         values = {name: entry["value"] for name, entry in record["values"].items()}
         for name, value in values.items():
             # for best.ckpt, result.json and sweeps

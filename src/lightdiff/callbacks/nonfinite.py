@@ -1,4 +1,4 @@
-"""What happens when the loss or the gradient is no longer a number."""
+"""Guard a run against a loss or a gradient that is NaN or infinite."""
 
 from __future__ import annotations
 
@@ -21,18 +21,20 @@ class NonFiniteError(RuntimeError):
 
 
 class GuardNonFinite(Callback):
-    """Stops the run before a good checkpoint is overwritten, or leaves out the steps whose gradient is not finite.
+    """Stop the run before a good checkpoint is overwritten, or skip the steps whose gradient is not finite.
 
-    To stop, losses and weights are looked at whenever a point of the curves or a checkpoint is due, so that the device is not
-    waited for at every step. To skip, the gradient is looked at in every step, which waits for the device; weights, their average
-    and the optimizer's state stay as they were. In half precision with loss scaling the scaler skips by itself.
+    With "stop", losses and weights are checked whenever the curves get a point or a checkpoint is saved; checking every step
+    would wait for the device every time. With "skip", the gradient is checked at every step, which does wait for the device; a
+    skipped step leaves the weights, their average and the optimizer's state unchanged. In half precision with loss scaling,
+    the scaler skips such steps itself.
 
     Args:
         on_nonfinite: "stop" or "skip".
-        max_skips: so many steps in a row may be skipped; one more stops the run.
+        max_skips: how many steps in a row may be skipped; one more stops the run.
 
     Raises:
-        NonFiniteError: names the steps in question and the last good checkpoint.
+        ValueError: max_skips is below 1.
+        NonFiniteError: names the steps between which it happened and the last good checkpoint.
     """
 
     def __init__(self, on_nonfinite: Literal["stop", "skip"] = "stop", max_skips: int = 100) -> None:
@@ -54,7 +56,8 @@ class GuardNonFinite(Callback):
         if self.on_nonfinite == "stop" or getattr(trainer.precision_plugin, "scaler", None) is not None:
             return
         parameters = [p for p in pl_module.parameters() if p.grad is not None]
-        if torch.isfinite(get_total_norm(p.grad for p in parameters if p.grad is not None)):  # the same on all ranks
+        # gradients are averaged over the ranks by now, so all ranks decide alike
+        if torch.isfinite(get_total_norm(p.grad for p in parameters if p.grad is not None)):
             self.in_a_row = 0
             return
         self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
@@ -64,7 +67,8 @@ class GuardNonFinite(Callback):
             "step %d skipped: its gradient is NaN or infinite (%d so far)", trainer.global_step + 1, self.skipped
         )
         for parameter in parameters:
-            parameter.grad = None  # which every optimizer passes over
+            # an optimizer leaves out a parameter without a gradient
+            parameter.grad = None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -83,9 +87,8 @@ class GuardNonFinite(Callback):
 
     def _check(self, trainer: Trainer, pl_module: LightningModule) -> None:
         first, self._checked_step = self._checked_step + 1, trainer.global_step
-        bad = self._bad + ~torch.isfinite(
-            _largest_absolute([*pl_module.parameters()])
-        )  # a gradient that was not shows here
+        # a gradient that was not finite has made weights that are not finite
+        bad = self._bad + ~torch.isfinite(_largest_absolute([*pl_module.parameters()]))
         if int(sum_over_ranks(trainer, bad)) > 0:
             raise self._error(f"the loss or a weight became NaN or infinite between steps {first} and", trainer)
 
@@ -108,5 +111,5 @@ class GuardNonFinite(Callback):
 
 
 def _largest_absolute(parameters: list[Tensor]) -> Tensor:
-    """Largest absolute value of all; NaN or infinite where one is."""
+    """Return the largest absolute value among all parameters; NaN or infinite if one value is."""
     return torch.stack(torch._foreach_norm([p.detach() for p in parameters], torch.inf)).max()

@@ -1,4 +1,4 @@
-"""Pictures while training: a grid of samples and the GIF of their denoising, from the same noise every time."""
+"""Draw pictures while training: a grid of samples and a GIF of their denoising, from the same noise every time."""
 
 from __future__ import annotations
 
@@ -11,30 +11,40 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
-from lightdiff.callbacks.common import run_folder, tensorboards
+from lightdiff.callbacks.common import run_folder, shows_progress, tensorboards
 from lightdiff.lightning import DiffusionModel, Generation
-from lightdiff.samplers import Sampler
+from lightdiff.samplers import DDIM, Sampler
 from lightdiff.utils.images import LARGEST, encode_gif, enlarge, hold_last, make_grid, save_png, to_uint8
+from lightdiff.utils.progress import progress
 from lightdiff.utils.ranks import gather_rows, rank_rows
+
+GIF_FRAMES = 30
+"""Most frames of a GIF where `frame_every` is None, without the held ones."""
 
 
 class SampleImages(Callback):
-    """Every few epochs and at the end: `samples/step_NNNNNNN.png` and `.gif`, and both in TensorBoard.
+    """Draw `samples/step_NNNNNNN.png` and `.gif` every few epochs and at the end of the run, also for TensorBoard.
 
-    The noise depends on `seed` alone, so that the pictures of a run show the same images getting better. All processes
-    sample their share; training's random numbers are not touched.
+    The noise depends on `seed` alone, so that the pictures of a run show the same images getting better. Every process draws a
+    share of the images; the random numbers of training are not touched.
 
     Args:
-        sampler, num_steps: how samples are drawn.
+        sampler: the sampler that draws the images.
+        num_steps: steps of the sampler; None: every timestep, of which there are usually 1,000.
         every_n_epochs: epochs between two pictures.
-        rows, columns: layout of the grid; rows * columns images are drawn.
-        frame_every: sampler steps between two frames of the GIF.
-        hold_frames: frames that the result stays on show at the end.
-        fps: frames a second.
-        show: the noisy images "x_t" or the model's guesses "x0_hat".
-        guidance_scale: 1 plainly conditional, 0 unconditional.
-        weights: "ema" (where there is an average) or "raw".
+        rows, columns: layout of the grid, which has rows * columns images.
+        frame_every: sampler steps between two frames of the GIF; None: so many that the GIF has at most 30 frames.
+        hold_frames: number of further frames for which the GIF shows the result.
+        fps: frames of the GIF in a second.
+        show: "x_t", the noisy images, or "x0_hat", the model's guesses of the clean ones.
+        guidance_scale: 1 plainly conditional, 0 unconditional, above 1 classifier-free guidance.
+        weights: "ema", the average of the weights where the model has one, or "raw".
         seed: key of the noise.
+        fast_steps: where `num_steps` is None, draw with so many steps of DDIM (eta = 0) instead, on the sampler's own grid of
+            times; None: draw every timestep.
+
+    Raises:
+        ValueError: a number out of its range, or, when training is set up, a sampler that does not fit the model.
     """
 
     def __init__(
@@ -44,23 +54,25 @@ class SampleImages(Callback):
         every_n_epochs: int = 1,
         rows: int = 3,
         columns: int = 3,
-        frame_every: int = 50,
+        frame_every: int | None = None,
         hold_frames: int = 10,
         fps: float = 5.0,
         show: Literal["x_t", "x0_hat"] = "x_t",
         guidance_scale: float = 1.0,
         weights: Literal["ema", "raw"] = "ema",
         seed: int = 0,
+        fast_steps: int | None = None,
     ) -> None:
-        for name, value in (("every_n_epochs", every_n_epochs), ("frame_every", frame_every)):
-            if value < 1:
-                raise ValueError(f"{name}={value}: 1 or more is expected")
+        counts = {"fast_steps": fast_steps, "every_n_epochs": every_n_epochs, "frame_every": frame_every}
+        for name, count in counts.items():
+            if count is not None and count < 1:
+                raise ValueError(f"{name}={count}: 1 or more is expected")
         for name, value, least in (("rows", rows, 1), ("columns", columns, 1), ("hold_frames", hold_frames, 0)):
             if not least <= value <= LARGEST:
                 raise ValueError(f"{name}={value}: {least} to {LARGEST} is expected")
         if not 0 < fps < math.inf:
             raise ValueError(f"fps={fps}: a positive number is expected")
-        self.sampler, self.num_steps = sampler, num_steps
+        self.sampler, self.num_steps, self.fast_steps = sampler, num_steps, fast_steps
         self.every_n_epochs = every_n_epochs
         self.rows, self.columns = rows, columns
         self.frame_every, self.hold_frames, self.fps, self.show = frame_every, hold_frames, fps, show
@@ -69,7 +81,8 @@ class SampleImages(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.folder = run_folder(trainer) / "samples"
-        self._generation(pl_module)  # refuses impossible settings before the first step
+        # settings that cannot work are refused here, before the first step
+        self._generation(pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
@@ -81,33 +94,51 @@ class SampleImages(Callback):
 
     def _generation(self, pl_module: LightningModule) -> Generation:
         assert isinstance(pl_module, DiffusionModel)
+        sampler, num_steps = self._drawing(getattr(pl_module.schedule, "num_train_timesteps", 1000))
         return Generation.of(
             pl_module,
-            sampler=self.sampler,
-            num_steps=self.num_steps,
+            sampler=sampler,
+            num_steps=num_steps,
             guidance_scale=self.guidance_scale,
             seed=self.seed,
             weights=self.weights,
         )
 
+    def _drawing(self, timesteps: int) -> tuple[Sampler, int]:
+        """Return the sampler and its number of steps for a model with so many timesteps."""
+        if self.num_steps is not None:
+            return self.sampler, self.num_steps
+        if self.fast_steps is None or self.fast_steps >= timesteps:
+            return self.sampler, timesteps
+        ddim = DDIM(
+            clip_denoised=self.sampler.clip_denoised,
+            dynamic_threshold=self.sampler.dynamic_threshold,
+            grid=self.sampler.grid,
+        )
+        return ddim, self.fast_steps
+
     def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, DiffusionModel)
         self._drawn_step = trainer.global_step
         rows = rank_rows(self.rows * self.columns, trainer.global_rank, trainer.world_size)
-        images = gather_rows(self._frames(pl_module, rows))
+        images = gather_rows(self._frames(pl_module, rows, shows_progress(trainer)))
         if trainer.is_global_zero:
             grids = make_grid(images.transpose(0, 1), self.columns)
             self._publish(trainer, grids, self.folder / f"step_{trainer.global_step:07d}")
 
-    def _frames(self, model: DiffusionModel, rows: range) -> Tensor:
-        """uint8 (len(rows), F, C, H, W): every `frame_every`-th state and the result."""
-        if not rows:  # more processes than images
+    def _frames(self, model: DiffusionModel, rows: range, shown: bool) -> Tensor:
+        """Return the frames and the result as uint8 (len(rows), F, C, H, W)."""
+        # there may be more processes than images
+        if not rows:
             return torch.empty((0, 1, *model.image_shape), dtype=torch.uint8)
         frames = []
         generation = self._generation(model)
-        for i, state in enumerate(generation.trajectory(model, rows)):
-            if i % self.frame_every == 0 and i < generation.num_steps:
-                frames.append(getattr(state, self.show))
+        frame_every = self.frame_every or math.ceil(generation.num_steps / GIF_FRAMES)
+        with progress("drawing samples", generation.num_steps, shown=shown) as task:
+            for i, state in enumerate(generation.trajectory(model, rows)):
+                task.done = i
+                if i % frame_every == 0 and i < generation.num_steps:
+                    frames.append(getattr(state, self.show))
         frames.append(state.x_t)
         return to_uint8(model.to_unit_range(torch.stack(frames, dim=1))).cpu()
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the step, save, say how to go on, leave with 130 or 143."""
+"""Save the run on Ctrl-C and SIGTERM: finish the step, save, say how to resume, exit with code 130 or 143."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from lightdiff.callbacks.common import at_optimizer_step, is_last_batch, last_checkpoint
 from lightdiff.utils.files import shown
+from lightdiff.utils.program import typed
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ASK_EVERY = 8
-"""With several processes one signalled process must not leave alone; they agree every so many batches."""
+"""Batches after which several processes ask each other for signals, because none of them may leave alone."""
 AGAIN_SECONDS = 2.0
 """A SIGTERM that is repeated within this time counts once: `timeout`, for one, signals the process and then its whole group."""
 REQUEUE_SECONDS = 60
-"""Seconds that the others give the first process to queue a job of SLURM again."""
+"""Seconds for which the other processes wait until the first one has put a SLURM job back into the queue."""
 
 
 class SaveOnSignal(Checkpoint):
-    """The handler only sets a flag; the checkpoint is saved between two steps, by all processes together.
+    """Save a checkpoint between two steps after a signal, by all processes together, and leave.
 
-    A second Ctrl-C or SIGTERM ends the process at once, whatever it is doing. SIGUSR2 is seen to where someone waits for it:
-    submitit queues the job again on it, which is left to it once the checkpoint is saved. As a Checkpoint this comes after all
-    other callbacks of the same moment, whose sums are then complete in the file.
+    The signal handler itself only sets a flag. A second Ctrl-C or SIGTERM ends the process at once, whatever it is doing.
+    SIGUSR2 is handled only if submitit has a handler for it, which puts the SLURM job back into the queue: that handler is called
+    once the checkpoint is saved. Lightning calls a `Checkpoint` after all other callbacks of the same event, so the file has
+    their complete sums.
 
     Raises:
         SystemExit: 130 after SIGINT, 143 after SIGTERM.
@@ -47,7 +49,8 @@ class SaveOnSignal(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
-        # after Lightning's own handlers, whose SIGTERM leaves with exit code 0 and can hang a group of processes
+        # these replace Lightning's handlers, which are installed earlier: Lightning's handler of SIGTERM ends with exit code 0
+        # and can leave a group of processes hanging
         requeue = [signal.SIGUSR2] if callable(signal.getsignal(signal.SIGUSR2)) else []
         self._previous = {number: signal.signal(number, self._handle) for number in (*SIGNALS, *requeue)}
 
@@ -77,12 +80,13 @@ class SaveOnSignal(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # at the last batch of an epoch the validation is still to come: on_train_epoch_end comes after it
+        # after the last batch of an epoch validation and the checkpoint of the epoch still have to come
         if at_optimizer_step(trainer, batch_idx) and not is_last_batch(trainer):
             self._leave_if_asked(trainer, batch_idx)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._leave_if_asked(trainer, 0, save=False)  # Checkpoints has just saved the end of the epoch
+        # Checkpoints has just saved the end of the epoch before this one
+        self._leave_if_asked(trainer, 0, save=False)
 
     def _leave_if_asked(self, trainer: Trainer, batch_idx: int, save: bool = True) -> None:
         if trainer.world_size == 1:
@@ -97,21 +101,20 @@ class SaveOnSignal(Checkpoint):
             trainer.save_checkpoint(self._checkpoint, weights_only=False)
         if trainer.is_global_zero:
             run = self._checkpoint.parent.parent
-            how = f"; go on with: python train.py resume={shown(run)}" if (run / "config.yaml").is_file() else ""
+            how = f"; go on with: {typed('train')} resume={shown(run)}" if (run / "config.yaml").is_file() else ""
             print(f"saved step {trainer.global_step} to {shown(self._checkpoint)}{how}", file=sys.stderr, flush=True)
         if asked == signal.SIGUSR2:
             self._restore()
             signal.raise_signal(signal.SIGUSR2)
             if not trainer.is_global_zero:
-                time.sleep(
-                    REQUEUE_SECONDS
-                )  # until the first process has queued the job again; leaving now could end that one
+                # SLURM may end the whole job as soon as one process leaves, before the first one has queued it again
+                time.sleep(REQUEUE_SECONDS)
         raise SystemExit(128 + asked)
 
     def _asked_of_any(self, trainer: Trainer) -> int:
-        """The signal that any process has received, the same on all of them; 0: none."""
+        """Return the signal that any of the processes has received, the same one on all of them; 0: none."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
-            if trainer.strategy.reduce_boolean_decision(self._received == number, all=False):  # True counts 1
+            if trainer.strategy.reduce_boolean_decision(self._received == number, all=False):
                 return number
         return 0
 

@@ -11,16 +11,28 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+Labels = int | str | Sequence[int | str] | Tensor | None
+"""Classes a user asks for: numbers or names, one or several; None: each class once."""
+LISTED = 30
+"""Names of classes that a message lists."""
+
 
 class Conditioner(nn.Module, ABC):
     """Trained together with the network, averaged and saved with it.
 
     `drop_prob` is the share of training images, chosen one by one, whose condition is replaced by the null condition:
     classifier-free guidance needs that trained unconditional branch. `cond_keys` names the entries of a condition.
+    `class_names` are the names of the labels 0, 1, ..., where they are known.
     """
 
     cond_keys: tuple[str, ...]
     drop_prob: float
+    class_names: list[str] | None = None
+
+    @property
+    def num_labels(self) -> int | None:
+        """Number of labels that `inputs` can take, 0..num_labels - 1; None: unknown."""
+        return None if self.class_names is None else len(self.class_names)
 
     @abstractmethod
     def inputs(self, batch: dict[str, Tensor], chance: Tensor) -> Tensor:
@@ -28,7 +40,7 @@ class Conditioner(nn.Module, ABC):
         left to chance, such as the template of a caption."""
 
     @abstractmethod
-    def choose(self, *, labels: int | Sequence[int] | Tensor | None, prompt: str | Sequence[str] | None) -> Tensor:
+    def choose(self, *, labels: Labels, prompt: str | Sequence[str] | None) -> Tensor:
         """What `forward` takes, (K, ...), for a user's wish. Image i shows entry i modulo K."""
 
     @abstractmethod
@@ -44,15 +56,33 @@ class Conditioner(nn.Module, ABC):
         return choice[torch.arange(rows.start, rows.stop) % len(choice)].to(device)
 
 
-def chosen_labels(labels: int | Sequence[int] | Tensor | None, num_classes: int) -> Tensor:
-    """Labels (K,) int64 for a user's wish; None: each class once.
+def chosen_labels(labels: Labels, num_classes: int, class_names: Sequence[str] | None = None) -> Tensor:
+    """Turn the classes a user asks for into labels (K,) int64; None asks for each class once.
+
+    Args:
+        labels: numbers of classes, or their names.
+        num_classes: how many classes there are.
+        class_names: their names, where they are known.
 
     Raises:
-        ValueError: something else than labels in 0..num_classes - 1.
+        ValueError: a number outside 0..num_classes - 1, or an unknown name; the message lists the names.
     """
     if labels is None:
         return torch.arange(num_classes)
-    chosen = torch.as_tensor(labels).reshape(-1)
+    number_of = {name: number for number, name in enumerate(class_names or ())}
+    asked = [labels] if isinstance(labels, str) else labels
+    if isinstance(asked, Sequence):
+        asked = [number_of.get(label, -1) if isinstance(label, str) else label for label in asked]
+    chosen = torch.as_tensor(asked).reshape(-1)
     if chosen.is_floating_point() or len(chosen) == 0 or chosen.min() < 0 or chosen.max() >= num_classes:
-        raise ValueError(f"labels={labels}: whole numbers in 0..{num_classes - 1} are expected")
+        raise ValueError(f"labels={labels}: {label_choices(num_classes, class_names)} are expected")
     return chosen.to(torch.int64)
+
+
+def label_choices(num_classes: int, class_names: Sequence[str] | None) -> str:
+    """Say which labels there are, for messages: whole numbers, and the names of the classes where they are known."""
+    numbers = f"whole numbers in 0..{num_classes - 1}"
+    if not class_names:
+        return numbers
+    more = f", ... ({len(class_names)} in all)" if len(class_names) > LISTED else ""
+    return f"{numbers} or names of classes ({', '.join(class_names[:LISTED])}{more})"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lightdiff.conditioning.base import Conditioner, chosen_labels
+from lightdiff.conditioning.base import Conditioner, Labels, chosen_labels
 from lightdiff.conditioning.captions import Captions
 from lightdiff.conditioning.clip_encoder import TEXT_SETTINGS, load_pretrained, rebuild, token_ids
 
@@ -40,14 +40,15 @@ class _Clip(Conditioner):
             raise ValueError(f"max_tokens={max_tokens}: 3 or more is expected (start, one word, end)")
         if not 0 <= drop_prob <= 1:
             raise ValueError(f"drop_prob={drop_prob}: a probability in [0, 1] is expected")
-        self.class_names, self.templates = list(class_names), list(templates)
+        self.class_names: list[str] = list(class_names)
+        self.templates = list(templates)
         self.pretrained, self.token_dim, self.max_tokens = pretrained, token_dim, max_tokens
         self.drop_prob = drop_prob
         self.captions = Captions(class_names, templates)
 
-    def choose(self, *, labels: int | Sequence[int] | Tensor | None, prompt: str | Sequence[str] | None) -> Tensor:
+    def choose(self, *, labels: Labels, prompt: str | Sequence[str] | None) -> Tensor:
         if prompt is None:
-            numbers = self.captions.first_of(chosen_labels(labels, len(self.class_names)))
+            numbers = self.captions.first_of(chosen_labels(labels, len(self.class_names), self.class_names))
             return self.inputs_of_texts([self.captions.texts[number] for number in numbers.tolist()])
         if labels is not None:
             raise ValueError(f"labels={labels}: not together with prompt={prompt}")

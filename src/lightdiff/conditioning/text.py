@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lightdiff.conditioning.base import Conditioner, chosen_labels
+from lightdiff.conditioning.base import Conditioner, Labels, chosen_labels
 from lightdiff.conditioning.captions import Captions, words
 
 PADDING, NULL = 0, 1
@@ -58,7 +58,8 @@ class TextConditioner(Conditioner):
             raise ValueError(f"num_heads={num_heads}: it must divide token_dim={token_dim}")
         if not 0 <= drop_prob <= 1:
             raise ValueError(f"drop_prob={drop_prob}: a probability in [0, 1] is expected")
-        self.class_names, self.templates = list(class_names), list(templates)
+        self.class_names: list[str] = list(class_names)
+        self.templates = list(templates)
         self.token_dim, self.max_tokens, self.depth, self.num_heads = token_dim, max_tokens, depth, num_heads
         self.drop_prob = drop_prob
         self.captions = Captions(class_names, templates)
@@ -85,20 +86,21 @@ class TextConditioner(Conditioner):
         if unknown:
             raise ValueError(f"{name}={text!r}: unknown word {unknown[0]!r}; known: {', '.join(self.number_of)}")
         if not 1 <= len(found) <= self.max_tokens:
-            raise ValueError(f"{name}={text!r}: {len(found)} words; 1 to {self.max_tokens} are expected")
+            raise ValueError(f"{name}={text!r}: {len(found)} words; 1 to {self.max_tokens} are expected (max_tokens)")
         numbers = [self.number_of[word] for word in found]
         return torch.tensor(numbers + [PADDING] * (self.max_tokens - len(numbers)))
 
     def inputs(self, batch: dict[str, Tensor], chance: Tensor) -> Tensor:
         return self._ids[self.captions.numbers(batch["label"], chance)]
 
-    def choose(self, *, labels: int | Sequence[int] | Tensor | None, prompt: str | Sequence[str] | None) -> Tensor:
+    def choose(self, *, labels: Labels, prompt: str | Sequence[str] | None) -> Tensor:
         if prompt is not None:
             if labels is not None:
                 raise ValueError(f"labels={labels}: not together with prompt={prompt}")
             prompts = [prompt] if isinstance(prompt, str) else list(prompt)
             return torch.stack([self.ids_of(text) for text in prompts])
-        return self._ids[self.captions.first_of(chosen_labels(labels, len(self.class_names)).to(self._ids.device))]
+        chosen = chosen_labels(labels, len(self.class_names), self.class_names)
+        return self._ids[self.captions.first_of(chosen.to(self._ids.device))]
 
     def forward(self, inputs: Tensor, drop: Tensor | None = None) -> dict[str, Tensor]:
         if drop is not None:

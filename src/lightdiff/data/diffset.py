@@ -19,6 +19,7 @@ from lightdiff.data.resize import Fit, ResizeMode
 from lightdiff.data.sources import SOURCES, Source, Splits
 from lightdiff.utils.config import shorten, suggest
 
+USUAL_BATCH_SIZE = 128
 SHARE_OF_MEMORY = 0.25
 """Largest share of a GPU's free memory that images may take; the network needs the rest."""
 
@@ -39,7 +40,8 @@ class DiffSet(LightningDataModule):
         num_classes: number of classes that the data must have, or None for any number.
         resize_mode: pad, resize, crop or none (see `Fit`), or None for the data set's usual mode.
         horizontal_flip: mirror each training image with probability 1/2, on the training's device.
-        batch_size: images in the global batch, over all processes.
+        batch_size: images in the global batch, over all processes, or None for 128 or, of fewer training images, the largest
+            power of two.
         num_workers: processes that read the files of a folder too large for memory.
         on_corrupted: what an unreadable image leads to: "refuse" the data set, or "skip" the image (reads all images once first).
         max_memory_gb: GiB; images that take more when decoded are read file by file.
@@ -63,7 +65,7 @@ class DiffSet(LightningDataModule):
         num_classes: int | None = None,
         resize_mode: ResizeMode | None = None,
         horizontal_flip: bool = False,
-        batch_size: int = 128,
+        batch_size: int | None = None,
         num_workers: int = 0,
         on_corrupted: Literal["refuse", "skip"] = "refuse",
         max_memory_gb: float = 4.0,
@@ -74,7 +76,7 @@ class DiffSet(LightningDataModule):
         if source is None and name not in SOURCES:
             raise ValueError(f"name={name}: no such data set; {suggest(name, SOURCES)}")
         for argument, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
-            if value < least:
+            if value is not None and value < least:
                 raise ValueError(f"{argument}={value}: a whole number from {least} up is expected")
         if on_corrupted not in ("refuse", "skip"):
             raise ValueError(f"on_corrupted={on_corrupted}: choices: refuse, skip")
@@ -90,13 +92,15 @@ class DiffSet(LightningDataModule):
         self.num_classes = num_classes
         self.resize_mode = self.source.usual_resize_mode if resize_mode is None else resize_mode
         self.horizontal_flip = horizontal_flip
-        self.batch_size = batch_size
+        self.batch_size = USUAL_BATCH_SIZE if batch_size is None else batch_size
+        self._may_shrink = batch_size is None
         self.num_workers = num_workers
         self.on_corrupted = on_corrupted
         self.max_memory_gb = max_memory_gb
         self.resident = resident
         self.seed = seed
         self._fit = Fit(self.image_size, self.resize_mode)
+        self._found: Splits | None = None
         self._splits: Splits | None = None
         self._loaders: WeakSet[BatchLoader] = WeakSet()
 
@@ -110,7 +114,7 @@ class DiffSet(LightningDataModule):
         """Load both splits, unless they are loaded already; without `prepare_data` missing files are downloaded here."""
         if self._splits is not None:
             return
-        splits = self.source.load(Path(self.data_dir).expanduser(), self.channels, self._fit)
+        splits = self._find()
         if self.on_corrupted == "skip":
             splits = Splits(splits.train.readable(), splits.val.readable(), splits.class_names)
         if self.num_classes not in (None, len(splits.class_names)):
@@ -119,6 +123,23 @@ class DiffSet(LightningDataModule):
         if splits.train.num_bytes + splits.val.num_bytes <= self.max_memory_gb * 2**30:
             splits = Splits(splits.train.in_memory(), splits.val.in_memory(), splits.class_names)
         self._splits = splits
+        if self._may_shrink and self.num_train < self.batch_size:
+            self.batch_size = 2 ** (self.num_train.bit_length() - 1)
+
+    def find_class_names(self) -> tuple[str, ...]:
+        """Names of the labels 0, 1, ..., after `prepare_data`; no image is decoded for them."""
+        return self._find().class_names
+
+    def _find(self) -> Splits:
+        """Both splits as the source gives them: files are listed and not yet read."""
+        if self._found is None:
+            self._found = self.source.load(Path(self.data_dir).expanduser(), self.channels, self._fit)
+        return self._found
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether `setup` has loaded the splits."""
+        return self._splits is not None
 
     @property
     def splits(self) -> Splits:

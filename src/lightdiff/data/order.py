@@ -43,7 +43,8 @@ class TrainOrder:
     def __init__(self, num_images: int, batch_size: int, seed: int) -> None:
         if batch_size > num_images:
             raise ValueError(
-                f"batch_size={batch_size}: there are only {num_images} training images; at most {num_images}"
+                f"batch_size={batch_size}: there are only {num_images} training images; use a batch_size of at most "
+                f"{num_images}, or null, which chooses one"
             )
         self.num_images = num_images
         self.batch_size = batch_size

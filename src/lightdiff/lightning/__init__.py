@@ -1,5 +1,6 @@
 """The diffusion model as a LightningModule, with its checkpoints, exports, weight average and learning-rate schedules."""
 
+from lightdiff.lightning.at_hand import trained_models
 from lightdiff.lightning.checkpoint import (
     AtomicCheckpointIO,
     find_checkpoint,
@@ -13,6 +14,7 @@ from lightdiff.lightning.export import save_export
 from lightdiff.lightning.generation import Generation
 from lightdiff.lightning.lr_schedules import Constant, Cosine, Linear
 from lightdiff.lightning.model import DiffusionModel
+from lightdiff.lightning.quiet import quiet
 
 __all__ = [
     "EMA",
@@ -26,6 +28,8 @@ __all__ = [
     "find_checkpoint",
     "load_model",
     "load_weights_into",
+    "quiet",
     "read_checkpoint",
     "save_export",
+    "trained_models",
 ]

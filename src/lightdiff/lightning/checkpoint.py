@@ -15,7 +15,7 @@ from lightdiff.conditioning.clip_encoder import nothing_fetched
 from lightdiff.lightning.errors import CheckpointError
 from lightdiff.lightning.export import WEIGHTS, read_export
 from lightdiff.lightning.model import DiffusionModel, Weights
-from lightdiff.utils.config import import_safe_target, instantiate
+from lightdiff.utils.config import import_safe_target, instantiate, shorten
 from lightdiff.utils.files import replaced
 
 
@@ -123,15 +123,16 @@ def model_from_config(description: dict[str, Any], network: nn.Module | None = N
     return DiffusionModel(network, **objects, **settings)
 
 
-def _content(file: Path, weights: Weights, map_location: Any) -> tuple[Any, Any]:
-    """Return a model's description and its state dict, from a checkpoint or from the weights of an exported folder."""
+def _content(file: Path, weights: Weights, map_location: Any) -> tuple[Any, Any, Any]:
+    """Return the descriptions of a model and of its data set and the state dict, from a checkpoint or an exported folder."""
     if file.name != WEIGHTS:
         checkpoint = read_checkpoint(file, map_location=map_location)
-        return checkpoint["lightdiff"]["model"], checkpoint["state_dict"]
+        described = checkpoint["lightdiff"]
+        return described["model"], described.get("dataset"), checkpoint["state_dict"]
     export = read_export(file.parent)
     if weights == "raw" and export.weights == "ema":
         raise CheckpointError(f"weights=raw: {file} holds the averaged weights; choices: ema")
-    return export.model, export.state
+    return export.model, export.dataset, export.state
 
 
 def load_model(
@@ -155,7 +156,7 @@ def load_model(
     if weights not in ("ema", "raw"):
         raise ValueError(f"weights={weights}: choices: ema, raw")
     try:
-        description, state = _content(find_checkpoint(path), weights, map_location)
+        description, dataset, state = _content(find_checkpoint(path), weights, map_location)
         model = model_from_config(description, network)
         model.load_state_dict(state)
         chosen = model.modules_of(weights)
@@ -166,6 +167,9 @@ def load_model(
     # building the model that a file describes may fail in any way
     except Exception as error:
         raise CheckpointError(f"{path}: {' '.join(str(error).split())[:300]}") from error
+    if not isinstance(dataset, dict | None):
+        raise CheckpointError(f"{path}: dataset={shorten(dataset)}: a mapping is expected")
+    model.dataset = dataset
     model.ema = None
     return model.to(map_location if not callable(map_location) else "cpu").eval()
 

@@ -29,11 +29,13 @@ class Export:
         model: the model's description, as `DiffusionModel.describe` returned it.
         weights: which weights were exported, "ema" or "raw".
         state: the weights of network and conditioner by name.
+        dataset: the images it was trained on, as `DiffusionModel.dataset`, or None if that is unknown.
     """
 
     model: dict[str, Any]
     weights: Weights
     state: dict[str, Tensor]
+    dataset: dict[str, Any] | None
 
 
 def save_export(model: DiffusionModel, folder: Path, *, weights: Weights, half: bool = False) -> None:
@@ -51,7 +53,8 @@ def save_export(model: DiffusionModel, folder: Path, *, weights: Weights, half: 
     }
     if half:
         state = {name: value.half() if value.dtype == torch.float32 else value for name, value in state.items()}
-    config = {"lightdiff": {"format": FORMAT, "weights": weights, "model": {**model.describe(), "ema_decay": None}}}
+    described = {"model": {**model.describe(), "ema_decay": None}, "dataset": model.dataset}
+    config = {"lightdiff": {"format": FORMAT, "weights": weights, **described}}
     save_file(state, folder / WEIGHTS)
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     # the folder is there to be shared, but safetensors makes a file that only its owner may read
@@ -67,6 +70,7 @@ def read_export(folder: Path) -> Export:
     try:
         described = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["lightdiff"]
         found, weights, model = (described[name] for name in ("format", "weights", "model"))
+        dataset = described.get("dataset")
         if found != FORMAT or weights not in ("ema", "raw") or not isinstance(model, dict):
             raise KeyError("format")
     except OSError as error:
@@ -77,7 +81,8 @@ def read_export(folder: Path) -> Export:
         raise CheckpointError(f"{folder / CONFIG}: garbled ({' '.join(str(error).split())[:120]})") from error
     try:
         with safe_open(folder / WEIGHTS, framework="pt") as file:
-            return Export(model, weights, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     # an OSError, or an error of safetensors
     except Exception as error:
         raise CheckpointError(f"{folder / WEIGHTS}: not readable ({' '.join(str(error).split())[:120]})") from error
+    return Export(model, weights, state, dataset)

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from lightdiff.conditioning.base import Labels
 from lightdiff.core import ClassifierFreeGuidance
 from lightdiff.core.randomness import BlockGenerator
 from lightdiff.samplers import SAMPLERS, Sampler, SamplerState
+from lightdiff.utils.progress import progress as show_progress
 
 if TYPE_CHECKING:
     from lightdiff.lightning.model import DiffusionModel
@@ -58,7 +59,7 @@ class Generation:
         sampler: str | Sampler = "ddim",
         num_steps: int | None = 50,
         guidance_scale: float = 1.0,
-        labels: int | Sequence[int] | Tensor | None = None,
+        labels: Labels = None,
         prompt: str | Sequence[str] | None = None,
         seed: int = 0,
         weights: str = "ema",
@@ -146,10 +147,10 @@ class Generation:
         size = batch_size or DEFAULT_BATCH_SIZE
         batches = [rows[start : start + size] for start in range(0, len(rows), size)]
         finished = [torch.empty((0, *model.image_shape), device=model.device, dtype=model.float_dtype)]
-        with tqdm(total=len(batches) * self.num_steps, desc="sampling", unit="step", disable=not progress) as bar:
+        with show_progress("drawing samples", len(batches) * self.num_steps, shown=progress) as task:
             for batch in batches:
                 for i, state in enumerate(self.trajectory(model, batch)):
-                    bar.update(int(i > 0))
+                    task.advance(int(i > 0))
                     x = state.x_t
                 finished.append(model.to_unit_range(x))
         return torch.cat(finished)

@@ -20,14 +20,15 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
-from lightdiff.conditioning import Conditioner
+from lightdiff.conditioning.base import Conditioner, Labels
 from lightdiff.core import Denoiser, DiffusionLoss, NoiseSchedule, Objective
 from lightdiff.core.randomness import keyed_generator, keyed_seed
+from lightdiff.lightning.batch import as_batch, check_batch
+from lightdiff.lightning.description import description_of
 from lightdiff.lightning.ema import EMA
 from lightdiff.lightning.generation import Generation
 from lightdiff.lightning.lr_schedules import adopt_layout, adopt_settings
 from lightdiff.samplers import Sampler, SamplerState
-from lightdiff.utils.config import NotDescribable, config_of
 
 Weights = Literal["ema", "raw"]
 
@@ -95,6 +96,8 @@ class DiffusionModel(LightningModule):
         self.val_loss = MeanMetric().set_dtype(torch.float64)
         self._make_optimizer = optimizer
         self._make_lr_scheduler = lr_scheduler
+        # what its file says of the images it is trained on, in plain data
+        self.dataset: dict[str, Any] | None = None
         # built only to refuse a time_input that does not exist
         self.denoiser_of("raw")
 
@@ -148,22 +151,36 @@ class DiffusionModel(LightningModule):
         return next(self.network.parameters()).dtype
 
     def normalise(self, images: Tensor) -> Tensor:
-        """uint8 images (B, C, H, W) to floating point in `value_range`."""
+        """Map images (B, C, H, W), uint8 in 0..255 or floats in [0, 1], to floating point in `value_range`."""
         low, high = self.value_range
-        return images.to(self.float_dtype) * ((high - low) / 255) + low
+        white = 255 if images.dtype == torch.uint8 else 1
+        return images.to(self.float_dtype) * ((high - low) / white) + low
+
+    def setup(self, stage: str) -> None:
+        self._checked_stages: set[str] = set()
+
+    def _taken(self, batch: Any, stage: str) -> dict[str, Tensor]:
+        """Name the parts of a batch, and check the first one of each stage; a check of each would wait for the GPU."""
+        batch = as_batch(batch)
+        if stage not in self._checked_stages:
+            check_batch(batch, self.image_shape, self.conditioning)
+            self._checked_stages.add(stage)
+        return batch
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # for dropout in the network; everything else draws from generators of its own
         torch.manual_seed(keyed_seed("network", self.seed, self.batch_number, self.global_rank))
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """Mean loss over the batch, and the single `losses` (B,) with their times `t` (B,) for the curves."""
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+        """Mean loss over the batch (see `lightning.batch`), and the single `losses` (B,) with their times `t` (B,)."""
+        batch = self._taken(batch, "training")
         generator = keyed_generator(self.device, "train", self.seed, self.batch_number)
         losses, t = self._losses(batch, "raw", generator, len(batch["image"]) * self.trainer.world_size)
         return {"loss": losses.mean(), "losses": losses.detach(), "t": t}
 
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Loss with the averaged weights, at the same times and noise in every epoch."""
+        batch = self._taken(batch, "validation")
         rows = torch.tensor(len(batch["image"]), device=self.device)
         rows = self.trainer.strategy.reduce(rows, reduce_op="sum")  # shards of the last batch may differ
         generator = keyed_generator(self.device, "validate", self.seed, batch_idx)
@@ -218,7 +235,7 @@ class DiffusionModel(LightningModule):
         sampler: str | Sampler = "ddim",
         num_steps: int | None = 50,
         guidance_scale: float = 1.0,
-        labels: int | Sequence[int] | Tensor | None = None,
+        labels: Labels = None,
         prompt: str | Sequence[str] | None = None,
         seed: int | None = None,
         batch_size: int | None = None,
@@ -232,7 +249,7 @@ class DiffusionModel(LightningModule):
             sampler: a `Sampler`, or the name of one (ddpm, ddim, heun, dpmpp_2m, dpmpp_2m_sde), which then clips x0_hat.
             num_steps: steps of the sampler, or None for every timestep of a discrete schedule and 1000 steps of any other.
             guidance_scale: 1 plainly conditional, 0 unconditional, above 1 classifier-free guidance.
-            labels: class of each image, or one for all; None: image i shows class i modulo the number of classes.
+            labels: class of each image, number or name, or one for all; None: image i shows class i modulo the number of classes.
             prompt: caption of each image, or one for all (text-conditional models).
             seed: the same seed gives the same images whatever the batch size; None gives different ones at every call.
             batch_size: images at a time, or None for 128.
@@ -268,27 +285,14 @@ class DiffusionModel(LightningModule):
 
     def describe(self) -> dict[str, Any]:
         """Plain data from which `load_model` rebuilds this model; a network from outside lightdiff is left to the caller."""
-        try:
-            network = config_of(self.network)
-        except NotDescribable:
-            network = None
-        return {
-            "network": network,
-            "schedule": config_of(self.schedule),
-            "objective": config_of(self.objective),
-            "conditioning": config_of(self.conditioning),
-            "ema_decay": self.ema_decay,
-            "time_input": self.time_input,
-            "value_range": list(self.value_range),
-            "image_shape": list(self.image_shape),
-            "seed": self.seed,
-        }
+        return description_of(self)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         compiled = getattr(self.network, "_compiled_call_impl", None) is not None
         # a resumed run compiles as it did before; see `lightdiff.tasks.speed`
         training = {"device": self.device.type, "compiled": compiled}
-        checkpoint["lightdiff"] = {"format": 1, "model": self.describe(), "training": training}
+        described = {"model": self.describe(), "dataset": self.dataset}
+        checkpoint["lightdiff"] = {"format": 1, **described, "training": training}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         optimizer = self._new_optimizer()

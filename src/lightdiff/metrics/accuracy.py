@@ -15,6 +15,8 @@ def _check(name: str, extractor: FeatureExtractor, conditional: bool) -> None:
         raise ValueError(f"metrics={name}: it needs extractor=classifier")
     if not conditional:
         raise ValueError(f"metrics={name}: this model is unconditional (trained with conditioning=none)")
+    if extractor.class_names is None:
+        raise ValueError(f"metrics={name}: the classifier {extractor.dataset} knows other classes than the data set's")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Classifier: a small convolutional network that reads one data set, and whose last hidden layer measures distances on it.
 
-Its weights come with the package, one pair of files for each data set in `weights/`: `<name>.safetensors`, and `<name>.json` with
-how it was trained and its accuracy on the test images. `python -m lightdiff.tasks.train_classifier` makes them.
+A classifier is a pair of files: `<name>.safetensors`, and `<name>.json` with how it was trained and its accuracy on test images.
+Four come with the package, in `weights/`. `python -m lightdiff.tasks.train_classifier` makes others, in `OWN_CLASSIFIERS`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 WEIGHTS = Path(__file__).parent / "weights"
+OWN_CLASSIFIERS = "data/classifiers"
+"""Folder for the classifiers of the user's own data sets."""
 NUM_FEATURES = 128
 
 
@@ -55,7 +58,7 @@ def _block(inside: int, outside: int) -> list[nn.Module]:
 
 @dataclass(frozen=True)
 class TrainedClassifier:
-    """A classifier of the package.
+    """A classifier and what is known of it.
 
     Args:
         network: in eval mode.
@@ -68,26 +71,35 @@ class TrainedClassifier:
     sha256: str
 
 
-def available() -> list[str]:
-    """Data sets that have a classifier."""
-    return sorted(path.stem for path in WEIGHTS.glob("*.json"))
+def available(folder: Path | None = None) -> list[str]:
+    """Return the names of the classifiers in the package, or in a folder."""
+    return sorted(path.stem for path in (folder or WEIGHTS).glob("*.json"))
 
 
-def load_classifier(dataset: str) -> TrainedClassifier:
-    """The package's classifier of a data set.
+def load_classifier(dataset: str, folder: Path | None = None) -> TrainedClassifier:
+    """Load a classifier of the package, or one of the user's.
+
+    Args:
+        dataset: its name.
+        folder: where the user's lie; looked into after the package.
 
     Raises:
         ValueError: there is none, or its files are not those that belong together.
     """
-    if dataset not in available():
-        raise ValueError(f"dataset={dataset}: no classifier for it; choices: {', '.join(available())}")
-    path = WEIGHTS / f"{dataset}.safetensors"
-    facts = json.loads(path.with_suffix(".json").read_text())
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    if sha256 != facts["sha256"]:
-        raise ValueError(
-            f"{path.name}: its SHA-256 is {sha256[:12]}..., not the {facts['sha256'][:12]}... of its facts"
-        )
-    network = Classifier(facts["channels"], len(facts["class_names"]))
-    network.load_state_dict(load_file(path))
+    places = [WEIGHTS] if folder is None else [WEIGHTS, folder]
+    place = next((place for place in places if dataset in available(place)), None)
+    if place is None:
+        choices = dict.fromkeys(name for place in places for name in available(place))
+        raise ValueError(f"dataset={dataset}: no classifier for it; choices: {', '.join(choices)}")
+    path = place / f"{dataset}.safetensors"
+    try:
+        facts = json.loads(path.with_suffix(".json").read_text())
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        if sha256 != facts["sha256"]:
+            raise ValueError(f"its SHA-256 is {sha256[:12]}..., not the {facts['sha256'][:12]}... of its facts")
+        network = Classifier(facts["channels"], len(facts["class_names"]))
+        network.load_state_dict(load_file(path))
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise ValueError(f"dataset={dataset}: {path} is no classifier that can be used: {reason}") from error
     return TrainedClassifier(network.eval(), facts, sha256)

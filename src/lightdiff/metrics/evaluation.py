@@ -18,6 +18,7 @@ from lightdiff.metrics.base import Generated, Metric, Real, Value
 from lightdiff.metrics.extractor import FeatureExtractor, Features
 from lightdiff.metrics.reference import kept_reference
 from lightdiff.utils.images import to_uint8
+from lightdiff.utils.progress import progress as show_progress
 from lightdiff.utils.ranks import from_first, gather_rows, process, rank_rows
 
 Split = Literal["train", "val"]
@@ -138,10 +139,10 @@ class Evaluation:
                 drawn = generation.images(model, rows, batch_size=self.batch_size, progress=progress)
                 images = to_uint8(drawn).cpu()
             images = gather_rows(images)
-        with self._timed("features"):
+        with self._timed("features"), show_progress("reading the features of the samples", shown=progress):
             features = self._features(images)
         asked = None if generation.choice is None else torch.arange(self.num_samples) % len(generation.choice)
-        with self._timed("metrics"):
+        with self._timed("metrics"), show_progress("computing the metrics", shown=progress):
             values: dict[str, Value] = {}
             if process()[0] == 0:
                 generated = Generated(images, features, asked)

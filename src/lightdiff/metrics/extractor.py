@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightdiff.data import DiffSet
-from lightdiff.metrics.classifier import NUM_FEATURES, load_classifier
+from lightdiff.data import SOURCES, DiffSet, HuggingFace
+from lightdiff.metrics.classifier import NUM_FEATURES, OWN_CLASSIFIERS, available, load_classifier
+from lightdiff.utils.config import shorten
 
 
 class Features(NamedTuple):
@@ -70,28 +73,43 @@ class FeatureExtractor(ABC):
 
 
 class ClassifierExtractor(FeatureExtractor):
-    """The package's classifier of a data set: a fixed, offline distance for small images.
+    """The classifier of a data set, the package's or one's own: a fixed, offline distance for small images.
 
     Images of another size than the classifier's: a border that `pad` added is cut off; everything else is resized, bilinear with
     antialiasing.
 
     Args:
-        dataset: whose classifier; None: that of the data set which is measured.
+        dataset: whose classifier; None: that of the data set which is measured, whose classes it must then know.
+        weights: folder with one's own classifiers.
     """
 
     num_features = NUM_FEATURES
 
-    def __init__(self, dataset: str | None = None) -> None:
+    def __init__(self, dataset: str | None = None, weights: str = OWN_CLASSIFIERS) -> None:
         self.dataset = dataset
+        self.weights = weights
 
     def prepare(self, data: DiffSet, device: torch.device | str) -> None:
-        self._trained = load_classifier(self.dataset or str(data.name))
+        name, folder = self.dataset or str(data.name), Path(self.weights).expanduser()
+        if name not in [*available(), *available(folder)]:
+            known = ", ".join([*available(), *available(folder)])
+            raise ValueError(
+                f"dataset={name}: no classifier for it; choices: {known}, or one of its own: {_command(data, name, folder)}"
+            )
+        self._trained = load_classifier(name, folder)
         facts = self._trained.facts
         if data.channels != facts["channels"]:
             raise ValueError(
                 f"dataset={facts['dataset']}: its classifier reads images of {facts['channels']} channels, not {data.channels}"
             )
-        self.class_names = facts["class_names"]
+        same = not data.is_set_up or list(data.class_names) == facts["class_names"]
+        if not same and self.dataset is None:
+            raise ValueError(
+                f"dataset=null: the classifier {name} knows the classes {_listed(facts['class_names'])}, but the data set has "
+                f"{_listed(data.class_names)}; choices: dataset={name}, for its distances all the same, "
+                f"or a data set of another name with a classifier of its own: {_command(data, 'NAME', folder)}"
+            )
+        self.class_names = facts["class_names"] if same else None
         self._size = facts["image_size"]
         self._cut = data.resize_mode == "pad"
         self.device = device
@@ -119,3 +137,20 @@ class ClassifierExtractor(FeatureExtractor):
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         return self._network(self.native(images))
+
+
+def _command(data: DiffSet, name: str, folder: Path) -> str:
+    """Return the command that trains a classifier of this data set."""
+    known = next((known for known, kind in SOURCES.items() if kind is type(data.source)), "huggingface")
+    words = [known, "--data-dir", data.data_dir, "--name", name, "--image-size", str(max(data.image_size))]
+    if isinstance(data.source, HuggingFace):
+        words += ["--path", data.source.path]
+    if data.channels != data.source.usual_channels:
+        words += ["--channels", str(data.channels)]
+    if folder != Path(OWN_CLASSIFIERS):
+        words += ["--folder", str(folder)]
+    return f"python -m lightdiff.tasks.train_classifier {' '.join(words)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return shorten(", ".join(names))

@@ -18,6 +18,7 @@ from lightdiff.data import DiffSet
 from lightdiff.lightning import AtomicCheckpointIO, DiffusionModel
 from lightdiff.samplers import Sampler
 from lightdiff.tasks import speed
+from lightdiff.tasks.classes import needs_classes, with_classes
 from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.devices import cluster, strategy
 from lightdiff.tasks.settings import DATASET_FACTS
@@ -31,12 +32,15 @@ SETTINGS_OF_THE_MODEL = ("ema_decay", "time_input", "seed")
 def build_model(cfg: Any) -> DiffusionModel:
     """The untrained model: groups model, schedule, objective, conditioning, optimizer, lr_scheduler.
 
-    Its first weights are a function of `seed`.
+    Its first weights are a function of `seed`. Classes that are null in group conditioning are those of the data set, which is
+    then read.
 
     Raises:
         ConfigError: one line with the key, the value and the choices.
     """
     config = plain(cfg)
+    if needs_classes(config):
+        config = with_classes(config, build_data(config))
     torch.manual_seed(keyed_seed("init", config["seed"]))
     settings = {name: config[name] for name in SETTINGS_OF_THE_MODEL if name in config}
     settings["value_range"] = config["dataset"]["value_range"]
@@ -137,6 +141,7 @@ def build_trainer(config: dict[str, Any], folder: Path, *, purge_step: int | Non
             Trainer,
             {
                 **config["trainer"],
+                "enable_model_summary": False,  # the training job prints a shorter summary itself
                 "precision": speed.precision(config).value,
                 "strategy": strategy(config["trainer"], config.get("ddp_timeout", 600)),
             },

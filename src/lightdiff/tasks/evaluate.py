@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,12 @@ from lightdiff.lightning import DiffusionModel, read_checkpoint
 from lightdiff.metrics import Evaluation, FeatureExtractor, Metric, Results, lines, measure
 from lightdiff.tasks.build import build_data
 from lightdiff.tasks.configuration import plain
-from lightdiff.tasks.run_folder import CONFIG, read_config
+from lightdiff.tasks.described import data_of
 from lightdiff.tasks.settings import check_eval_settings, check_fit
 from lightdiff.tasks.trained import load_trained, run_of
-from lightdiff.utils.config import ConfigError, import_safe_target, import_target, instantiate, naming
+from lightdiff.utils.config import ConfigError, instantiate, naming
 from lightdiff.utils.files import shown
+from lightdiff.utils.progress import progress
 from lightdiff.utils.ranks import from_first, process
 
 
@@ -38,7 +38,7 @@ def evaluate(cfg: DictConfig) -> None:
     check_eval_settings(config)
     with _processes():
         checkpoint, model, generation = load_trained(config)
-        data = _data(config, checkpoint)
+        data = _data(config, checkpoint, model)
         check_fit(model, data)
         evaluation = _evaluation(config, data, model)
         out = Path(config["out"]) if config["out"] else run_of(checkpoint) / "evaluation"
@@ -48,7 +48,10 @@ def evaluate(cfg: DictConfig) -> None:
             raise ConfigError(f"out={out}: no folder can be made there ({error.strerror})") from error
         results = Results(out)
         first = process()[0] == 0
-        for line in evaluation.warnings():  # by all processes, which read the reference together
+        # all processes ask for the warnings, because they read the reference together
+        with progress("reading the features of the real images", shown=config["progress"] and first):
+            warnings = evaluation.warnings()
+        for line in warnings:
             if first:
                 print(f"warning: {line}", flush=True)
         facts = _facts(checkpoint)
@@ -79,19 +82,15 @@ def _evaluation(config: dict[str, Any], data: DiffSet, model: DiffusionModel) ->
     return evaluation
 
 
-def _data(config: dict[str, Any], checkpoint: Path) -> DiffSet:
-    """The data set of group dataset, else that of the checkpoint's run."""
-    described, importer = config.get("dataset"), import_target
+def _data(config: dict[str, Any], checkpoint: Path, model: DiffusionModel) -> DiffSet:
+    """The data set of group dataset, else the model's."""
+    described = config.get("dataset")
     if described is None:
-        folder = run_of(checkpoint)
-        if not (folder / CONFIG).is_file():
-            raise ConfigError(f"dataset=null: {folder} has no {CONFIG} that tells the data set; say dataset=mnist, say")
-        described = read_config(folder)["dataset"]
-        importer = partial(import_safe_target, packages=["data"])  # the run may be a stranger's
-    if config["data_dir"] is not None:
-        described = {**described, "data_dir": config["data_dir"]}
-    data = build_data({"dataset": described}, importer=importer)
-    with naming("dataset", described):
+        data = data_of(checkpoint, model, config["data_dir"])
+    else:
+        place = {} if config["data_dir"] is None else {"data_dir": config["data_dir"]}
+        data = build_data({"dataset": {**described, **place}})
+    with naming("dataset", described or model.dataset or {}):
         if process()[0] == 0:
             data.prepare_data()
         from_first(None)  # the others wait for the download

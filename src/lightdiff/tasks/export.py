@@ -22,10 +22,11 @@ from lightdiff.core import (
     linear_betas,
     scaled_linear_betas,
 )
-from lightdiff.lightning import DiffusionModel, load_model, save_export
+from lightdiff.lightning import DiffusionModel, find_checkpoint, load_model, save_export
 from lightdiff.networks import DiffusersUNet2D
 from lightdiff.networks.diffusers_unet import save_pipeline
 from lightdiff.tasks.configuration import plain
+from lightdiff.tasks.described import dataset_of_run, portable
 from lightdiff.tasks.settings import ExportSettings
 from lightdiff.tasks.trained import naming_path
 from lightdiff.utils.config import ConfigError, call
@@ -47,7 +48,10 @@ def export(cfg: DictConfig) -> Path:
     """
     settings: ExportSettings = call(ExportSettings, plain(cfg), key="")
     with naming_path("ckpt_path", settings.ckpt_path):
-        model = load_model(settings.ckpt_path, weights=settings.weights)
+        checkpoint = find_checkpoint(settings.ckpt_path)
+        model = load_model(checkpoint, weights=settings.weights)
+    if model.dataset is None:  # trained before checkpoints knew it, or in plain Python
+        model.dataset = portable(dataset_of_run(checkpoint) or {}) or None
     if settings.half and settings.format == "diffusers":
         raise ConfigError("half=true: only with format=safetensors")
     schedule = diffusers_schedule(model) if settings.format == "diffusers" else None

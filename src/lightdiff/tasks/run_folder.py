@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from lightdiff.tasks.from_data import filled
 from lightdiff.tasks.handover import rank_and_world_size
 from lightdiff.tasks.lock import LOCK, in_training
 from lightdiff.utils.config import ConfigError, shorten
@@ -132,10 +133,17 @@ def _expanded_size(node: yaml.Node, known: dict[int, float]) -> float:
     return known[id(node)]
 
 
-def _holds(path: Path, config: dict[str, Any]) -> bool:
-    """Return whether the YAML file holds this configuration; False if it cannot be read."""
+def _holds(path: Path, config: dict[str, Any], *, of_any_data: bool = False) -> bool:
+    """Return whether the YAML file holds this configuration; False if it cannot be read.
+
+    Args:
+        path: the file.
+        config: plain data.
+        of_any_data: whether the file may also say what this configuration leaves to the data set.
+    """
     try:
-        return bool(_plain_yaml(path) == config)
+        found = _plain_yaml(path)
+        return bool(found == (filled(config, found) if of_any_data and isinstance(found, dict) else config))
     except (OSError, yaml.YAMLError, ValueError, RecursionError):
         return False
 
@@ -147,7 +155,7 @@ def same_run(parent: Path, config: dict[str, Any]) -> Path | None:
     """
     runs = sorted(parent.glob("version_*"), key=lambda path: int(path.name[8:]) if path.name[8:].isdigit() else -1)
     for folder in reversed(runs):
-        same = any(_holds(path, config) for path in folder.glob(f"{CONFIG}*"))
+        same = any(_holds(path, config, of_any_data=True) for path in folder.glob(f"{CONFIG}*"))
         if same and ((folder / "checkpoints" / "last.ckpt").is_file() or in_training(folder)):
             return folder
     return None

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
-from tqdm import tqdm
 
 from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.lightning.generation import DEFAULT_BATCH_SIZE
@@ -21,6 +20,7 @@ from lightdiff.tasks.trained import load_trained, run_of
 from lightdiff.utils.config import ConfigError
 from lightdiff.utils.files import shown
 from lightdiff.utils.images import to_uint8
+from lightdiff.utils.progress import progress
 
 
 def sample(cfg: DictConfig) -> Path:
@@ -67,11 +67,11 @@ def _draw(model: DiffusionModel, generation: Generation, config: dict[str, Any])
         return to_uint8(model.to_unit_range(x)).cpu()
 
     total = (len(batches) + len(scales)) * generation.num_steps
-    with tqdm(total=total, desc="sampling", unit="step", disable=not config["progress"]) as bar:
+    with progress("drawing samples", total, shown=config["progress"]) as task:
 
         def result(generation: Generation, batch: range, followed: bool) -> Tensor:
             for i, state in enumerate(generation.trajectory(model, batch)):
-                bar.update(int(i > 0))
+                task.advance(int(i > 0))
                 if followed and i % config["frame_every"] == 0 and i < generation.num_steps:
                     for name, frames in process.items():
                         frames.append(finished(getattr(state, name)))

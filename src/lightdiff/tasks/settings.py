@@ -88,7 +88,7 @@ class SampleSettings:
     weights: Literal["ema", "raw"]
     guidance_scale: float
     guidance_scales: Sequence[float]
-    labels: int | Sequence[int] | None
+    labels: int | str | Sequence[int | str] | None
     prompt: str | Sequence[str] | None
     precision: str
     compile: Auto

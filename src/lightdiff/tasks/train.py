@@ -20,18 +20,21 @@ from pytorch_lightning import seed_everything
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
-from lightdiff.data import DataError
 from lightdiff.lightning import DiffusionModel, Generation, load_weights_into
 from lightdiff.tasks.build import build_data, build_model, build_sampler, build_trainer
+from lightdiff.tasks.classes import reading, with_classes
+from lightdiff.tasks.described import portable
 from lightdiff.tasks.devices import Ranks
 from lightdiff.tasks.failures import explained
+from lightdiff.tasks.from_data import filled, found_in_data
 from lightdiff.tasks.good_checkpoint import resumable
 from lightdiff.tasks.handover import rank_and_world_size
 from lightdiff.tasks.lock import alone_in
 from lightdiff.tasks.processes import end_with_first_rank, hold_signals, take_signals
-from lightdiff.tasks.run_folder import RESULT, discard_if_untrained, read_config, write_config
+from lightdiff.tasks.run_folder import CONFIG, RESULT, discard_if_untrained, read_config, write_config
 from lightdiff.tasks.settings import check_fit, check_settings
 from lightdiff.tasks.speed import TrainingSpeed
+from lightdiff.tasks.summary import device_summary, network_summary, run_summary
 from lightdiff.utils.config import ConfigError, naming
 from lightdiff.utils.files import remove_unfinished, shown
 
@@ -93,7 +96,7 @@ def _run(folder: Path, config: dict[str, Any], rank_zero: bool) -> dict[str, Any
     if not rank_zero:
         return {}
     result = json.loads((folder / RESULT).read_text()) if (folder / RESULT).is_file() else {}
-    _summarise(folder, result)
+    print(run_summary(folder, config, result), flush=True)
     return result
 
 
@@ -102,7 +105,11 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     check_settings(config)
     last = folder / "checkpoints" / "last.ckpt"
     checkpoint = last if last.is_file() else None
+    given = config["dataset"]
+    if (folder / CONFIG).is_file():  # a run that goes on keeps its numbers
+        config.update(filled(config, read_config(folder)))
     data = build_data(config)
+    config.update(with_classes(config, data))
     model = build_model(config)
     former = _check_resumable(model, last) if checkpoint else None
     # without a checkpoint it begins anew, also where a killed run has left points
@@ -115,15 +122,12 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     limit_gpu_memory(config.get("gpu_memory_fraction"))
     seed_everything(config["seed"], verbose=False)
     trainer = build_trainer(config, folder, purge_step=purge_step)
-    with naming("dataset", config["dataset"]):
-        try:
-            data.prepare_data()
-            data.setup()
-        except DataError as error:
-            if str(error).startswith("data_dir="):  # a wrong setting, and no missing download
-                raise ValueError(str(error)) from error
-            raise
+    with reading(config["dataset"]):
+        data.prepare_data()
+        data.setup()
         data.train_dataloader()
+    config.update(filled(config, {"dataset": {"batch_size": data.batch_size}}))
+    model.dataset = portable(config["dataset"])
     check_fit(model, data)
     speed = TrainingSpeed.of(config, model, data, began=former and former["lightdiff"].get("training"))
     speed.apply(model)
@@ -131,8 +135,10 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     def fit() -> None:
         (folder / RESULT).unlink(missing_ok=True)
         if trainer.is_global_zero:
-            print(speed, flush=True)
-            log.info("%s", speed)
+            lines = [network_summary(model)] if config["trainer"].get("enable_model_summary", True) else []
+            for line in (*found_in_data(given, config["dataset"]), *lines, device_summary(trainer), str(speed)):
+                print(line, flush=True)
+                log.info("%s", line)
         if isinstance(trainer.strategy, Ranks):
             hold_signals()
         try:
@@ -179,24 +185,19 @@ def _check_resumable(model: DiffusionModel, last: Path) -> dict[str, Any]:
 
 
 def _log_to(path: Path) -> logging.Handler:
-    """Messages of this project and of Lightning, and warnings, also into the run's train.log."""
+    """Write messages of this project and of Lightning, and warnings, to train.log.
+
+    Of Lightning's messages the terminal shows only warnings.
+    """
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    # Lightning advertises other products as tips
+    handler.addFilter(lambda record: "Tip:" not in record.getMessage())
     logging.captureWarnings(True)
     logging.getLogger().addHandler(handler)
+    lightning = logging.getLogger("pytorch_lightning")
+    lightning.propagate = True
+    for terminal in lightning.handlers:
+        terminal.setLevel(logging.WARNING)
     logging.getLogger("lightdiff").setLevel(logging.INFO)
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
-        lambda record: "Tip:" not in record.getMessage()
-    )
     return handler
-
-
-def _summarise(folder: Path, result: dict[str, Any]) -> None:
-    metrics = ", ".join(f"{name} {value:.4f}" for name, value in result.get("metrics", {}).items())
-    if metrics:
-        print(f"result:     {metrics}")
-    for label, pattern in (("samples:   ", "step_*.png"), ("animation: ", "step_*.gif")):
-        pictures = sorted((folder / "samples").glob(pattern))
-        if pictures:
-            print(f"{label} {shown(pictures[-1])}")
-    print(f"run folder: {shown(folder)}", flush=True)

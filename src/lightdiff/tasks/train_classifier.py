@@ -1,6 +1,7 @@
-"""Train the classifier that measures a data set, and save it into the package.
+"""Train the classifier that measures a data set.
 
-    python -m lightdiff.tasks.train_classifier mnist --data-dir data            # minutes on a CPU
+    python -m lightdiff.tasks.train_classifier folder --data-dir photos --name photos
+    python -m lightdiff.tasks.train_classifier photos                # the same: a folder with a sub-folder for each class
 
 Every image of the training split is used, the accuracy is that on all images of the other split, after the last epoch: nothing is
 selected by it.
@@ -11,27 +12,46 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import sys
 import time
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
-from lightdiff.data import DataError, DiffSet
-from lightdiff.metrics.classifier import WEIGHTS
-from lightdiff.metrics.fitting import accuracy, fit_classifier
+from lightdiff.data import SOURCES, DataError, DiffSet, HuggingFace
+from lightdiff.metrics.classifier import OWN_CLASSIFIERS, WEIGHTS, available
+from lightdiff.metrics.fitting import BATCH_SIZE, accuracy, fit_classifier
+from lightdiff.utils.config import suggest
+from lightdiff.utils.extras import require
+from lightdiff.utils.files import shown
+
+STEPS, MAX_EPOCHS = 600, 60
+"""A data set without a recipe is seen as often as makes about so many steps, but no oftener than this."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a data set's classifier is trained, and what must be known about it."""
+    """How a data set's classifier is trained, and what must be known about it.
 
-    image_size: int
-    epochs: int
+    Args:
+        image_size: side of its images; None: the usual one of the data set.
+        epochs: times that every image is seen; None: by the number of images.
+        flip: mirror every second image.
+        note: for its facts.
+    """
+
+    image_size: int | None = None
+    epochs: int | None = None
     flip: bool = False
     note: str = ""
+
+    def epochs_for(self, num_images: int) -> int:
+        """Times that every one of so many images is seen."""
+        return self.epochs or max(1, min(MAX_EPOCHS, -(-STEPS // -(-num_images // BATCH_SIZE))))
 
 
 RECIPES = {
@@ -42,24 +62,61 @@ RECIPES = {
 }
 
 
+def data_set(source: str, path: str | None = None, **settings: Any) -> DiffSet:
+    """Return the data set that is meant, not yet read.
+
+    Args:
+        source: a name of `SOURCES`, huggingface, or a folder of images.
+        path: of huggingface, the data set's name on the hub or its folder.
+        settings: of `DiffSet`.
+
+    Raises:
+        ValueError: no such source.
+    """
+    if source == "huggingface":
+        require("huggingface", "huggingface")
+        if path is None:
+            raise ValueError("--path: huggingface needs the name of the data set, or its folder")
+        return DiffSet(source, source=HuggingFace(path), **settings)
+    if source in SOURCES:
+        return DiffSet(source, **settings)
+    if Path(source).is_dir():
+        return DiffSet("folder", **{**settings, "data_dir": source})
+    raise ValueError(f"{source}: no such data set or folder; {suggest(source, [*SOURCES, 'huggingface'])}")
+
+
 def train_classifier(
-    name: str, data_dir: str, folder: Path = WEIGHTS, seed: int = 0, epochs: int | None = None
-) -> dict:
+    data: DiffSet, name: str, folder: Path, *, recipe: Recipe | None = None, seed: int = 0, epochs: int | None = None
+) -> dict[str, Any]:
     """Write `<name>.safetensors` and `<name>.json` into `folder`; returns the facts in the latter.
+
+    Args:
+        data: labelled images, brought to squares.
+        name: of the classifier, `extractor.dataset` of those that use it.
+        folder: where it is kept.
+        recipe: how it is trained; None: as a data set without a recipe of its own.
+        seed: of the first weights and the order of the images.
+        epochs: times that every image is seen; None: as in the recipe.
 
     Raises:
         DataError: the images are missing.
+        ValueError: a name that cannot be used, or images of one class.
     """
-    recipe = RECIPES[name]
-    data = DiffSet(name, data_dir=data_dir, image_size=recipe.image_size)
+    recipe = recipe or Recipe()
+    if not name or set(name) & {"/", "\\", "\0"}:
+        raise ValueError(f"--name {name}: a plain name is expected, which becomes that of two files")
+    if name in available() and folder.resolve() != WEIGHTS.resolve():
+        raise ValueError(f"--name {name}: the package has a classifier of that name; choose another one")
     data.setup()
+    if len(data.class_names) < 2:
+        raise ValueError(f"{data.name}: images of two classes or more are needed, a sub-folder for each")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     train, test = (
         {key: value.to(device) for key, value in split[range(len(split))].items()}
         for split in (data.train_set, data.val_set)
     )
     start = time.perf_counter()
-    epochs = recipe.epochs if epochs is None else epochs
+    epochs = recipe.epochs_for(data.num_train) if epochs is None else epochs
     network = fit_classifier(
         train["image"], train["label"], len(data.class_names), epochs=epochs, flip=recipe.flip, seed=seed
     )
@@ -68,7 +125,7 @@ def train_classifier(
     save_file({key: value.contiguous().cpu() for key, value in network.state_dict().items()}, path)
     facts = {
         "dataset": name,
-        "image_size": recipe.image_size,
+        "image_size": data.image_size[0],
         "channels": data.channels,
         "class_names": list(data.class_names),
         "test_accuracy": round(accuracy(network, test["image"], test["label"]), 6),
@@ -87,16 +144,31 @@ def train_classifier(
 
 
 def main() -> None:
+    """Read the command line, train, and say what came of it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("name", choices=RECIPES, help="the data set")
-    parser.add_argument("--data-dir", default="data", help="where its files are")
-    parser.add_argument("--folder", type=Path, default=WEIGHTS, help="where to save; the package itself by default")
+    parser.add_argument("source", help=f"{', '.join(SOURCES)}, huggingface, or a folder of images")
+    parser.add_argument("--data-dir", default="data", help="where its files are; of source folder, the images")
+    parser.add_argument("--path", help="of source huggingface: the data set's name on the hub, or its folder")
+    parser.add_argument("--name", help="of the classifier; by default the source's")
+    parser.add_argument("--image-size", type=int, help="side of the images; by default the data set's usual one")
+    parser.add_argument(
+        "--channels", type=int, choices=(1, 3), help="1 grayscale, 3 RGB; by default the data set's own"
+    )
+    parser.add_argument("--epochs", type=int, help="times that every image is seen; by default enough")
+    parser.add_argument("--folder", type=Path, default=Path(OWN_CLASSIFIERS), help="where to keep it")
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    asked = parser.parse_args()
+    recipe = RECIPES.get(asked.source, Recipe())
+    name = asked.name or Path(asked.source).name
     try:
-        print(json.dumps(train_classifier(arguments.name, arguments.data_dir, arguments.folder, arguments.seed)))
-    except DataError as error:
-        raise SystemExit(f"error: {error}") from error
+        settings = {"image_size": asked.image_size or recipe.image_size, "channels": asked.channels}
+        data = data_set(asked.source, asked.path, data_dir=asked.data_dir, **settings)
+        facts = train_classifier(data, name, asked.folder, recipe=recipe, seed=asked.seed, epochs=asked.epochs)
+    except (DataError, ValueError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from error
+    print(f"accuracy on {facts['num_test']} validation images: {facts['test_accuracy']:.2%}")
+    print(f"{shown((asked.folder / name).absolute())}.safetensors: use it by extractor.dataset={name}")
 
 
 if __name__ == "__main__":

@@ -29,12 +29,13 @@ class Source(ABC):
     """Base class of the data sets, each of which finds, checks and loads its images.
 
     A subclass is a frozen dataclass whose fields are the settings that only this data set has. Its `usual_...` attributes are
-    the settings that `DiffSet` uses where the user gives none.
+    the settings that `DiffSet` uses where the user gives none; `usual_data_dir` is None where the files can lie in any folder.
     """
 
     usual_channels: ClassVar[int]
     usual_image_size: ClassVar[tuple[int, int]]
     usual_resize_mode: ClassVar[ResizeMode] = "pad"
+    usual_data_dir: ClassVar[str | None] = "data"
 
     def prepare(self, data_dir: Path) -> None:
         """Download missing files; only one process calls this.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
@@ -30,6 +31,8 @@ class StanfordCars(Folder):
         val_fraction: share of the images to validate on, the same ones for every seed.
         max_pixels: images with more pixels are refused.
     """
+
+    usual_data_dir: ClassVar[str | None] = "data"
 
     def load(self, data_dir: Path, channels: int, fit: Fit) -> Splits:
         root = data_dir / "stanford_cars"

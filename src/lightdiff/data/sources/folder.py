@@ -39,6 +39,7 @@ class Folder(Source):
     usual_channels: ClassVar[int] = 3
     usual_image_size: ClassVar[tuple[int, int]] = (64, 64)
     usual_resize_mode: ClassVar[ResizeMode] = "crop"
+    usual_data_dir: ClassVar[str | None] = None
 
     def __post_init__(self) -> None:
         check_val_fraction(self.val_fraction)

@@ -17,7 +17,7 @@ PLAIN = ("DiscreteSchedule", "Objective", "UnitWeighting", "MSE", "UniformTime",
 SUFFIXES = ("Prediction", "Weighting", "Schedule", "Conditioner", "Time", "Noise", "Grid", "_betas")
 """Endings of class names that repeat what the group already says."""
 
-IGNORED = ("_target_", "class_names", "templates", "refresh_rate", "log_dir")
+IGNORED = ("_target_", "class_names", "templates", "refresh_rate", "refresh_seconds", "line_seconds", "log_dir")
 """Endings of keys that are not compared: classes are part of the group choices, and the others change no figure."""
 
 

@@ -1,0 +1,92 @@
+"""Batches as `DiffusionModel` takes them: {"image": (B, C, H, W), "label": (B,)}, made from what loaders give, and checked.
+
+Images are uint8 in 0..255, as `DiffSet` gives them, or floats in [0, 1], as torchvision's ToTensor makes them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightdiff.conditioning.base import Conditioner
+
+SMALL_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32)
+ROUNDING = 1e-3
+"""How far floats may lie outside [0, 1], as resizing and 16-bit floats leave them."""
+
+
+def as_batch(batch: Any) -> dict[str, Tensor]:
+    """Name the parts of a batch: a dict stays as it is, (image,) and (image, label) and an image alone become one.
+
+    Labels of a smaller integer type become int64.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if isinstance(batch, Tensor):
+        return {"image": batch}
+    if isinstance(batch, tuple | list) and 1 <= len(batch) <= 2:
+        batch = dict(zip(("image", "label"), batch, strict=False))
+    if not isinstance(batch, dict) or "image" not in batch:
+        found = f"a dict with {', '.join(map(str, batch))}" if isinstance(batch, dict) else type(batch).__name__
+        found += f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
+        raise ValueError(
+            f"batch={found}: a dict with image (and label), or a tuple (image,) or (image, label), is expected"
+        )
+    label = batch.get("label")
+    if isinstance(label, Tensor) and label.dtype in SMALL_INTEGERS:
+        return {**batch, "label": label.long()}
+    return batch
+
+
+def check_batch(batch: dict[str, Tensor], image_shape: tuple[int, int, int], conditioning: Conditioner | None) -> None:
+    """Refuse a batch that would train on something else than its images; it reads every value.
+
+    Args:
+        batch: as `as_batch` gives it.
+        image_shape: (C, H, W) of the model.
+        conditioning: what the labels are for; None: they are not read.
+
+    Raises:
+        ValueError: one line with the part of the batch, what it is, and what is expected.
+    """
+    _check_images(batch["image"], image_shape)
+    if conditioning is not None:
+        _check_labels(batch.get("label"), len(batch["image"]), conditioning)
+
+
+def _check_images(images: Any, image_shape: tuple[int, int, int]) -> None:
+    expected = "uint8 in 0..255 or floats in [0, 1]"
+    if not isinstance(images, Tensor):
+        raise ValueError(f"image={type(images).__name__}: a tensor is expected, {expected}")
+    if images.dtype != torch.uint8 and not images.is_floating_point():
+        raise ValueError(f"image={_name(images.dtype)}: {expected} are expected")
+    wanted = f"(B, {', '.join(map(str, image_shape))}), images x channels x height x width, is expected"
+    if images.ndim != 4 or tuple(images.shape[1:]) != tuple(image_shape):
+        channels, *size = image_shape
+        last = images.ndim == 4 and tuple(images.shape[1:]) == (*size, channels)
+        hint = "; these have their channels last: image.permute(0, 3, 1, 2)" if last else ""
+        raise ValueError(f"image={tuple(images.shape)}: the shape {wanted}{hint}")
+    if images.is_floating_point() and images.numel():
+        low, high = images.min().item(), images.max().item()
+        if not (low >= -ROUNDING and high <= 1 + ROUNDING):
+            raise ValueError(f"image={low:g}..{high:g}: {expected} are expected (the model normalises them itself)")
+
+
+def _check_labels(labels: Any, rows: int, conditioning: Conditioner) -> None:
+    expected = f"whole numbers of the shape ({rows},)"
+    if labels is None:
+        raise ValueError(f"label=None: {type(conditioning).__name__} needs the labels of the images, {expected}")
+    if not isinstance(labels, Tensor):
+        raise ValueError(f"label={type(labels).__name__}: a tensor is expected, {expected}")
+    if labels.is_floating_point() or labels.dtype == torch.bool or tuple(labels.shape) != (rows,):
+        raise ValueError(f"label={_name(labels.dtype)} {tuple(labels.shape)}: {expected} are expected")
+    low, high, count = int(labels.min()), int(labels.max()), conditioning.num_labels
+    if low < 0 or (count is not None and high >= count):
+        raise ValueError(f"label={low}..{high}: the model has the labels 0..{'' if count is None else count - 1}")
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

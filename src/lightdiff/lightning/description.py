@@ -1,0 +1,29 @@
+"""What a checkpoint says of its model: plain data, from which `model_from_config` builds an equal one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lightdiff.utils.config import NotDescribable, config_of
+
+if TYPE_CHECKING:
+    from lightdiff.lightning.model import DiffusionModel
+
+
+def description_of(model: DiffusionModel) -> dict[str, Any]:
+    """Describe a model without its weights; a network from outside lightdiff becomes None and is left to the caller."""
+    try:
+        network = config_of(model.network)
+    except NotDescribable:
+        network = None
+    return {
+        "network": network,
+        "schedule": config_of(model.schedule),
+        "objective": config_of(model.objective),
+        "conditioning": config_of(model.conditioning),
+        "ema_decay": model.ema_decay,
+        "time_input": model.time_input,
+        "value_range": list(model.value_range),
+        "image_shape": list(model.image_shape),
+        "seed": model.seed,
+    }

@@ -1,0 +1,57 @@
+"""Classes of the data set, for a conditioner whose settings leave them null."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lightdiff.data import DataError, DiffSet
+from lightdiff.tasks.from_data import CLASSES, filled
+from lightdiff.utils.config import ConfigError, naming
+
+
+def needs_classes(config: dict[str, Any]) -> bool:
+    """Return whether the conditioner cannot be built before the classes of the data set are known."""
+    conditioning = config.get("conditioning") or {}
+    key = next((name for name in CLASSES if name in conditioning), None)
+    return key is not None and conditioning[key] is None
+
+
+def with_classes(config: dict[str, Any], data: DiffSet) -> dict[str, Any]:
+    """Return the configuration with the classes that its conditioner leaves null; files of images are listed, not read.
+
+    Args:
+        config: plain data.
+        data: its data set.
+
+    Raises:
+        ConfigError: a data set without classes.
+        DataError: missing files.
+    """
+    conditioning = config.get("conditioning") or {}
+    if not any(key in conditioning and conditioning[key] is None for key in CLASSES):
+        return config
+    with reading(config["dataset"]):
+        data.prepare_data()
+        names = list(data.find_class_names())
+    if len(names) < 2 and needs_classes(config):
+        raise ConfigError(
+            f"conditioning={conditioning['_target_'].rpartition('.')[2]}: the data set has only the class {names[0]!r}; "
+            "of a folder each sub-folder is a class; choices: conditioning=none, or a data set with two classes or more"
+        )
+    # a list for each group: YAML would write the same one as an alias
+    found = {group: {"num_classes": len(names), "class_names": [*names]} for group in ("dataset", "conditioning")}
+    return filled(config, found)
+
+
+@contextmanager
+def reading(dataset: dict[str, Any]) -> Iterator[None]:
+    """Name the key of group dataset in errors of reading it; a folder that does not exist is a wrong setting."""
+    with naming("dataset", dataset):
+        try:
+            yield
+        except DataError as error:
+            if str(error).startswith("data_dir="):
+                raise ValueError(str(error)) from error
+            raise

@@ -1,0 +1,84 @@
+"""Describe a run in a few lines: the network before it, its files and the next commands after it."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Trainer
+from pytorch_lightning.utilities.model_summary import get_human_readable_count
+from torch import nn
+
+from lightdiff.lightning import DiffusionModel
+from lightdiff.utils.files import shown
+from lightdiff.utils.program import typed
+
+INDENT = " " * 12
+WIDTH = 120
+
+
+def network_summary(model: DiffusionModel) -> str:
+    """Return the network's size and its blocks with their parameters; the average of the weights is not counted in."""
+    average = "" if model.ema is None else ", and the same again for their average"
+    lines = [f"network:    {type(model.network).__name__}, {_size(model.network)}{average}"]
+    blocks = [f"{name} {_count(block)}" for name, block in model.network.named_children() if _number(block)]
+    # a line must not end between the name of a block and its number
+    kept_together = ", ".join(block.replace(" ", "~") for block in blocks)
+    wrapped = textwrap.wrap(kept_together, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT)
+    lines += [line.replace("~", " ") for line in wrapped]
+    if model.conditioning is not None:
+        lines.append(f"condition:  {type(model.conditioning).__name__}, {_size(model.conditioning)}")
+    return "\n".join(lines)
+
+
+def device_summary(trainer: Trainer) -> str:
+    """Return what the run is computed on, and by how many processes."""
+    device = trainer.strategy.root_device
+    threads = torch.get_num_threads()
+    what = {"cpu": f"CPU, {threads} thread{'s' if threads > 1 else ''}"}.get(device.type, device.type)
+    if device.type == "cuda":
+        what = torch.cuda.get_device_name(device)
+    return f"device:     {what}" + (f", {trainer.world_size} processes" if trainer.world_size > 1 else "")
+
+
+def run_summary(folder: Path, config: dict[str, Any], result: dict[str, Any]) -> str:
+    """Return what a finished run has reached, where its files are, and what can be typed next.
+
+    Args:
+        folder: the run's folder.
+        config: the run's configuration.
+        result: the content of its result.json.
+    """
+    lines = []
+    metrics = ", ".join(f"{name} {value:.4f}" for name, value in result.get("metrics", {}).items())
+    if metrics:
+        lines.append(f"result:     {metrics}")
+    for label, pattern in (("samples:   ", "step_*.png"), ("animation: ", "step_*.gif")):
+        pictures = sorted((folder / "samples").glob(pattern))
+        if pictures:
+            lines.append(f"{label} {shown(pictures[-1])}")
+    lines.append(f"run folder: {shown(folder)}")
+    unit = "steps" if config["trainer"].get("max_steps", -1) not in (-1, None) else "epochs"
+    log_dir = Path(config.get("log_dir", folder)).absolute()
+    commands = (
+        f"{typed('sample')} ckpt_path={shown(folder)}",
+        f"tensorboard --logdir {shown(log_dir if log_dir in folder.parents else folder)}",
+        f"{typed('train')} resume={shown(folder)} trainer.max_{unit}={2 * result.get(unit, 0)}",
+    )
+    lines += [f"{'next:' if i == 0 else '':<12}{command}" for i, command in enumerate(commands)]
+    return "\n".join(lines)
+
+
+def _number(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _count(module: nn.Module) -> str:
+    return " ".join(get_human_readable_count(_number(module)).split())
+
+
+def _size(module: nn.Module) -> str:
+    megabytes = sum(parameter.numel() * parameter.element_size() for parameter in module.parameters()) / 1e6
+    return f"{_count(module)} parameters, {megabytes:.3f} MB"
