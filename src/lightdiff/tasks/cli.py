@@ -29,6 +29,7 @@ from lightdiff.tasks.run_folder import claim_run_folder, discard_if_untrained, n
 from lightdiff.tasks.sweep import failures, keep_failure
 from lightdiff.utils.config import import_target
 from lightdiff.utils.program import typed
+from lightdiff.utils.text import printable
 
 SHOWING = ("--cfg", "-c", "--info", "-i")
 """Flags that only show the configuration: no run folder is made for them."""
@@ -213,7 +214,8 @@ def _guarded(command: str, action: Callable[[], Any]) -> int:
         signal.signal(signal.SIGTERM, former)
     wrong = failures() + wrong
     for line, _ in wrong:
-        print(f"error: {line}", file=sys.stderr)
+        # a message may quote names out of a file
+        print(f"error: {printable(line)}", file=sys.stderr)
     return min((code for _, code in wrong), default=0) if interrupted is None else interrupted
 
 

@@ -48,6 +48,15 @@ def shown(path: Path) -> str:
         return str(path)
 
 
+def lies_in(path: Path, folder: Path) -> bool:
+    """Return whether a path stays below a folder when all links in it are followed. The folder itself may be a link."""
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):
+        # a link that leads to itself
+        return False
+
+
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
     """Yield the path of a temporary file to write, which replaces `path` when the with block ends.
