@@ -1,11 +1,12 @@
 # make train   set up .venv and train on the embedded digits (CPU, minutes)      ARGS="trainer.max_epochs=20" passes overrides
 # make test    set up with the development extras, lint, run all tests           ARGS="--run-slow" passes pytest options
+# make docs    set up with the development extras, build the documentation site into docs/_build/html
 # make setup   only set up, with the development extras
 # make wheel   build the package into dist/
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test setup lint format wheel
+.PHONY: train test docs setup lint format wheel
 .DELETE_ON_ERROR:
 
 train: .venv/.installed
@@ -13,6 +14,10 @@ train: .venv/.installed
 
 test: setup lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope $(ARGS)
+
+docs: setup
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs . docs/_build/html
+	@echo "page: docs/_build/html/index.html"
 
 setup: .venv/.installed-dev
 

@@ -127,12 +127,12 @@ def test_a_diffusers_pipeline_gives_the_same_images(overrides: str, command: Com
 
 
 INEXPRESSIBLE = {
-    "model=unet_small": "model=UNet: not to be had as format=diffusers; choices: DiffusersUNet2D, or format=safetensors",
-    "conditioning=label": "conditioning=LabelConditioner: not to be had as format=diffusers; choices: none",
-    "schedule=sigmoid": "schedule.betas=another table: not to be had as format=diffusers; choices: those of linear",
+    "model=unet_small": "model=UNet: format=diffusers cannot express it; choices: DiffusersUNet2D, or format=safetensors",
+    "conditioning=label": "conditioning=LabelConditioner: format=diffusers cannot express it; choices: none",
+    "schedule=sigmoid": "schedule.betas=another table: format=diffusers cannot express it; choices: those of linear",
     "schedule=cosine schedule.betas.offset=0.02": "schedule.betas=another table",
-    "schedule=flow objective=v": "schedule=FlowSchedule: not to be had as format=diffusers; choices: linear, ",
-    "schedule=flow objective=flow": "objective.prediction=FlowPrediction: not to be had as format=diffusers; choices: Eps",
+    "schedule=flow objective=v": "schedule=FlowSchedule: format=diffusers cannot express it; choices: linear, ",
+    "schedule=flow objective=flow": "objective.prediction=FlowPrediction: format=diffusers cannot express it; choices: Eps",
     "objective/noise=uniform": "objective.noise=UniformNoise: ",
     "time_input=t": "time_input=t: ",
     "dataset.value_range=[0,1]": "dataset.value_range=[0.0, 1.0]: ",

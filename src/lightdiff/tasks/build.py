@@ -1,4 +1,4 @@
-"""From the composed configuration to objects: data, model, trainer."""
+"""Build the objects that a composed configuration describes: data, model, sampler, callbacks, trainer."""
 
 from __future__ import annotations
 
@@ -30,10 +30,13 @@ SETTINGS_OF_THE_MODEL = ("ema_decay", "time_input", "seed")
 
 
 def build_model(cfg: Any) -> DiffusionModel:
-    """The untrained model: groups model, schedule, objective, conditioning, optimizer, lr_scheduler.
+    """Build the untrained model of groups model, schedule, objective, conditioning, optimizer and lr_scheduler.
 
-    Its first weights are a function of `seed`. Classes that are null in group conditioning are those of the data set, which is
-    then read.
+    Its first weights are a function of `seed`. Classes that are null in group conditioning are taken from the data set, which
+    is read for them.
+
+    Args:
+        cfg: a composed configuration, or its plain data.
 
     Raises:
         ConfigError: one line with the key, the value and the choices.
@@ -55,22 +58,24 @@ def build_model(cfg: Any) -> DiffusionModel:
 
 
 _WHERE = {"value_range": "dataset.value_range", "prediction": "objective.prediction"}
-"""The keys of those arguments of the model that do not stand at the top of the configuration."""
+"""Argument of the model -> its key in the configuration, where the two have different names."""
 
 
 def _build_optimizer(config: dict[str, Any]) -> Any:
-    """parameters -> optimizer; tried on one parameter, so that impossible settings are refused here."""
+    """Return a function that makes the optimizer of some parameters; impossible settings are refused here."""
     group = {name: value for name, value in config["optimizer"].items() if name != "fused"}
-    if speed.fused(config).value:  # else nothing is said, and torch takes foreach where it can
+    if speed.fused(config).value:
+        # without this argument torch takes its foreach kernels where it can
         group["fused"] = True
     make = instantiate({**group, "_partial_": True}, key="optimizer")
     with naming("optimizer", group):
+        # torch checks the settings when it is given a parameter
         make([torch.nn.Parameter(torch.zeros(1))])
     return make
 
 
 def _build_group(config: dict[str, Any], name: str, importer: Importer = import_target) -> Any:
-    """The object of a group; None where its choice has no `_target_` (conditioning=none)."""
+    """Build the object of a group; None where its choice has no `_target_` (conditioning=none)."""
     group = config.get(name)
     if group is None or "_target_" not in group:
         return None
@@ -83,22 +88,23 @@ def _build_group(config: dict[str, Any], name: str, importer: Importer = import_
 
 
 _FACTS = {"dataset": DATASET_FACTS, "sampler": ("num_steps",)}
-"""Keys of a group that describe it to others and are not arguments of its class. Likewise the kinds of condition (`cond_dim`,
-`token_dim`) that a conditioner does not give, which networks read as null."""
+"""Group -> keys that other groups read and its own class does not take. `cond_dim` and `token_dim` of a conditioner are of this
+kind where they are null: networks read them."""
 
 
 def build_data(cfg: Any, *, importer: Importer = import_target) -> DiffSet:
-    """The data set of group dataset, not yet read (`prepare_data` and `setup` do that).
+    """Build the data set of group dataset. It is read later, by `prepare_data` and `setup`.
 
     Args:
-        cfg: the configuration.
-        importer: `import_safe_target` with packages=["data"] where the configuration comes out of a file.
+        cfg: a composed configuration, or its plain data.
+        importer: turns the names of classes into classes; `import_safe_target` with packages=["data"] for a configuration that
+            comes from a file.
     """
     return _build_group(plain(cfg), "dataset", importer)
 
 
 def build_sampler(cfg: Any) -> tuple[Sampler, int | None]:
-    """The sampler of group sampler and its number of steps (None: every timestep)."""
+    """Build the sampler of group sampler; return it with its number of steps, None for every timestep."""
     config = plain(cfg)
     num_steps = config["sampler"]["num_steps"]
     if num_steps is not None and (not isinstance(num_steps, int) or isinstance(num_steps, bool) or num_steps < 1):
@@ -107,7 +113,7 @@ def build_sampler(cfg: Any) -> tuple[Sampler, int | None]:
 
 
 def build_callbacks(config: dict[str, Any]) -> list[Callback]:
-    """The callbacks of group callbacks; those that ask for them get the sampler or the whole configuration."""
+    """Build the callbacks of group callbacks; a callback whose arguments name the sampler, the seed or `config` gets it."""
     sampler, num_steps = build_sampler(config)
     offers = {"sampler": sampler, "num_steps": num_steps, "config": config, "seed": config["seed"]}
     callbacks = []
@@ -124,24 +130,26 @@ def build_callbacks(config: dict[str, Any]) -> list[Callback]:
 
 
 def build_trainer(config: dict[str, Any], folder: Path, *, purge_step: int | None = None) -> Trainer:
-    """The Lightning trainer of group trainer, writing everything below the run's folder.
+    """Build the Lightning trainer of group trainer, which writes everything below the run's folder.
 
     Args:
         config: plain data.
         folder: the run's folder.
-        purge_step: the step a resumed run starts from; TensorBoard then drops what the killed run had drawn beyond it.
+        purge_step: the first step of a resumed run; points that the killed run had drawn from there on are dropped.
     """
     from lightdiff.tasks.loggers import build_loggers
 
     callbacks = build_callbacks(config)
-    if not config["trainer"].get("enable_progress_bar", True):  # Lightning refuses a bar beside this key
+    if not config["trainer"].get("enable_progress_bar", True):
+        # Lightning refuses a bar beside this key
         callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
     try:
         return call(
             Trainer,
             {
                 **config["trainer"],
-                "enable_model_summary": False,  # the training job prints a shorter summary itself
+                # the training job prints a shorter summary itself
+                "enable_model_summary": False,
                 "precision": speed.precision(config).value,
                 "strategy": strategy(config["trainer"], config.get("ddp_timeout", 600)),
             },
@@ -150,7 +158,8 @@ def build_trainer(config: dict[str, Any], folder: Path, *, purge_step: int | Non
             logger=build_loggers(config, folder, purge_step),
             callbacks=callbacks,
             plugins=[AtomicCheckpointIO(), *cluster(config["trainer"])],
-            use_distributed_sampler=False,  # DiffSet gives each process its rows itself
+            # DiffSet gives each process its rows itself
+            use_distributed_sampler=False,
             enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         )
     except (MisconfigurationException, ImportError) as error:

@@ -1,4 +1,4 @@
-"""Measure a trained model: one line of JSON for each evaluation, a table and a figure over all of a run."""
+"""Measure a trained model. Each evaluation is a line of JSON; a table and a figure show all of a run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from lightdiff.utils.ranks import from_first, process
 
 
 def evaluate(cfg: DictConfig) -> None:
-    """Measure what has not been measured yet under these settings.
+    """Draw samples and compute the metrics that have not been computed yet under these settings.
 
     Raises:
         ConfigError: a setting that does not exist, or does not fit the model or the data.
@@ -83,26 +83,25 @@ def _evaluation(config: dict[str, Any], data: DiffSet, model: DiffusionModel) ->
 
 
 def _data(config: dict[str, Any], checkpoint: Path, model: DiffusionModel) -> DiffSet:
-    """The data set of group dataset, else the model's."""
+    """Build and read the data set of group dataset, or the one that the model was trained on where the group is empty."""
     described = config.get("dataset")
     if described is None:
         data = data_of(checkpoint, model, config["data_dir"])
     else:
-        place = {} if config["data_dir"] is None else {"data_dir": config["data_dir"]}
-        data = build_data({"dataset": {**described, **place}})
+        typed = {} if config["data_dir"] is None else {"data_dir": config["data_dir"]}
+        data = build_data({"dataset": {**described, **typed}})
     with naming("dataset", described or model.dataset or {}):
         if process()[0] == 0:
             data.prepare_data()
-        from_first(None)  # the others wait for the download
+        # the other processes wait for the download
+        from_first(None)
         data.setup()
     return data
 
 
 def _facts(checkpoint: Path) -> dict[str, Any]:
-    """Which weights: the file, its content, and how far its training was."""
-    content = (
-        {} if checkpoint.suffix == ".safetensors" else read_checkpoint(checkpoint)
-    )  # an exported model has no step
+    """Return what identifies the weights: file, SHA-256, step and epoch. An exported model has neither step nor epoch."""
+    content = {} if checkpoint.suffix == ".safetensors" else read_checkpoint(checkpoint)
     return {
         "file": shown(checkpoint),
         "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
@@ -113,7 +112,7 @@ def _facts(checkpoint: Path) -> dict[str, Any]:
 
 @contextmanager
 def _processes() -> Iterator[None]:
-    """Under torchrun: join the other processes, and leave them at the end."""
+    """Join the other processes that torchrun has started, and leave them at the end."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
         yield
         return

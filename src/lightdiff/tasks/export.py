@@ -1,7 +1,8 @@
 """Write a trained model as a folder for sharing, in formats in which there is no place for code.
 
-safetensors: every model, for `load_model` and `sample.py`. diffusers: a DDIMPipeline, for models that this package can express.
-Its `pipeline(use_clipped_model_output=True)` draws what our sampler ddim does from the same noise.
+The format safetensors takes every model, for `load_model` and `sample.py`. The format diffusers makes a DDIMPipeline of those
+models that diffusers can express. Called with `use_clipped_model_output=True`, the pipeline draws the same images as our sampler
+ddim from the same noise.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ PREDICTIONS: dict[type[Prediction], str] = {
     VPrediction: "v_prediction",
     X0Prediction: "sample",
 }
-"""Diffusers' names."""
+"""Prediction -> its name in diffusers."""
 
 
 def export(cfg: DictConfig) -> Path:
@@ -50,7 +51,8 @@ def export(cfg: DictConfig) -> Path:
     with naming_path("ckpt_path", settings.ckpt_path):
         checkpoint = find_checkpoint(settings.ckpt_path)
         model = load_model(checkpoint, weights=settings.weights)
-    if model.dataset is None:  # trained before checkpoints knew it, or in plain Python
+    if model.dataset is None:
+        # trained before checkpoints knew their data set, or in plain Python
         model.dataset = portable(dataset_of_run(checkpoint) or {}) or None
     if settings.half and settings.format == "diffusers":
         raise ConfigError("half=true: only with format=safetensors")
@@ -71,7 +73,7 @@ def export(cfg: DictConfig) -> Path:
 
 
 def diffusers_schedule(model: DiffusionModel) -> dict[str, Any]:
-    """The model's schedule and prediction as arguments of diffusers' DDIMScheduler.
+    """Return the model's schedule and prediction as arguments of diffusers' DDIMScheduler.
 
     Raises:
         ConfigError: diffusers has no pipeline for such a model; one line with the key, the value and the choices.
@@ -79,7 +81,7 @@ def diffusers_schedule(model: DiffusionModel) -> dict[str, Any]:
 
     def refuse(key: str, value: Any, choices: str) -> ConfigError:
         return ConfigError(
-            f"{key}={value}: not to be had as format=diffusers; choices: {choices}, or format=safetensors"
+            f"{key}={value}: format=diffusers cannot express it; choices: {choices}, or format=safetensors"
         )
 
     if not isinstance(model.network, DiffusersUNet2D):
@@ -105,14 +107,15 @@ def diffusers_schedule(model: DiffusionModel) -> dict[str, Any]:
         **_table(model.schedule),
         "rescale_betas_zero_snr": model.schedule.zero_terminal_snr,
         "prediction_type": PREDICTIONS[type(prediction)],
-        "timestep_spacing": "trailing",  # our default grid
+        # our default grid
+        "timestep_spacing": "trailing",
         "clip_sample": True,
         "set_alpha_to_one": True,
     }
 
 
 def _table(schedule: DiscreteSchedule) -> dict[str, Any]:
-    """Which of diffusers' tables the betas are."""
+    """Return the betas as one of the tables that diffusers knows, as arguments of its scheduler."""
     T, betas = schedule.num_train_timesteps, schedule.betas
     start, end = float(betas[0]), float(betas[-1])
 
@@ -126,6 +129,6 @@ def _table(schedule: DiscreteSchedule) -> dict[str, Any]:
             if same(build(T, start, end)):
                 return {"num_train_timesteps": T, "beta_schedule": name, "beta_start": start, "beta_end": end}
     raise ConfigError(
-        "schedule.betas=another table: not to be had as format=diffusers; choices: those of linear, scaled_linear, "
+        "schedule.betas=another table: format=diffusers cannot express it; choices: those of linear, scaled_linear, "
         "cosine (offset 0.008, max_beta 0.999), or format=safetensors"
     )

@@ -1,4 +1,4 @@
-"""From a composed configuration to a running job: in this process for one device, in fresh ones for several."""
+"""Start the job of a composed configuration: in this process for one device, in new processes for several."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from lightdiff.utils.program import restart
 
 
 class JobFailed(RuntimeError):
-    """A job in another process ended with an error, which that process has explained."""
+    """Error of a job in another process, which has printed what went wrong."""
 
 
 def launch(cfg: DictConfig) -> float | None:
-    """Write the folder's config.yaml, run the job, return the metric that a sweep optimises."""
+    """Write the run folder's config.yaml, run the job, and return the metric that a sweep optimises."""
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
     if (folder / CONFIG).exists():  # only with a hydra.run.dir of one's own
@@ -67,9 +67,9 @@ def start_job(config: dict[str, Any], folder: Path, *, replace: bool) -> float |
     """Write the folder's config.yaml and run its job.
 
     Args:
-        config: its configuration, which becomes config.yaml; that of a resumed run only when all of it has been accepted.
+        config: its configuration, which becomes config.yaml. For a resumed run that happens once all of it has been accepted.
         folder: the run's folder.
-        replace: several devices: become that job instead of waiting for it (nothing comes after it).
+        replace: with several devices, become the job's process instead of waiting for it.
     """
     several = needs_processes(config["trainer"])
     if starter() == "torchrun" and not several:
@@ -88,7 +88,7 @@ def start_job(config: dict[str, Any], folder: Path, *, replace: bool) -> float |
 
             check_job(folder, config)
         write_config(folder, config)
-    # Lightning starts its other processes by repeating the command line: it must be the job's, not Hydra's
+    # Lightning starts its other processes by repeating the command line, so this must be the job's and not Hydra's
     names = sorted({*foreign_names(config).values()})
     command = [*restart("train"), "--job", str(folder), *names]
     environment = {name: value for name, value in os.environ.items() if name != "LOCAL_RANK"}
@@ -96,7 +96,7 @@ def start_job(config: dict[str, Any], folder: Path, *, replace: bool) -> float |
     if replace:
         sys.stdout.flush()
         os.execve(sys.executable, command, environment)
-    # in a session of its own: Ctrl-C in a terminal reaches this process alone, which hands it on once
+    # a session of its own, so that Ctrl-C in a terminal reaches only this process, which passes it on once
     child = subprocess.Popen(command, env=environment, preexec_fn=end_with_parent, start_new_session=True)
     code = _wait(child)
     if code in (130, 143):
@@ -109,7 +109,7 @@ def start_job(config: dict[str, Any], folder: Path, *, replace: bool) -> float |
 
 
 def _wait(child: subprocess.Popen[bytes]) -> int:
-    """The exit code; what interrupts this process meanwhile is handed on to the child, which saves and ends."""
+    """Wait for the child and return its exit code; pass interruptions on to it, so that it saves and ends."""
     while True:
         try:
             return child.wait()

@@ -24,7 +24,7 @@ from lightdiff.utils.progress import progress
 
 
 def sample(cfg: DictConfig) -> Path:
-    """Write what `save` asks for into a folder, and return it.
+    """Draw images and write the files that `save` names into a folder; return the folder.
 
     Raises:
         ConfigError: a setting that does not exist or does not fit the model.

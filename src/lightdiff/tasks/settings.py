@@ -1,4 +1,4 @@
-"""What a composed configuration must fulfil beyond what each class says of its own arguments."""
+"""Check a composed configuration beyond what each class checks of its own arguments."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ TRAINER_RANGES: dict[str, Range] = {
         "a share in (0, 1], a number of batches or null (all) is expected",
     ),
 }
-"""Values that Lightning takes without a word, and then divides by, trains nothing with, or ignores."""
+"""Ranges of arguments for which Lightning accepts senseless values, and then divides by them, trains nothing or ignores them."""
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """The keys at the top of train.yaml that are no groups (those of the model are checked by `DiffusionModel`)."""
+    """The keys at the top of train.yaml that are no groups. `DiffusionModel` checks those that are its arguments."""
 
     seed: int
     init_from: str | None = None
@@ -65,7 +65,7 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What group dataset says of the images to others, and is no argument of the data set."""
+    """The keys of group dataset that other groups read and the data set does not take."""
 
     value_range: Sequence[float]
     class_names: Sequence[str] | None
@@ -191,7 +191,7 @@ def check_settings(config: Mapping[str, Any]) -> None:
 
 
 def check_trainer(trainer: dict[str, Any], batch_size: Any) -> None:
-    """Refuse what Lightning's Trainer takes and cannot use; what it refuses itself comes when it is built.
+    """Refuse values that Lightning's Trainer accepts and cannot use. What it refuses itself shows when it is built.
 
     Args:
         trainer: its arguments.
@@ -244,7 +244,7 @@ def check_known(config: Iterable[str], command: str) -> None:
 
 
 def check_ranges(key: str, settings: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
-    """Refuse numbers out of their range; other types are left to the check of types."""
+    """Refuse numbers out of their range. Other types are left to the check of types."""
     for name, (fits, expected) in ranges.items():
         value = settings.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool) and not fits(value):

@@ -42,31 +42,31 @@ log = logging.getLogger(__name__)
 
 
 def check_job(folder: Path, config: dict[str, Any]) -> None:
-    """Refuse what `run_job` would refuse; nothing is written."""
+    """Build everything as `run_job` does and raise the same errors, but start and write nothing."""
     _prepare(config, folder)
 
 
 def run_job(folder: Path, config: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Train what the folder's config.yaml says, going on from its last.ckpt; returns the content of result.json ({} on
-    other processes than the first).
+    """Train in a run folder as its config.yaml says, going on from its last.ckpt where there is one.
+
+    A folder in which nothing was trained is removed again when the job fails.
 
     Args:
         folder: the run's folder.
-        config: a new configuration, written to config.yaml once all of it has been accepted.
+        config: a new configuration, which is written to config.yaml once all of it has been accepted.
+
+    Returns:
+        The content of result.json; {} on ranks other than 0.
 
     Raises:
-        ConfigError: something was refused before the first batch, or another process trains in this folder.
-        RunFailed: no memory or no disk.
-
-    A folder without any training is removed again when that fails.
+        ConfigError: a setting was refused before the first batch, or another process trains in this folder.
+        RunFailed: memory or disk ran out, or another process of the run is gone.
     """
     folder = folder.absolute()
     config = read_config(folder) if config is None else config
     rank_zero = int(os.environ.get("LOCAL_RANK", 0)) == 0 and rank_and_world_size()[0] == 0
-    for harmless in (
-        ".*LeafSpec",
-        ".*is not supported by the model summary",
-    ):  # Lightning's; nothing a user could change
+    # warnings of Lightning about its own code, which a user cannot change
+    for harmless in (".*LeafSpec", ".*is not supported by the model summary"):
         warnings.filterwarnings("ignore", message=harmless)
     end_with_first_rank()
     with alone_in(folder) if rank_zero else nullcontext():
@@ -101,18 +101,19 @@ def _run(folder: Path, config: dict[str, Any], rank_zero: bool) -> dict[str, Any
 
 
 def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
-    """Build and check everything; returns the training itself."""
+    """Build and check everything; return a function that trains."""
     check_settings(config)
     last = folder / "checkpoints" / "last.ckpt"
     checkpoint = last if last.is_file() else None
     given = config["dataset"]
-    if (folder / CONFIG).is_file():  # a run that goes on keeps its numbers
+    if (folder / CONFIG).is_file():
+        # a run that goes on keeps its numbers
         config.update(filled(config, read_config(folder)))
     data = build_data(config)
     config.update(with_classes(config, data))
     model = build_model(config)
     former = _check_resumable(model, last) if checkpoint else None
-    # without a checkpoint it begins anew, also where a killed run has left points
+    # without a checkpoint the run begins anew, and points that a killed run has left are dropped
     purge_step = former["global_step"] + 1 if former else 0
     sampler, num_steps = build_sampler(config)
     with naming("sampler", config["sampler"]):
@@ -146,9 +147,11 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
         except (ValueError, MisconfigurationException) as error:
             if model.batch_number > 0:
                 raise
-            raise ConfigError(" ".join(str(error).split())) from error  # refused before the first batch
+            # refused before the first batch, so a setting is wrong
+            raise ConfigError(" ".join(str(error).split())) from error
         except SystemExit as error:
-            if isinstance(error.__context__, KeyboardInterrupt):  # of which Lightning makes exit code 1
+            if isinstance(error.__context__, KeyboardInterrupt):
+                # Lightning would turn it into exit code 1
                 raise KeyboardInterrupt from error
             raise
         finally:
@@ -159,7 +162,14 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
 
 
 def limit_gpu_memory(fraction: float | None) -> None:
-    """Let this process take at most this share, in (0, 1], of each GPU's memory; None, or no GPU: no limit."""
+    """Limit this process to a share of each GPU's memory.
+
+    Args:
+        fraction: the share, in (0, 1]; None sets no limit.
+
+    Raises:
+        ConfigError: the fraction is out of its range.
+    """
     if fraction is None:
         return
     if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction <= 1:
@@ -169,7 +179,7 @@ def limit_gpu_memory(fraction: float | None) -> None:
 
 
 def _check_resumable(model: DiffusionModel, last: Path) -> dict[str, Any]:
-    """Refuse a model that the checkpoint's weights do not fit, naming the first; returns the checkpoint."""
+    """Return the content of the checkpoint; refuse it where its weights do not fit the model, naming the first that does not."""
     _, checkpoint = resumable(last)
     ours, theirs = (
         {name: list(weight.shape) for name, weight in state.items() if isinstance(weight, Tensor)}

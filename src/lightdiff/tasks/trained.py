@@ -1,4 +1,4 @@
-"""A trained model and how its images are drawn, as sample.yaml and eval.yaml say it."""
+"""Load a trained model and the settings of its sampling, as sample.yaml and eval.yaml have them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ from lightdiff.utils.ranks import process
 
 
 def load_trained(config: dict[str, Any]) -> tuple[Path, DiffusionModel, Generation]:
-    """The checkpoint's file, its model on the device and made fast there, and the settings of its sampling.
+    """Load the model of `ckpt_path` onto the device and prepare it for fast sampling.
 
     Args:
-        config: ckpt_path, weights, device, sampler, guidance_scale, seed and so on; labels and prompt where there are such keys.
+        config: ckpt_path, weights, device, sampler, guidance_scale, seed and so on, for sample.py labels and prompt as well.
+
+    Returns:
+        The checkpoint's file, the model, and the settings of its sampling.
 
     Raises:
         ConfigError: one line with the key, the value, the choices.
@@ -56,7 +59,7 @@ def load_trained(config: dict[str, Any]) -> tuple[Path, DiffusionModel, Generati
 
 @contextmanager
 def naming_path(key: str, path: str | Path) -> Iterator[None]:
-    """What is wrong with the file at `path` gains the key that named it."""
+    """Prefix errors about `path` with the config key that named it."""
     try:
         yield
     except CheckpointError as error:
@@ -66,7 +69,7 @@ def naming_path(key: str, path: str | Path) -> Iterator[None]:
 
 
 def device_of(name: str) -> torch.device:
-    """The device; "auto" prefers a GPU, of which each process takes its own."""
+    """Return the device of that name. "auto" prefers a GPU; each process takes its own."""
     if name == "auto":
         kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         return torch.empty(0, device=kind).device
@@ -77,5 +80,5 @@ def device_of(name: str) -> torch.device:
 
 
 def run_of(checkpoint: Path) -> Path:
-    """The run folder of a checkpoint; its own folder where it has been moved."""
+    """Return the run folder of a checkpoint, or the folder that holds it where it lies outside of a run."""
     return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
