@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -198,6 +199,8 @@ def _guarded(command: str, action: Callable[[], Any]) -> int:
     """Run an action; an exception becomes one line on stderr and an exit code (with HYDRA_FULL_ERROR=1 the trace as well)."""
     wrong: list[tuple[str, int]] = []
     interrupted = None
+    # an image of this size is refused, in one line that names it
+    warnings.filterwarnings("ignore", message="Image size .* exceeds limit of .* pixels, could be decompression bomb")
     former = signal.signal(signal.SIGTERM, _terminated)
     try:
         action()
