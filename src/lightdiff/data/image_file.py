@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
 from lightdiff.data.errors import DataError
+from lightdiff.data.in_flight import in_flight
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Formats to read, whatever a file's name says. Pillow itself would also pass PostScript, which is code, to another program."""
@@ -41,6 +42,7 @@ def read_image(file: Path | BinaryIO, channels: int, max_pixels: int, *, name: s
             width, height = image.size
             if width * height > max_pixels:
                 raise DataError(f"{name}: {width}x{height} pixels are more than max_pixels={max_pixels} allows")
+            in_flight.claim(width * height)
             return pil_to_tensor(_in_mode(ImageOps.exif_transpose(image), "L" if channels == 1 else "RGB"))
     except DataError:
         raise
