@@ -13,6 +13,7 @@ from lightdiff.tasks.report.page import as_html
 from lightdiff.tasks.report.runs import find_runs, read_run
 from lightdiff.tasks.report.terminal import as_lines
 from lightdiff.utils.files import replaced, shown
+from lightdiff.utils.output import survive_lost_output
 from lightdiff.utils.program import typed
 from lightdiff.utils.text import printable
 
@@ -56,6 +57,7 @@ def _name(run: Path, base: Path) -> str:
 
 def report_command(arguments: list[str]) -> int:
     """Run `report.py` with these arguments; returns its exit code."""
+    survive_lost_output()
     parser = argparse.ArgumentParser(
         prog=typed("report"), description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
