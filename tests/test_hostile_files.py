@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -177,15 +178,121 @@ def test_a_checkpoint_that_unpacks_to_more_than_it_is_is_refused(
     run: Path, tmp_path: Path, marker: Path, command: Command
 ) -> None:
     path = write(run, lambda content: content.update(large=torch.zeros(2**24)))
-    with zipfile.ZipFile(path) as archive:
-        entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in entries.items():
-            archive.writestr(name, content)
+    compressed(path)
     assert path.stat().st_size < 2**22
     assert torch.load(path, weights_only=True)["large"].nbytes == 2**26  # torch itself would unpack it
     refused_everywhere(run, command, marker)
     refused(command("train.py", f"resume={run}"), "last.ckpt: not loaded, it unpacks to ")
+
+
+def compressed(path: Path, comment: bytes = b"") -> None:
+    """Pack the entries of a checkpoint again, smaller."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.comment = comment
+        for name, content in entries.items():
+            archive.writestr(name, content)
+
+
+def test_an_archive_that_only_torch_can_read_is_refused(run: Path, marker: Path, command: Command) -> None:
+    """Python's reader takes the comment for the end of the archive, torch's does not."""
+    path = write(run, lambda content: content.update(large=torch.zeros(2**24)))
+    compressed(path, comment=b"PK\x05\x06")
+    assert not zipfile.is_zipfile(path)
+    assert torch.load(path, weights_only=True)["large"].nbytes == 2**26
+    refused_everywhere(run, command, marker)
+    refused(command("train.py", f"resume={run}"), "last.ckpt: not loaded, it is truncated or no archive of torch.save")
+
+
+def test_an_archive_with_two_lists_of_entries_is_refused(run: Path) -> None:
+    """Python's reader would take the list in front of the end, torch's the one whose place the end names."""
+    path = run / "checkpoints" / "last.ckpt"
+    compressed(path)
+    data, end = path.read_bytes()[:-22], path.read_bytes()[-22:]
+    size, offset = struct.unpack("<LL", end[12:20])
+    path.write_bytes(data + data[offset : offset + size] + end)
+    assert zipfile.is_zipfile(path)
+    assert torch.load(path, weights_only=True)["epoch"] is not None
+    with pytest.raises(CheckpointError, match="not loaded, it is no archive of torch.save"):
+        load_model(run)
+
+
+def test_other_formats_than_an_archive_are_not_even_tried(run: Path) -> None:
+    path = run / "checkpoints" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(CheckpointError, match="not loaded, it is no archive of torch.save"):
+        load_model(run)
+
+
+def laughs(depth: int = 40) -> list[Any]:
+    """A list that takes a few kilobytes, and 2 ** depth values where somebody prints or copies it."""
+    data: list[Any] = ["ha"]
+    for _ in range(depth):
+        data = [data, data]
+    return data
+
+
+@pytest.mark.parametrize("where", ["epoch", "lightdiff", "model._target_", "network.widths", "schedule", "state_dict"])
+def test_lists_that_grow_without_bound_are_refused_at_once(
+    where: str, run: Path, marker: Path, command: Command
+) -> None:
+    def plant(content: dict[str, Any]) -> None:
+        model = content["lightdiff"]["model"]
+        places = {
+            **{"model._target_": (model["network"], "_target_"), "network.widths": (model["network"], "widths")},
+            **{"schedule": (model, "schedule"), "state_dict": (content["state_dict"], "network.inc.weight")},
+        }
+        node, name = places.get(where, (content, where))
+        node[name] = laughs()
+
+    write(run, plant)
+    refused_everywhere(run, command, marker)
+    refused(command("train.py", f"resume={run}"), "last.ckpt: not loaded, it holds more than 1000000 values")
+
+
+def test_a_list_within_itself_is_refused(run: Path) -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    write(run, lambda content: content.update(epoch=endless))
+    with pytest.raises(CheckpointError, match="not loaded, it holds more than 1000000 values"):
+        load_model(run)
+
+
+def test_a_network_that_the_weights_do_not_fit_is_refused_before_it_takes_memory(
+    run: Path, marker: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This one would have 60 GB."""
+    monkeypatch.setattr("lightdiff.lightning.checkpoint.model_from_config", None)
+    write(run, lambda content: content["lightdiff"]["model"]["network"].update(widths=[16_384, 32_768]))
+    with pytest.raises(CheckpointError, match=r"in this file and \[16384, .* in the model that it describes"):
+        load_model(run)
+    refused_everywhere(run, command, marker)
+
+
+def test_weights_that_are_one_number_many_times_are_refused(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take no space in the file, and all of it in the model."""
+
+    def shrink(content: dict[str, Any]) -> None:
+        state = content["state_dict"]
+        state.update({name: torch.zeros(()).expand(weight.shape) for name, weight in state.items() if "net" in name})
+
+    monkeypatch.setattr("lightdiff.lightning.checkpoint.model_from_config", None)
+    write(run, shrink)
+    with pytest.raises(CheckpointError, match=r"its weights have \d+ bytes, the model that it describes \d+"):
+        load_model(run)
+
+
+def test_a_list_of_a_million_tensors_is_not_parsed(trained: Path, tmp_path: Path) -> None:
+    save_export(load_model(trained), tmp_path, weights="ema")
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.write((90_000_000).to_bytes(8, "little") + b"{")
+        file.truncate(90_000_008)
+    with pytest.raises(
+        CheckpointError, match="model.safetensors: not readable .its list of tensors has 90000000 bytes"
+    ):
+        load_model(tmp_path)
 
 
 BROKEN_CONFIGS = {

@@ -144,3 +144,9 @@ def test_impossible_numbers_are_refused_by_name(setting: str) -> None:
 def test_ranks_draw_every_image_once(count: int, world_size: int) -> None:
     rows = [row for rank in range(world_size) for row in rank_rows(count, rank, world_size)]
     assert rows == list(range(count))
+
+
+@pytest.mark.parametrize("fps", ["0", "60"])
+def test_a_speed_that_no_gif_has_is_refused_by_name(fps: str) -> None:
+    with pytest.raises(ConfigError, match=rf"callbacks\.samples\.fps={fps}\S*: 0.1 to 50 is expected \(players slow"):
+        build_callbacks(tiny(f"callbacks.samples.fps={fps}"))

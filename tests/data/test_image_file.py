@@ -89,3 +89,9 @@ def test_other_formats_are_not_read_whatever_the_name(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png", format="ICO", sizes=[(4, 4)])
     with pytest.raises(DataError, match=r"a\.png: not a readable image"):
         read_image(tmp_path / "a.png", 3, LIMIT)
+
+
+def test_importing_the_data_sets_does_not_turn_pillows_warning_into_an_error(run_module) -> None:
+    warn = "import warnings, PIL.Image, lightdiff.data; warnings.warn('large', PIL.Image.DecompressionBombWarning)"
+    done = run_module("-c", warn)
+    assert done.returncode == 0 and "DecompressionBombWarning: large" in done.stderr

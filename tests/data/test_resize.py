@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from PIL import Image
 
-from lightdiff.data.resize import Fit
+from lightdiff.data.resize import Fit, ResizeMode
 
 
 def test_pad_centres_on_black(random_pixels) -> None:
@@ -69,6 +71,50 @@ def test_crop_scales_the_short_side_and_cuts_the_centre() -> None:
 @pytest.mark.parametrize("given", [(33, 57), (100, 17), (16, 24), (9, 11)])
 def test_crop_gives_the_size_asked_for(random_pixels, given: tuple[int, int]) -> None:
     assert Fit((16, 24), "crop")(random_pixels(2, 3, *given)).shape == (2, 3, 16, 24)
+
+
+def covered(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """What crop has always done, and goes on doing for the images that people have."""
+    h, w = images.shape[-2:]
+    scale = max(size[0] / h, size[1] / w)
+    height, width = max(size[0], round(h * scale)), max(size[1], round(w * scale))
+    scaled = torch.nn.functional.interpolate(images, (height, width), mode="bilinear", antialias=True)
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    return scaled[..., top : top + size[0], left : left + size[1]]
+
+
+@pytest.mark.parametrize("given", [(480, 640), (37, 500), (333, 41), (16, 24), (5, 70), (1, 16), (300, 301)])
+@pytest.mark.parametrize("size", [(32, 32), (24, 40)])
+def test_crop_of_usual_images_is_bit_identical(random_pixels, given: tuple[int, int], size: tuple[int, int]) -> None:
+    images = random_pixels(2, 3, *given)
+    assert torch.equal(Fit(size, "crop")(images), covered(images, size))
+
+
+@pytest.mark.parametrize("given", [(2, 60), (60, 2), (3, 101), (1, 99)])
+def test_the_middle_of_a_thin_image_is_nearly_the_same(random_pixels, given: tuple[int, int]) -> None:
+    images = random_pixels(1, 3, *given)
+    images[..., : given[0] // 2, : given[1] // 2] = 0
+    fitted = Fit((32, 32), "crop")(images)
+    assert (fitted.int() - covered(images, (32, 32)).int()).float().abs().mean() < 12
+
+
+@pytest.mark.parametrize("mode", ["crop", "resize"])
+@pytest.mark.parametrize("given", [(1, 100_000), (100_000, 1), (1, 3_000_000), (3_000_000, 1)])
+def test_a_thin_image_takes_little_memory(
+    given: tuple[int, int], mode: ResizeMode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 256 x 256 the largest of these would have 200 billion pixels on the way."""
+    scale = torch.nn.functional.interpolate
+    between: list[int] = []
+
+    def interpolate(images: torch.Tensor, size: tuple[int, int], **settings: Any) -> torch.Tensor:
+        between.append(images.shape[-2] * size[1])
+        return scale(images, size, **settings)
+
+    monkeypatch.setattr(torch.nn.functional, "interpolate", interpolate)
+    images = torch.full((1, 1, *given), 77, dtype=torch.uint8)
+    assert Fit((256, 256), mode)(images).unique().tolist() == [77]
+    assert max(between) <= 2**26
 
 
 @pytest.mark.parametrize("mode", ["pad", "resize", "crop", "none"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,31 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_run_folder_and_its_files_load(run: Path) -> None:
     for path in (run, run / "checkpoints" / "last.ckpt", str(run / "checkpoints" / "best.ckpt")):
         assert load_model(path).sample(1, num_steps=2, seed=0).shape == (1, 1, 16, 16)
+
+
+@pytest.fixture
+def double_precision() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def test_loading_leaves_the_randomness_of_the_process_alone(run: Path) -> None:
+    before = torch.get_rng_state()
+    load_model(run)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "heun", "dpmpp_2m", "dpmpp_2m_sde"])
+def test_images_do_not_depend_on_the_default_type_of_the_process(
+    sampler: str, run: Path, request: pytest.FixtureRequest
+) -> None:
+    expected = load_model(run).sample(2, sampler=sampler, num_steps=4, seed=0)
+    request.getfixturevalue("double_precision")
+    model = load_model(run)
+    assert torch.get_default_dtype() == torch.float64
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    assert torch.equal(model.sample(2, sampler=sampler, num_steps=4, seed=0), expected)
 
 
 def test_missing_ones_are_named(run: Path, tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def test_init_from_starts_from_the_weights_alone(command: Run, workplace: Path, 
     assert "[16" in misfit.stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_an_interrupted_run_saves_and_says_how_to_resume(command: Run, number: int, code: int, tmp_path: Path) -> None:
     arguments = [*TINY, "trainer.max_epochs=100000", "callbacks=no_samples", "trainer.limit_train_batches=50"]
     process = subprocess.Popen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import subprocess
@@ -15,8 +16,10 @@ import torch
 from pytorch_lightning import Callback
 
 from lightdiff.tasks.failures import RunFailed
+from lightdiff.tasks.messages import bad_configuration
 from lightdiff.tasks.run_folder import write_config
 from lightdiff.tasks.train import run_job
+from lightdiff.utils.files import causes, disk_error
 from runs import last, tiny, train
 
 
@@ -73,6 +76,48 @@ raise SystemExit(train_command(sys.argv[1:]))
     assert len(errors) == 1 and "best.ckpt: File too large; no checkpoint was saved yet" in errors[0]
     assert "Traceback" not in done.stderr
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+
+
+REMOVING = """
+import shutil, sys
+from pathlib import Path
+from lightdiff.callbacks import SaveOnSignal
+def remove(self, trainer, *_):
+    if trainer.global_step == 2:
+        shutil.{how}
+SaveOnSignal.on_train_batch_start = remove
+from lightdiff.tasks.cli import train_command
+raise SystemExit(train_command(["--job", "run"]))
+"""
+
+
+@pytest.mark.parametrize("how", ["rmtree('run')", "move('run', 'elsewhere')"])
+def test_a_run_whose_folder_goes_away_ends_in_one_line(how: str, tmp_path: Path) -> None:
+    """TensorBoard raises the error of its writing thread again and again, which makes a cycle of its causes."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    write_config(folder, config(max_epochs=1))
+    job = [sys.executable, "-c", REMOVING.format(how=how)]
+    done = subprocess.run(job, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and "No such file or directory; no checkpoint was saved yet" in errors[0], done.stderr
+    assert "b'" not in errors[0]
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EISDIR, errno.ESTALE, errno.ENOTCONN, errno.ENOSPC])
+def test_the_disk_error_is_found_in_a_cycle_of_causes(number: int) -> None:
+    lost, other = OSError(number, os.strerror(number)), ValueError("not to be logged")
+    lost.__context__, other.__context__ = other, lost
+    assert disk_error(other) is lost
+
+
+def test_a_cycle_of_causes_without_a_disk_error_ends() -> None:
+    first, second = ValueError("first"), ValueError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert list(causes(first)) == [first, second]
+    assert disk_error(first) is None
+    assert bad_configuration(first, "train") is None
 
 
 class Hungry(Callback):

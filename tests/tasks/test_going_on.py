@@ -95,7 +95,7 @@ def test_resuming_from_an_older_checkpoint_keeps_the_newest_beside_it(run: Path,
     assert [path.name for path in run.parent.iterdir()] == ["version_0"]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_an_interruption_before_training_leaves_no_folder(
     number: int, code: int, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

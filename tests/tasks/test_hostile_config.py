@@ -14,6 +14,8 @@ import yaml
 from torch.utils import cpp_extension
 
 from hostile import NAMES, asking, planted, refused
+from lightdiff.tasks.run_folder import read_config
+from lightdiff.utils.config import ConfigError
 from runs import tiny, train
 
 Command = Callable[..., CompletedProcess[str]]
@@ -93,3 +95,19 @@ def test_python_objects_in_yaml_are_not_made(run: Path, marker: Path, command: C
     for arguments in ([f"resume={run}", "trainer.max_epochs=2"], ["--job", str(run)]):
         refused(command("train.py", *arguments), "config.yaml: not a configuration")
     assert not marker.exists()
+
+
+def test_a_configuration_of_megabytes_is_not_parsed(tmp_path: Path) -> None:
+    """Parsing this would take two minutes."""
+    (tmp_path / "config.yaml").write_text("".join(f"key{i}: {i}\n" for i in range(300_000)))
+    with pytest.raises(ConfigError, match=r"config\.yaml: not a configuration \(it has more than 500000 characters\)"):
+        read_config(tmp_path)
+
+
+def test_a_name_out_of_a_file_moves_no_cursor(run: Path, command: Command) -> None:
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["schedule"]["_target_"] = "lightdiff.core.\x1b[2J\x1b]0;title\x07"
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    done = command("train.py", f"resume={run}", "trainer.max_epochs=2")
+    refused(done, "_target_=lightdiff.core.?[2J?]0;title?")
+    assert done.stderr.strip().isprintable()

@@ -212,6 +212,7 @@ SAMPLING = {
     "save=null": "save=null: a list of any of grid",
     "columns=null": "columns=null: int is expected",
     "hold_frames=-1": "hold_frames=-1: 0 to 1000 is expected",
+    "fps=60": "fps=60: at most 50 is expected for save=gif (players slow a faster GIF down); save=mp4 takes more",
     "show=x0": "show=x0: one of x_t, x0_hat is expected",
     "progress=maybe": "progress=maybe: bool is expected",
     "out=/dev/null/x": "out=/dev/null/x: no folder can be made there",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import urllib.parse
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lightdiff.tasks.report import report
+from lightdiff.tasks.report import report, report_command
 from reported import Elements, lines_of, make_run, png, record
 
 Output = pytest.CaptureFixture[str]
@@ -49,7 +50,13 @@ def test_a_broken_result_is_that_of_a_run_that_has_not_ended(result: str, tmp_pa
     ]
 
 
-@pytest.mark.parametrize("config", ["a: [1,", "just text", "a: &a [*a]", "\x00", "a: !!python/object:os.system {}"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        *("a: [1,", "just text", "a: &a [*a]", "\x00", "a: !!python/object:os.system {}", f"a: 0x{'f' * 6000}"),
+        pytest.param(f"a: &a {'x' * 400_000}\nb: [{', '.join(['*a'] * 10_000)}]", id="a long text ten thousand times"),
+    ],
+)
 def test_a_run_whose_config_cannot_be_read_says_so_and_is_not_compared(
     config: str, tmp_path: Path, capsys: Output
 ) -> None:
@@ -79,3 +86,103 @@ def test_a_picture_that_cannot_be_decoded_is_not_there(tmp_path: Path) -> None:
     data[30:90_000] = bytes(len(data[30:90_000]))
     large.write_bytes(data)
     assert "no samples" in report([folder]).read_text()
+
+
+NAMES = ["version_0_old", "version_", "version_x", "version_\u00b2", "version_-1", f"version_{'9' * 200}"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_folder_of_another_name_does_not_end_the_report(name: str, tmp_path: Path, capsys: Output) -> None:
+    folder = make_run(tmp_path / "digits/version_1").parent
+    make_run(folder / name)
+    assert len(lines_of(folder, capsys)) >= 3
+
+
+ODD = {
+    "config.yaml": ["null: 1\n2: 3\n? [a, b]\n: c", "a: 2001-01-01", "a: !!set {x}", "dataset: {name: {a: [1]}}", "{}"],
+    "result.json": [
+        "[" * 100_000,
+        '{"epochs": true, "metrics": {"val/loss": NaN}}',
+        '{"epochs": 1e300, "metrics": {}}',
+    ],
+    "metrics.csv": ["step,val/loss\n" + "9" * 5000 + ",1", "step,a\n1,\0", "a\n1,2,3"],
+    "evaluation/results.jsonl": ["[" * 100_000, '"a"', "null", "\udcff"],
+    "samples": ["no folder"],
+    "evaluation": ["no folder"],
+    "events.out.tfevents.1": ["no events" * 9],
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "content"), [(file, content) for file, contents in ODD.items() for content in contents]
+)
+def test_an_odd_file_does_not_end_the_report_of_the_others(
+    file: str, content: str, tmp_path: Path, capsys: Output
+) -> None:
+    folder = make_run(tmp_path / "digits/version_1").parent
+    odd = make_run(folder / "version_0", result=None) / file
+    odd.parent.mkdir(exist_ok=True)
+    odd.write_bytes(content.encode(errors="surrogateescape"))
+    names = {line.split()[0] for line in lines_of(folder, capsys)}
+    assert names >= {"version_0", "version_1"}
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to nothing", "link to itself", "endless file", "folder"])
+@pytest.mark.parametrize("file", [*ODD, "samples/step_0000001.png", ".lock"])
+def test_a_file_of_another_kind_is_not_read(kind: str, file: str, tmp_path: Path, capsys: Output) -> None:
+    folder = make_run(tmp_path / "digits/version_1").parent
+    odd = make_run(folder / "version_0", result=None) / file
+    odd.parent.mkdir(exist_ok=True)
+    odd.unlink(missing_ok=True)
+    targets = {"link to nothing": folder / "nothing", "link to itself": odd, "endless file": Path("/dev/zero")}
+    if kind == "pipe":
+        os.mkfifo(odd)
+    elif kind == "folder":
+        odd.mkdir()
+    else:
+        odd.symlink_to(targets[kind])
+    assert "version_1" in {line.split()[0] for line in lines_of(folder, capsys)}
+
+
+def test_links_out_of_a_run_are_not_followed(tmp_path: Path, capsys: Output) -> None:
+    """A stranger's folder must not bring files of the reader into a page that is passed on."""
+    own = make_run(tmp_path / "own/version_7", {"password": "secret"}, records=[record()])
+    (own / "metrics.csv").write_text("step,val/loss\n77,0.777\n")
+    picture = png(own / "samples" / "step_0000001.png")
+    (own / "samples" / "step_0000001.gif").write_bytes(b"GIF89a")
+    taken = tmp_path / "stranger/version_0"
+    for folder in (taken / "samples", taken / "evaluation"):
+        folder.mkdir(parents=True)
+    for name in ("config.yaml", "result.json", "metrics.csv", "evaluation/results.jsonl"):
+        (taken / name).symlink_to(own / name)
+    for suffix in (".png", ".gif"):
+        (taken / "samples" / f"step_9999999{suffix}").symlink_to(picture.with_suffix(suffix))
+    lines = lines_of(taken.parent, capsys)
+    assert lines[1].split("  ") == ["version_0", "broken config"]
+    page = (taken.parent / "report.html").read_text()
+    assert "no samples" in page and ".gif" not in page
+    assert not any(word in page for word in ("secret", "base64", "fid", "0.25", "0.777"))
+
+
+def test_a_lock_that_is_a_link_leaves_its_target_as_it_is(tmp_path: Path, capsys: Output) -> None:
+    run = make_run(tmp_path / "digits/version_0")
+    (tmp_path / "precious").write_text("content")
+    (run / ".lock").symlink_to(tmp_path / "precious")
+    lines_of(run.parent, capsys)
+    assert (tmp_path / "precious").read_text() == "content"
+
+
+def test_runs_that_lie_on_another_disk_may_be_linked(tmp_path: Path, capsys: Output) -> None:
+    run = make_run(tmp_path / "disk/run_of_may", {"seed": 1})
+    png(run / "samples" / "step_0000001.png")
+    folder = make_run(tmp_path / "logs/version_0").parent
+    (folder / "version_1").symlink_to(run)
+    assert {"version_0", "run_of_may"} <= {line.split()[0] for line in lines_of(folder, capsys)}
+    assert "base64" in (folder / "report.html").read_text()
+
+
+def test_a_folders_name_in_an_error_moves_no_cursor(tmp_path: Path, capsys: Output) -> None:
+    (tmp_path / "digits\x1b[2J").mkdir()
+    assert report_command([str(tmp_path / "digits")]) == 2
+    line = capsys.readouterr().err
+    assert "did you mean" in line and line.strip().isprintable()

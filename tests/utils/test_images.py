@@ -71,6 +71,27 @@ def test_gif_has_every_frame_its_duration_and_no_color_in_gray(channels: int) ->
     assert np.ptp(read.reshape(*read.shape[:3], -1).astype(int), axis=-1).max() == 0
 
 
+@pytest.mark.parametrize("fps", [0.1, 1, 7, 12, 24, 25, 30, 48, 50])
+def test_a_gif_lasts_as_long_as_its_speed_says(fps: float) -> None:
+    frames = torch.arange(40, dtype=torch.uint8).reshape(40, 1, 1, 1).expand(-1, 1, 16, 16)
+    durations = gif_durations(encode_gif(frames, fps=fps))
+    assert len(durations) == 40
+    assert sum(durations) == pytest.approx(40_000 / fps, abs=5)
+    assert max(durations) - min(durations) <= 10 and min(durations) >= 20
+
+
+def test_a_gif_holds_a_frame_as_long_as_the_format_allows() -> None:
+    frames = torch.zeros(2, 1, 16, 16, dtype=torch.uint8)
+    frames[1] = 255
+    assert gif_durations(encode_gif(hold_last(list(frames), 1000), fps=1)) == [1000, 655_350]
+
+
+def gif_durations(gif: bytes) -> list[int]:
+    """Milliseconds of each frame."""
+    count = len(iio.imread(gif, extension=".gif", index=None))
+    return [iio.immeta(gif, extension=".gif", index=i)["duration"] for i in range(count)]
+
+
 @pytest.mark.parametrize("shape", [(1, 63, 41), (3, 64, 64)])
 def test_mp4_has_every_frame(tmp_path: Path, shape: tuple[int, int, int]) -> None:
     frames = torch.randint(0, 256, (6, *shape), dtype=torch.uint8)

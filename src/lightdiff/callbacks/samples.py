@@ -14,7 +14,7 @@ from torch import Tensor
 from lightdiff.callbacks.common import run_folder, shows_progress, tensorboards
 from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.samplers import DDIM, Sampler
-from lightdiff.utils.images import LARGEST, encode_gif, enlarge, hold_last, make_grid, save_png, to_uint8
+from lightdiff.utils.images import FASTEST_GIF, LARGEST, encode_gif, enlarge, hold_last, make_grid, save_png, to_uint8
 from lightdiff.utils.progress import progress
 from lightdiff.utils.ranks import gather_rows, rank_rows
 
@@ -70,8 +70,8 @@ class SampleImages(Callback):
         for name, value, least in (("rows", rows, 1), ("columns", columns, 1), ("hold_frames", hold_frames, 0)):
             if not least <= value <= LARGEST:
                 raise ValueError(f"{name}={value}: {least} to {LARGEST} is expected")
-        if not 0 < fps < math.inf:
-            raise ValueError(f"fps={fps}: a positive number is expected")
+        if not 0.1 <= fps <= FASTEST_GIF:
+            raise ValueError(f"fps={fps}: 0.1 to {FASTEST_GIF} is expected (players slow a faster GIF down)")
         self.sampler, self.num_steps, self.fast_steps = sampler, num_steps, fast_steps
         self.every_n_epochs = every_n_epochs
         self.rows, self.columns = rows, columns

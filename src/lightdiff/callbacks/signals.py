@@ -1,7 +1,8 @@
-"""Save the run on Ctrl-C and SIGTERM: finish the step, save, say how to resume, exit with code 130 or 143."""
+"""Save the run on Ctrl-C, SIGTERM and their like: finish the step, save, say how to resume, exit with 128 + the signal."""
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
@@ -14,11 +15,13 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from lightdiff.callbacks.common import at_optimizer_step, is_last_batch, last_checkpoint
 from lightdiff.utils.files import shown
+from lightdiff.utils.interruption import SIGNALS, wanted
 from lightdiff.utils.program import typed
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ASK_EVERY = 8
 """Batches after which several processes ask each other for signals, because none of them may leave alone."""
+AGAIN_SECONDS = 2.0
+"""A SIGTERM that is repeated within this time counts once: `timeout`, for one, signals the process and then its whole group."""
 REQUEUE_SECONDS = 60
 """Seconds for which the other processes wait until the first one has put a SLURM job back into the queue."""
 
@@ -26,16 +29,18 @@ REQUEUE_SECONDS = 60
 class SaveOnSignal(Checkpoint):
     """Save a checkpoint between two steps after a signal, by all processes together, and leave.
 
-    The signal handler itself only sets a flag. A second Ctrl-C stops at once. SIGUSR2 is handled only if submitit has a handler
-    for it, which puts the SLURM job back into the queue: that handler is called once the checkpoint is saved. Lightning calls a
-    `Checkpoint` after all other callbacks of the same event, so the file has their complete sums.
+    The signal handler itself only sets a flag. A second Ctrl-C or SIGTERM ends the process at once, whatever it is doing.
+    SIGUSR2 is handled only if submitit has a handler for it, which puts the SLURM job back into the queue: that handler is called
+    once the checkpoint is saved. Lightning calls a `Checkpoint` after all other callbacks of the same event, so the file has
+    their complete sums.
 
     Raises:
-        SystemExit: 130 after SIGINT, 143 after SIGTERM.
+        SystemExit: 130 after SIGINT, 143 after SIGTERM, 129 after SIGHUP (the terminal is gone), 152 after SIGXCPU.
     """
 
     def __init__(self) -> None:
         self._received = 0
+        self._terminated_at: float | None = None
         self._previous: dict[int, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -48,18 +53,27 @@ class SaveOnSignal(Checkpoint):
         # these replace Lightning's handlers, which are installed earlier: Lightning's handler of SIGTERM ends with exit code 0
         # and can leave a group of processes hanging
         requeue = [signal.SIGUSR2] if callable(signal.getsignal(signal.SIGUSR2)) else []
-        self._previous = {number: signal.signal(number, self._handle) for number in (*SIGNALS, *requeue)}
+        asking = [number for number in SIGNALS if wanted(number)]
+        self._previous = {number: signal.signal(number, self._handle) for number in (*asking, *requeue)}
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._received and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if number == signal.SIGTERM:
+            self._end_if_repeated()
         self._received = number
         if self._rank_zero:
-            print(
-                f"\n{signal.Signals(number).name}: saving after this step (Ctrl-C again stops at once)",
-                file=sys.stderr,
-                flush=True,
-            )
+            _say(f"\n{signal.Signals(number).name}: saving after this step (Ctrl-C or SIGTERM again stops at once)")
+
+    def _end_if_repeated(self) -> None:
+        """End the process, without saving, on a second SIGTERM."""
+        now = time.monotonic()
+        if self._terminated_at is None:
+            self._terminated_at = now
+        elif now - self._terminated_at > AGAIN_SECONDS:
+            # the system ends the process; an exception could be caught where it hangs
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGTERM)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -86,7 +100,7 @@ class SaveOnSignal(Checkpoint):
         if trainer.is_global_zero:
             run = self._checkpoint.parent.parent
             how = f"; go on with: {typed('train')} resume={shown(run)}" if (run / "config.yaml").is_file() else ""
-            print(f"saved step {trainer.global_step} to {shown(self._checkpoint)}{how}", file=sys.stderr, flush=True)
+            _say(f"saved step {trainer.global_step} to {shown(self._checkpoint)}{how}")
         if asked == signal.SIGUSR2:
             self._restore()
             signal.raise_signal(signal.SIGUSR2)
@@ -97,7 +111,7 @@ class SaveOnSignal(Checkpoint):
 
     def _asked_of_any(self, trainer: Trainer) -> int:
         """Return the signal that any of the processes has received, the same one on all of them; 0: none."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
+        for number in (*SIGNALS, signal.SIGUSR2):
             if trainer.strategy.reduce_boolean_decision(self._received == number, all=False):
                 return number
         return 0
@@ -112,3 +126,9 @@ class SaveOnSignal(Checkpoint):
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
+
+
+def _say(text: str) -> None:
+    # the terminal may be what has gone
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,12 +11,10 @@ from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
 from lightdiff.data.errors import DataError
+from lightdiff.data.in_flight import in_flight
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Formats to read, whatever a file's name says. Pillow itself would also pass PostScript, which is code, to another program."""
-
-# an error can be turned into a message, as `read_image` does
-warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 def read_image(file: Path | BinaryIO, channels: int, max_pixels: int, *, name: str | None = None) -> Tensor:
@@ -41,12 +38,15 @@ def read_image(file: Path | BinaryIO, channels: int, max_pixels: int, *, name: s
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
     try:
         with Image.open(file, formats=FORMATS) as image:
+            # Pillow has only warned of a size that it finds suspicious
             width, height = image.size
             if width * height > max_pixels:
                 raise DataError(f"{name}: {width}x{height} pixels are more than max_pixels={max_pixels} allows")
+            in_flight.claim(width * height)
             return pil_to_tensor(_in_mode(ImageOps.exif_transpose(image), "L" if channels == 1 else "RGB"))
     except DataError:
         raise
+    # the warning is an error where a program has made it one
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{name}: more pixels than max_pixels={max_pixels} allows ({error})") from error
     # decoders raise anything, from OSError to struct.error and SyntaxError

@@ -22,6 +22,7 @@ from torch.utils.data import Dataset
 
 from lightdiff.data.errors import DataError
 from lightdiff.data.image_file import read_image
+from lightdiff.data.in_flight import in_flight
 from lightdiff.data.resize import Fit
 
 if TYPE_CHECKING:
@@ -157,11 +158,12 @@ class DecodingStore(ImageStore):
         Raises:
             DataError: it cannot be decoded or does not fit; the message names the image.
         """
-        image = self.decode(row)
-        try:
-            return self.fit(image[None])[0]
-        except ValueError as error:
-            raise DataError(f"{self.name_of(row)}: {error}") from error
+        with in_flight.image():
+            image = self.decode(row)
+            try:
+                return self.fit(image[None])[0]
+            except ValueError as error:
+                raise DataError(f"{self.name_of(row)}: {error}") from error
 
     def readable(self) -> ImageStore:
         with ThreadPoolExecutor(os.cpu_count()) as pool:

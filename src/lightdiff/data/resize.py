@@ -6,11 +6,17 @@ the same pixels whether it is read alone or with the whole data set.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor
+
+LONGEST = 16
+"""Proportion, to that of the wanted size, from which on the ends of an image are cut off before it is scaled."""
+LARGEST = 2**26
+"""Pixels of an image between the scaling of its width and of its height. Photographs stay far below."""
 
 ResizeMode = Literal["pad", "resize", "crop", "none"]
 
@@ -43,6 +49,13 @@ class Fit:
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Scale images to `size` (H, W), bilinearly with antialiasing."""
+    # torch scales the width first, for which a tall and narrow image would become a tall and wide one
+    if images.shape[-2] * size[1] > LARGEST:
+        images = _scaled(images, (size[0], images.shape[-1]))
+    return _scaled(images, size)
+
+
+def _scaled(images: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(images.contiguous(), size=size, mode="bilinear", antialias=True, align_corners=False)
 
 
@@ -62,13 +75,26 @@ def pad(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def crop(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Scale images so that they just cover `size`, then cut out the centre."""
+    """Scale images so that they just cover `size`, then cut out the centre.
+
+    Of an image more than `LONGEST` times as long as `size`, in proportion, only the middle is scaled.
+    """
+    images = _shortened(images, LONGEST * size[0] / size[1], LONGEST * size[1] / size[0])
     h, w = images.shape[-2:]
     scale = max(size[0] / h, size[1] / w)
     covering = (max(size[0], round(h * scale)), max(size[1], round(w * scale)))
     images = resize(images, covering)
     top, left = (covering[0] - size[0]) // 2, (covering[1] - size[1]) // 2
     return images[..., top : top + size[0], left : left + size[1]]
+
+
+def _shortened(images: Tensor, tallest: float, widest: float) -> Tensor:
+    """Cut the same from both ends of images that are taller or wider, as multiples of the other side, than these numbers."""
+    h, w = images.shape[-2:]
+    height, width = min(h, math.ceil(tallest * w)), min(w, math.ceil(widest * h))
+    # both ends lose the same number, so that the middle of the image stays the middle
+    top, left = (h - height) // 2, (w - width) // 2
+    return images[..., top : h - top, left : w - left]
 
 
 def refuse(images: Tensor, size: tuple[int, int]) -> Tensor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import nn
 from lightdiff.conditioning.clip_encoder import nothing_fetched
 from lightdiff.lightning.errors import CheckpointError
 from lightdiff.lightning.export import WEIGHTS, read_export
+from lightdiff.lightning.limits import check_archive, check_fit, check_size
 from lightdiff.lightning.model import DiffusionModel, Weights
 from lightdiff.utils.config import import_safe_target, instantiate, shorten
 from lightdiff.utils.files import replaced
@@ -65,10 +67,11 @@ def read_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str,
     """
     file = find_checkpoint(path)
     try:
-        _check_archive(file)
+        check_archive(file)
         checkpoint = torch.load(file, map_location=map_location, weights_only=True)
-    except CheckpointError:
-        raise
+        check_size(checkpoint)
+    except ValueError as error:
+        raise CheckpointError(f"{file}: not loaded, {' '.join(str(error).split())[:120]}") from error
     except pickle.UnpicklingError as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "no pickle"
         raise CheckpointError(
@@ -81,22 +84,6 @@ def read_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str,
     if not isinstance(checkpoint, dict) or "lightdiff" not in checkpoint or "state_dict" not in checkpoint:
         raise CheckpointError(f"{file}: not a checkpoint of lightdiff")
     return checkpoint
-
-
-def _check_archive(file: Path) -> None:
-    """Refuse an archive that unpacks to more than its own size (torch.save compresses nothing) or fails its checksums."""
-    if not zipfile.is_zipfile(file):
-        return
-    with zipfile.ZipFile(file) as archive:
-        unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > file.stat().st_size:
-            raise CheckpointError(
-                f"{file}: not loaded, it unpacks to {unpacked} bytes, more than a checkpoint of its size has"
-            )
-        # torch.load does not look at the checksums
-        garbled = archive.testzip()
-    if garbled is not None:
-        raise CheckpointError(f"{file}: a broken checkpoint ({garbled} is garbled)")
 
 
 def model_from_config(description: dict[str, Any], network: nn.Module | None = None) -> DiffusionModel:
@@ -121,6 +108,35 @@ def model_from_config(description: dict[str, Any], network: nn.Module | None = N
             network = instantiate(own, key="network", importer=import_safe_target)
         objects = {name: instantiate(part, key=name, importer=import_safe_target) for name, part in parts.items()}
     return DiffusionModel(network, **objects, **settings)
+
+
+@contextmanager
+def _unaffected() -> Iterator[None]:
+    """Build models on the CPU and in float32, whatever the process has set as its defaults, with no trace in its randomness."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+
+
+def _check_weights(description: dict[str, Any], state: dict[str, Any], network: nn.Module | None) -> None:
+    """Refuse weights that do not fit the description before memory is taken for the model.
+
+    Network and conditioner are built on the device "meta", where tensors have shapes and no content.
+
+    Args:
+        description: as for `model_from_config`.
+        state: the weights.
+        network: as for `model_from_config`; its weights are there already and are not checked.
+    """
+    names = ["conditioning"] if network is not None else ["network", "conditioning"]
+    with nothing_fetched(), torch.device("meta"):
+        parts = {name: instantiate(description[name], key=name, importer=import_safe_target) for name in names}
+    modules = nn.ModuleDict({name: part for name, part in parts.items() if isinstance(part, nn.Module)})
+    check_fit(modules.state_dict(), state)
 
 
 def _content(file: Path, weights: Weights, map_location: Any) -> tuple[Any, Any, Any]:
@@ -157,7 +173,12 @@ def load_model(
         raise ValueError(f"weights={weights}: choices: ema, raw")
     try:
         description, dataset, state = _content(find_checkpoint(path), weights, map_location)
-        model = model_from_config(description, network)
+        for key, value in {"model": description, "state_dict": state}.items():
+            if not isinstance(value, dict):
+                raise CheckpointError(f"{path}: {key}={shorten(value)}: a mapping is expected")
+        with _unaffected():
+            _check_weights(description, state, network)
+            model = model_from_config(description, network)
         model.load_state_dict(state)
         chosen = model.modules_of(weights)
         for name, module in chosen.items():

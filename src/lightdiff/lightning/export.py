@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lightdiff.lightning.errors import CheckpointError
+from lightdiff.lightning.limits import check_header, check_length
 from lightdiff.lightning.model import DiffusionModel, Weights
 
 WEIGHTS = "model.safetensors"
@@ -68,6 +69,7 @@ def read_export(folder: Path) -> Export:
         CheckpointError: a file is missing, garbled, or not written by lightdiff.
     """
     try:
+        check_length(folder / CONFIG)
         described = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["lightdiff"]
         found, weights, model = (described[name] for name in ("format", "weights", "model"))
         dataset = described.get("dataset")
@@ -80,6 +82,7 @@ def read_export(folder: Path) -> Export:
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder / CONFIG}: garbled ({' '.join(str(error).split())[:120]})") from error
     try:
+        check_header(folder / WEIGHTS)
         with safe_open(folder / WEIGHTS, framework="pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     # an OSError, or an error of safetensors

@@ -1,6 +1,7 @@
 """The commands: Hydra composes the configuration, errors become one line and an exit code.
 
-Exit codes: 0 done; 1 a run that failed; 2 bad configuration or arguments; 130 and 143 interrupted after saving.
+Exit codes: 0 done; 1 a run that failed; 2 bad configuration or arguments; 128 + the number of a signal: interrupted after
+saving (130 Ctrl-C, 143 SIGTERM, 129 the terminal has gone).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -28,7 +30,10 @@ from lightdiff.tasks.needed import check_checkpoint_extras, check_extras
 from lightdiff.tasks.run_folder import claim_run_folder, discard_if_untrained, next_run_folder
 from lightdiff.tasks.sweep import failures, keep_failure
 from lightdiff.utils.config import import_target
+from lightdiff.utils.interruption import SIGNALS, wanted
+from lightdiff.utils.output import survive_lost_output
 from lightdiff.utils.program import typed
+from lightdiff.utils.text import printable
 
 SHOWING = ("--cfg", "-c", "--info", "-i")
 """Flags that only show the configuration: no run folder is made for them."""
@@ -48,6 +53,7 @@ def run_command(command: str, arguments: list[str]) -> int:
         command: train, sample, eval or export.
         arguments: what follows it on the command line.
     """
+    survive_lost_output()
     if any(argument in ("--help", "-h") for argument in arguments):
         print(help_text(command))
         return 0
@@ -197,29 +203,34 @@ def _guarded(command: str, action: Callable[[], Any]) -> int:
     """Run an action; an exception becomes one line on stderr and an exit code (with HYDRA_FULL_ERROR=1 the trace as well)."""
     wrong: list[tuple[str, int]] = []
     interrupted = None
-    former = signal.signal(signal.SIGTERM, _terminated)
+    # an image of this size is refused, in one line that names it
+    warnings.filterwarnings("ignore", message="Image size .* exceeds limit of .* pixels, could be decompression bomb")
+    handled = [number for number in SIGNALS if number != signal.SIGINT and wanted(number)]
+    former = {number: signal.signal(number, _terminated) for number in handled}
     try:
         action()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         interrupted = 130
     except SystemExit as error:
-        # 130 or 143 after saving
+        # 130, 143, 129 or 152 after saving
         interrupted = error.code if isinstance(error.code, int) else int(error.code is not None)
     except Exception as error:
         full = os.environ.get(FULL_ERROR, "") not in ("", "0")
         wrong.append(_explained(error, full, command))
     finally:
-        signal.signal(signal.SIGTERM, former)
+        for number, handler in former.items():
+            signal.signal(number, handler)
     wrong = failures() + wrong
     for line, _ in wrong:
-        print(f"error: {line}", file=sys.stderr)
+        # a message may quote names out of a file
+        print(f"error: {printable(line)}", file=sys.stderr)
     return min((code for _, code in wrong), default=0) if interrupted is None else interrupted
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
-    """Handle SIGTERM outside of training, where nothing is to be saved."""
-    raise SystemExit(143)
+    """Handle a signal outside of training, where nothing is to be saved."""
+    raise SystemExit(128 + number)
 
 
 def _explained(error: Exception, full: bool, command: str) -> tuple[str, int]:

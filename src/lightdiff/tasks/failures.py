@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,8 @@ def explained(folder: Path, config: dict[str, Any]) -> Iterator[None]:
     except Exception as error:
         cause = disk_error(error)
         if cause is not None:
-            file = f"{cause.filename}: " if cause.filename else ""
+            # TensorBoard names its file in bytes
+            file = f"{os.fsdecode(cause.filename)}: " if isinstance(cause.filename, str | bytes) else ""
             raise RunFailed(f"{file}{cause.strerror}; {_last_checkpoint(folder)}") from error
         if isinstance(error, RuntimeError) and any(sign in str(error).casefold() for sign in SIGNS_OF_A_LOST_PROCESS):
             raise RunFailed(

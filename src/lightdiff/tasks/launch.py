@@ -25,6 +25,7 @@ from lightdiff.tasks.run_folder import CONFIG, RESULT, discard_if_untrained, fin
 from lightdiff.tasks.settings import check_known, check_settings
 from lightdiff.utils.config import ConfigError, suggest
 from lightdiff.utils.files import shown
+from lightdiff.utils.interruption import EXIT_CODES
 from lightdiff.utils.program import restart
 
 
@@ -99,7 +100,7 @@ def start_job(config: dict[str, Any], folder: Path, *, replace: bool) -> float |
     # a session of its own, so that Ctrl-C in a terminal reaches only this process, which passes it on once
     child = subprocess.Popen(command, env=environment, preexec_fn=end_with_parent, start_new_session=True)
     code = _wait(child)
-    if code in (130, 143):
+    if code in EXIT_CODES:
         raise SystemExit(code)
     if code == 2:
         raise ConfigError(f"{folder.name}: see the message above")
@@ -115,8 +116,8 @@ def _wait(child: subprocess.Popen[bytes]) -> int:
             return child.wait()
         except KeyboardInterrupt:
             child.send_signal(signal.SIGINT)
-        except SystemExit:
-            child.send_signal(signal.SIGTERM)
+        except SystemExit as error:
+            child.send_signal(error.code - 128 if error.code in EXIT_CODES else signal.SIGTERM)  # type: ignore[operator]
 
 
 def _metric(config: dict[str, Any], result: dict[str, Any]) -> float | None:

@@ -42,7 +42,8 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 def in_training(folder: Path) -> bool:
     """Return whether another process is training in this folder."""
-    if not (folder / LOCK).is_file():
+    # a link in a stranger's folder could lead to a file that opening for the lock would empty
+    if not (folder / LOCK).is_file() or (folder / LOCK).is_symlink():
         return False
     lock = _lock(folder)
     try:

@@ -18,6 +18,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from lightdiff.tasks.configuration import added_folders, choices, groups, own_folder
 from lightdiff.utils.config import ConfigError, suggest
 from lightdiff.utils.extras import MissingExtra, require
+from lightdiff.utils.files import causes
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Variable of the environment: 1 shows stack traces."""
@@ -29,8 +30,7 @@ CHECKPOINT_KEY = {"train": "resume"}
 
 def bad_configuration(error: BaseException, command: str) -> str | None:
     """Return the line for an error in the configuration of a command; None where the error is something else."""
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in causes(error):
         if isinstance(cause, ConfigError):
             return str(cause)
         if isinstance(cause, MissingConfigException):
@@ -38,7 +38,6 @@ def bad_configuration(error: BaseException, command: str) -> str | None:
         if isinstance(cause, MissingMandatoryValue):
             key = getattr(cause, "full_key", None) or str(cause).split(":")[-1].strip()
             return f"{key}: a value is needed ({key}=...)"
-        cause = cause.__cause__
     text = " ".join(str(error).split())
     # Hydra has a bare ValueError for dataset=null and dataset=3
     if text.startswith("Config group override"):

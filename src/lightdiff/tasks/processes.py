@@ -12,10 +12,10 @@ import signal
 import sys
 
 from lightdiff.tasks.handover import starter
+from lightdiff.utils.interruption import SIGNALS
 
 STARTER = "LIGHTDIFF_STARTER"
 """Environment variable with the process id of the first rank, which starts the other ranks."""
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def end_with_parent(number: int = signal.SIGTERM) -> None:

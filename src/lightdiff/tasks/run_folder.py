@@ -22,6 +22,10 @@ CONFIG = "config.yaml"
 RESULT = "result.json"
 MAX_NODES = 100_000
 """Most entries that a config.yaml may have; real ones have a few hundred."""
+MAX_SIZE = 500_000
+"""Characters of the largest config.yaml that is parsed, which takes some seconds; real ones have a few thousand."""
+MAX_DIGITS = 1000
+"""Characters of the longest integer in a config.yaml. Python refuses to print numbers of more than 4300 digits."""
 
 
 def next_run_folder(log_dir: str, dataset: str) -> str:
@@ -38,7 +42,7 @@ def next_run_folder(log_dir: str, dataset: str) -> str:
             f"dataset.name={shorten(dataset)}: a plain name is expected, which becomes a folder in log_dir"
         )
     parent = Path(log_dir).absolute() / dataset
-    numbers = [int(path.name[8:]) for path in parent.glob("version_*") if path.name[8:].isdigit()]
+    numbers = [int(path.name[8:]) for path in parent.glob("version_*") if path.name[8:].isdecimal()]
     return str(parent / f"version_{max(numbers, default=-1) + 1}")
 
 
@@ -103,34 +107,59 @@ def _plain_yaml(path: Path) -> Any:
     """Return the content of a YAML file.
 
     Raises:
-        ValueError: with its aliases (`*name`) written out it has more than `MAX_NODES` entries.
+        ValueError: it is longer than `MAX_SIZE`, has a number of more than `MAX_DIGITS` digits, or with its aliases (`*name`)
+            written out more than `MAX_NODES` entries.
     """
     with path.open() as file:
-        loader = yaml.SafeLoader(file)
-        try:
-            root = loader.get_single_node()
-            if root is not None and _expanded_size(root, {}) > MAX_NODES:
-                raise ValueError(f"without aliases it would have more than {MAX_NODES} entries")
-            return None if root is None else loader.construct_document(root)
-        finally:
-            loader.dispose()
+        text = file.read(MAX_SIZE + 1)
+    if len(text) > MAX_SIZE:
+        raise ValueError(f"it has more than {MAX_SIZE} characters")
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        if root is not None and _expanded_size(root, {}) > MAX_NODES:
+            raise ValueError(f"without aliases it would have more than {MAX_NODES} entries")
+        return None if root is None else loader.construct_document(root)
+    finally:
+        loader.dispose()
 
 
 def _expanded_size(node: yaml.Node, known: dict[int, float]) -> float:
     """Count a node and all below it, with each alias written out; infinite if a node contains itself.
 
+    A long text counts once more for every hundred characters.
+
     Args:
         node: where to begin.
         known: sizes by the id of the node, filled on the way, so that a node with many aliases is counted once.
+
+    Raises:
+        ValueError: as for `_size`.
     """
     if id(node) not in known:
         # stands while the nodes below are counted, so that meeting this node again among them gives infinity
         known[id(node)] = math.inf
-        children: list[Any] = [] if isinstance(node, yaml.ScalarNode) else node.value
-        if isinstance(node, yaml.MappingNode):
-            children = [child for pair in children for child in pair]
-        known[id(node)] = 1 + sum(_expanded_size(child, known) for child in children)
+        known[id(node)] = _size(node) + sum(_expanded_size(child, known) for child in _children(node))
     return known[id(node)]
+
+
+def _size(node: yaml.Node) -> int:
+    """Return what a node counts without those below it.
+
+    Raises:
+        ValueError: it is a number of more than `MAX_DIGITS` digits.
+    """
+    if not isinstance(node, yaml.ScalarNode):
+        return 1
+    if node.tag == "tag:yaml.org,2002:int" and len(node.value) > MAX_DIGITS:
+        raise ValueError(f"it has a number of more than {MAX_DIGITS} digits")
+    return 1 + len(node.value) // 100
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.ScalarNode):
+        return []
+    return [child for pair in node.value for child in pair] if isinstance(node, yaml.MappingNode) else node.value
 
 
 def _holds(path: Path, config: dict[str, Any], *, of_any_data: bool = False) -> bool:
@@ -153,7 +182,7 @@ def same_run(parent: Path, config: dict[str, Any]) -> Path | None:
 
     A run can go on if it has a last checkpoint or another process is still training it.
     """
-    runs = sorted(parent.glob("version_*"), key=lambda path: int(path.name[8:]) if path.name[8:].isdigit() else -1)
+    runs = sorted(parent.glob("version_*"), key=lambda path: int(path.name[8:]) if path.name[8:].isdecimal() else -1)
     for folder in reversed(runs):
         same = any(_holds(path, config, of_any_data=True) for path in folder.glob(f"{CONFIG}*"))
         if same and ((folder / "checkpoints" / "last.ckpt").is_file() or in_training(folder)):
@@ -165,10 +194,11 @@ def finished(folder: Path, config: dict[str, Any]) -> str | None:
     """Return "N epochs, M steps" if the run has trained as long as its configuration asks for, else None."""
     try:
         reached = json.loads((folder / RESULT).read_text())
-    except (OSError, ValueError):
+        limits = {unit: config["trainer"].get(f"max_{unit}") for unit in ("epochs", "steps")}
+        done = any(isinstance(limit, int) and 0 <= limit <= reached[unit] for unit, limit in limits.items())
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        # a result that is missing or none
         return None
-    limits = {unit: config["trainer"].get(f"max_{unit}") for unit in ("epochs", "steps")}
-    done = any(isinstance(limit, int) and 0 <= limit <= reached[unit] for unit, limit in limits.items())
     return f"{reached['epochs']} epochs, {reached['steps']} steps" if done else None
 
 

@@ -15,7 +15,7 @@ from lightdiff.data import DiffSet
 from lightdiff.lightning import DiffusionModel
 from lightdiff.tasks.configuration import groups, own_folder
 from lightdiff.utils.config import ConfigError, call, suggest
-from lightdiff.utils.images import LARGEST
+from lightdiff.utils.images import FASTEST_GIF, LARGEST
 
 Auto = Literal["auto", True, False]
 Range = tuple[Callable[[Any], bool], str]
@@ -109,6 +109,11 @@ class SampleSettings:
         ranges["stages"] = (lambda value: 1 <= value <= LARGEST, f"1 to {LARGEST} is expected")
         ranges["hold_frames"] = (lambda value: 0 <= value <= LARGEST, f"0 to {LARGEST} is expected")
         ranges["fps"] = (lambda value: 1 <= value < math.inf, "1 or more is expected")
+        if "gif" in self.save and self.fps > FASTEST_GIF:
+            raise ValueError(
+                f"fps={self.fps:g}: at most {FASTEST_GIF} is expected for save=gif (players slow a faster GIF down); save=mp4 "
+                "takes more"
+            )
         if "guidance" in self.save and not self.guidance_scales:
             raise ValueError("guidance_scales=[]: at least one is expected for save=guidance")
         check_ranges("", vars(self), ranges)

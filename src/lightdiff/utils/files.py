@@ -8,18 +8,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO)
-"""Numbers of the errors that mean a full, read-only or broken disk, and not a fault of the program."""
+FULL_OR_BROKEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO)
+"""Numbers of the errors of a full, read-only or broken disk."""
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ENXIO)
+"""Numbers of the errors of a file or folder that was moved, deleted or replaced, or whose disk was taken away."""
+DISK = (*FULL_OR_BROKEN, *GONE)
+"""Numbers of the errors whose reason lies on the disk and not in the program."""
+
+
+def causes(error: BaseException, *, contexts: bool = False) -> Iterator[BaseException]:
+    """Yield an error and the errors that it was raised from, each once.
+
+    The chain may be a cycle: TensorBoard raises the error of its writing thread again whenever it is called.
+
+    Args:
+        error: where to begin.
+        contexts: also follow an error that was raised without `from` while another one was handled.
+    """
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        yield found
+        found = found.__cause__ or (found.__context__ if contexts else None)
 
 
 def disk_error(error: BaseException) -> OSError | None:
     """Return the disk error among an error and its causes, or None. torch.save, for one, wraps it in an error of its own."""
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, OSError) and found.errno in DISK:
-            return found
-        found = found.__cause__ or found.__context__
-    return None
+    return next(
+        (found for found in causes(error, contexts=True) if isinstance(found, OSError) and found.errno in DISK), None
+    )
 
 
 def shown(path: Path) -> str:
@@ -28,6 +46,15 @@ def shown(path: Path) -> str:
         return str(path.absolute().relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+
+
+def lies_in(path: Path, folder: Path) -> bool:
+    """Return whether a path stays below a folder when all links in it are followed. The folder itself may be a link."""
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):
+        # a link that leads to itself
+        return False
 
 
 @contextmanager

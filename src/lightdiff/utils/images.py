@@ -6,6 +6,7 @@ Shapes: N images, C channels (1 or 3), H x W pixels, F frames. Floating-point im
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,13 @@ from torch import Tensor
 
 LARGEST = 1000
 """Largest number of rows or columns of a grid. Settings are checked against it, so that a picture does not fail when drawn."""
+
+
+FASTEST_GIF = 50
+"""Most frames a second in a GIF. Players show what is faster at their own, much lower speed."""
+
+LONGEST_FRAME = 2**16 - 1
+"""Hundredths of a second for which a GIF can show a frame."""
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -62,8 +70,26 @@ def save_png(path: Path, image: Tensor) -> None:
 
 
 def encode_gif(frames: Tensor, *, fps: float) -> bytes:
-    """Return uint8 frames (F, C, H, W) as a GIF that repeats for ever, with `fps` frames a second."""
-    return iio.imwrite("<bytes>", _channels_last(frames), extension=".gif", duration=1000 / fps, loop=0)
+    """Return uint8 frames (F, C, H, W) as a GIF that repeats for ever, with `fps` frames a second on average.
+
+    The format counts time in hundredths of a second, so that 30 frames a second are shown for 3, 3 and 4 of them in turn. Equal
+    frames in a row are one frame, which lasts for eleven minutes at most.
+
+    Args:
+        frames: the frames.
+        fps: 0.1 to `FASTEST_GIF`.
+    """
+    ends = [round(100 * number / fps) for number in range(len(frames) + 1)]
+    shown: list[int] = []
+    lasting: list[int] = []
+    for number, (start, end) in enumerate(pairwise(ends)):
+        if shown and torch.equal(frames[number], frames[shown[-1]]):
+            lasting[-1] = min(lasting[-1] + end - start, LONGEST_FRAME)
+        else:
+            shown.append(number)
+            lasting.append(end - start)
+    durations = [10 * hundredths for hundredths in lasting]
+    return iio.imwrite("<bytes>", _channels_last(frames[shown]), extension=".gif", duration=durations, loop=0)
 
 
 def save_mp4(path: Path, frames: Tensor, *, fps: float) -> None:

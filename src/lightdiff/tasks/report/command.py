@@ -13,7 +13,9 @@ from lightdiff.tasks.report.page import as_html
 from lightdiff.tasks.report.runs import find_runs, read_run
 from lightdiff.tasks.report.terminal import as_lines
 from lightdiff.utils.files import replaced, shown
+from lightdiff.utils.output import survive_lost_output
 from lightdiff.utils.program import typed
+from lightdiff.utils.text import printable
 
 DESCRIPTION = """\
 Compare runs: a line or two for each here, and a page with a card for each.
@@ -36,7 +38,7 @@ def report(folders: Sequence[Path]) -> Path:
     """
     found = dict.fromkeys(run.resolve() for folder in folders for run in find_runs(folder))
     base = Path(os.path.commonpath([folder.resolve() for folder in folders]))
-    runs = [read_run(run, str(run.relative_to(base)) if run != base else run.name) for run in found]
+    runs = [read_run(run, _name(run, base)) for run in found]
     width = max(80, shutil.get_terminal_size().columns)
     print("\n".join(as_lines(runs, width)))
     path = (base if len(folders) == 1 else Path.cwd()) / "report.html"
@@ -44,12 +46,18 @@ def report(folders: Sequence[Path]) -> Path:
     with replaced(path) as temporary:
         # a name that is no valid text is written as numbers
         temporary.write_text(as_html(title, runs, path.parent), encoding="utf-8", errors="xmlcharrefreplace")
-    print(f"\npage: {shown(path)}")
+    print(f"\npage: {printable(shown(path))}")
     return path
+
+
+def _name(run: Path, base: Path) -> str:
+    """Return a run's path below `base`; just its name where it is `base` itself or a link has led out of there."""
+    return str(run.relative_to(base)) if run != base and run.is_relative_to(base) else run.name
 
 
 def report_command(arguments: list[str]) -> int:
     """Run `report.py` with these arguments; returns its exit code."""
+    survive_lost_output()
     parser = argparse.ArgumentParser(
         prog=typed("report"), description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -63,6 +71,6 @@ def report_command(arguments: list[str]) -> int:
     try:
         report(parser.parse_args(arguments).folders)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     return 0

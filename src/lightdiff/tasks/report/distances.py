@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lightdiff.utils.files import lies_in
 from lightdiff.utils.records import Record, better, newest_cells, read_records, value_text
 
 FIRST = ("fid", "kid")
@@ -37,7 +38,8 @@ def best_distances(folder: Path) -> tuple[Distance, ...]:
     Values against other features or other real images compare with none of these, and so give a best value of their own.
     """
     best: dict[tuple[str, str], Distance] = {}
-    for found, against in _distances(folder / "evaluation" / "results.jsonl"):
+    path = folder / "evaluation" / "results.jsonl"
+    for found, against in _distances(path) if lies_in(path, folder) else ():
         key = (found.metric, against)
         if key not in best or better(found.metric)(found.value, best[key].value) != best[key].value:
             best[key] = found

@@ -7,6 +7,8 @@ import io
 import struct
 from pathlib import Path
 
+from lightdiff.utils.files import lies_in
+
 LARGEST_FILE = 100_000
 """Bytes up to which a picture goes into the page as it is. A larger one is shrunk."""
 
@@ -14,14 +16,18 @@ SHRUNK_SIDE = 512
 """Longer side of a shrunk picture in pixels. As a JPEG it has 20,000 to 60,000 bytes; pure noise has 190,000."""
 
 LARGEST_AREA = 50_000_000
-"""Pixels beyond which a picture is not shown, so that no small file can fill the memory of Pillow or of a browser."""
+"""Pixels, and bytes, beyond which a picture is not shown, so that none can fill the memory of Pillow or of a browser."""
 
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 
 def newest_picture(folder: Path) -> Path | None:
-    """Return the newest whole samples/step_*.png of a run, or None. One that is being written is passed over."""
-    return next((path for path in sorted((folder / "samples").glob("step_*.png"), reverse=True) if _whole(path)), None)
+    """Return the newest whole samples/step_*.png of a run, or None.
+
+    A picture that is being written is passed over, and so is a link to a file outside of the run's folder.
+    """
+    newest_first = sorted((folder / "samples").glob("step_*.png"), reverse=True)
+    return next((path for path in newest_first if lies_in(path, folder) and _whole(path)), None)
 
 
 def _whole(path: Path) -> bool:
@@ -32,11 +38,11 @@ def _whole(path: Path) -> bool:
             return False
         with path.open("rb") as file:
             head = file.read(24)
-            file.seek(-min(len(PNG_END), len(head)), io.SEEK_END)
+            start_of_end = file.seek(-min(len(PNG_END), len(head)), io.SEEK_END)
             end = file.read()
     except OSError:
         return False
-    if len(head) < 24 or not head.startswith(PNG_START) or end != PNG_END:
+    if len(head) < 24 or start_of_end > LARGEST_AREA or not head.startswith(PNG_START) or end != PNG_END:
         return False
     width, height = struct.unpack(">II", head[16:24])
     return 0 < width * height <= LARGEST_AREA

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from lightdiff.utils.files import lies_in
+
 LARGEST_SCALAR = 4096
 """Bytes of the largest event that is read. Events with scalars are far smaller, events with pictures far larger."""
 
@@ -32,7 +34,7 @@ def read_points(folder: Path) -> Iterator[Point]:
     # the name of an event file holds the time of its start
     readers = dict.fromkeys(sorted(folder.glob("events.out.tfevents.*")), _read_events)
     for path, read in (readers | {folder / "metrics.csv": _read_csv}).items():
-        if path.is_file():
+        if path.is_file() and lies_in(path, folder):
             with contextlib.suppress(OSError):
                 yield from read(path)
 

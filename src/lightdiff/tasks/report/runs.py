@@ -1,4 +1,7 @@
-"""Runs as plain data: what lies in a run folder, read without torch. Whatever is missing or broken counts as not there."""
+"""Runs as plain data: what lies in a run folder, read without torch.
+
+Whatever is missing or broken counts as not there, and so does a link to a file outside of the run's folder.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from lightdiff.tasks.report.points import read_points
 from lightdiff.tasks.report.settings import Settings, flatten, group_choices
 from lightdiff.tasks.run_folder import CONFIG, RESULT, read_config
 from lightdiff.utils.config import ConfigError, shorten
+from lightdiff.utils.files import lies_in
 
 LOSSES = (("validation", "val/loss"), ("training", "train/loss_epoch"), ("training", "train/loss"))
 """Each loss and the curves whose last value gives it; of two curves the first one counts."""
@@ -88,24 +92,29 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 def read_run(folder: Path, name: str) -> Run:
     """Read what is known of the run in this folder. `name` is what the report calls it."""
     status, progress, values = _progress(folder)
-    try:
-        settings = flatten(read_config(folder))
-    except ConfigError:
-        settings, status = {}, "broken config"
+    settings = _settings(folder)
     picture = newest_picture(folder)
     animation = picture.with_suffix(".gif") if picture else None
     return Run(
         folder,
         name,
-        status,
+        "broken config" if settings is None else status,
         progress,
         {loss: values[curve] for loss, curve in reversed(LOSSES) if curve in values},
         best_distances(folder),
-        settings,
-        group_choices(settings),
+        settings or {},
+        group_choices(settings or {}),
         picture,
-        animation if animation and animation.is_file() else None,
+        animation if animation and animation.is_file() and lies_in(animation, folder) else None,
     )
+
+
+def _settings(folder: Path) -> Settings | None:
+    """Return the settings of a run's config.yaml; None where it cannot be read."""
+    try:
+        return flatten(read_config(folder)) if lies_in(folder / CONFIG, folder) else None
+    except ConfigError:
+        return None
 
 
 def _progress(folder: Path) -> tuple[str, str, dict[str, float]]:
@@ -125,7 +134,7 @@ def _read_result(folder: Path) -> tuple[int, dict[str, float]] | None:
     """Return epochs and metrics of result.json, which a run writes when it is done; None where it is missing or no result."""
     path = folder / RESULT
     try:
-        result = json.loads(path.read_text()) if path.is_file() else {}
+        result = json.loads(path.read_text()) if path.is_file() and lies_in(path, folder) else {}
         return int(result["epochs"]), {name: float(value) for name, value in result["metrics"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from lightdiff.tasks.report.runs import Run
 from lightdiff.tasks.report.settings import Settings, as_typed, unusual, usual
 from lightdiff.utils.config import shorten
+from lightdiff.utils.text import printable
 
 SHORTEST_NAME = 12
 """Characters that are left of a name where the other columns are wide."""
@@ -51,7 +52,7 @@ def _compared(runs: Sequence[Run]) -> list[Settings]:
 
 def _pairs(settings: Settings) -> str:
     """Return settings as a user types them, "schedule=cosine optimizer.lr=0.001"."""
-    return _printable(" ".join(f"{key}={as_typed(value)}" for key, value in settings.items()))
+    return printable(" ".join(f"{key}={as_typed(value)}" for key, value in settings.items()))
 
 
 def _rows(runs: Sequence[Run]) -> list[list[str]]:
@@ -59,10 +60,10 @@ def _rows(runs: Sequence[Run]) -> list[list[str]]:
     head = ["run", "state", "train loss", "val loss", "best distance"]
     rows = [
         [
-            _printable(run.name),
+            printable(run.name),
             run.state,
             *(f"{run.losses[loss]:.4g}" if loss in run.losses else "" for loss in ("training", "validation")),
-            f"{_printable(run.distances[0].metric)} {run.distances[0].value:.4g}" if run.distances else "",
+            f"{printable(run.distances[0].metric)} {run.distances[0].value:.4g}" if run.distances else "",
         ]
         for run in runs
     ]
@@ -78,8 +79,3 @@ def _table(rows: list[list[str]], width: int) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*named, strict=True)]
     lines = ("  ".join(f"{cell:{size}}" for cell, size in zip(row, widths, strict=True)) for row in named)
     return [line.rstrip()[:width] for line in lines]
-
-
-def _printable(text: str) -> str:
-    """Replace what could move a terminal's cursor or change its colours, and what it could not show."""
-    return "".join(character if character.isprintable() else "?" for character in text)
