@@ -150,6 +150,14 @@ def test_a_moved_run_keeps_its_results(command: Run, run: Path) -> None:
         (["extractor.dataset=stars"], "extractor.dataset=stars: no classifier for it; choices: "),
         (["extractor=inception", "extractor.weights=none.pth"], "extractor.weights=none.pth: no such file"),
         (["metrics=[kid]"], "num_samples=50: kid needs at least one subset of 1000"),
+        (
+            ["metrics=[kid]", "num_samples=9999", "split=val"],
+            "metrics.kid.subset_size=1000: at most 180 is expected, as many",
+        ),
+        (
+            ["metrics=[precision_recall]", "num_samples=9999", "split=val", "metrics.precision_recall.k=180"],
+            "metrics.precision_recall.k=180: at most 179 is expected, because 180 real images take part",
+        ),
         (["num_samples=0"], "num_samples=0: 1 or more is expected"),
         (["num_samples=many"], "num_samples=many: int is expected"),
         (["split=test"], "split=test: one of train, val is expected"),
