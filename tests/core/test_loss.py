@@ -98,7 +98,7 @@ def test_logit_normal_in_t() -> None:
 
 
 def test_times_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="time_sampler=discrete_uniform: .*choices: uniform"):
+    with pytest.raises(ValueError, match="time_sampler=discrete_uniform: .*choices: default, uniform"):
         Objective(VPrediction(), time_sampler=DiscreteUniformTime()).check(SCHEDULES["flow"])
 
     class OneWay(type(SCHEDULES["flow"])):  # type: ignore[misc]
@@ -106,6 +106,13 @@ def test_times_that_do_not_fit_are_refused() -> None:
 
     with pytest.raises(ValueError, match="time_sampler=log_normal_sigma: .*OneWay"):
         Objective(VPrediction(), time_sampler=LogNormalSigmaTime()).check(OneWay())
+
+
+def test_the_advice_for_epsilon_fits_the_schedule() -> None:
+    with pytest.raises(ValueError, match=r"choices: v, x0, flow, edm$"):
+        EpsilonPrediction().check(SCHEDULES["flow"])
+    with pytest.raises(ValueError, match=r"choices: v, x0, flow, edm, or zero_terminal_snr=false$"):
+        EpsilonPrediction().check(SCHEDULES["linear_zero_snr"])
 
 
 def test_noise() -> None:

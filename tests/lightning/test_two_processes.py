@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from pytorch_lightning.plugins.layer_sync import TorchSyncBatchNorm
 
+from lightdiff.tasks import build
 from lightdiff.tasks.run_folder import write_config
-from runs import ROOT, last, scalars, tiny, train, train_in_two_processes
+from runs import ROOT, TINY, composed, last, scalars, tiny, train, train_in_two_processes
 
 FLOAT64 = ("trainer.precision=64-true", "dataset.horizontal_flip=true", "callbacks.checkpoints.every_n_steps=2")
 
@@ -40,6 +42,40 @@ def test_two_processes_equal_one(conditioning: str, tmp_path: Path) -> None:
         assert values_of_two == pytest.approx(values, rel=1e-5), tag
     images = [sorted(path.read_bytes() for path in (run / "samples").glob("*.png")) for run in (one, two)]
     assert images[0] == images[1]
+
+
+BATCH_NORM = ("model=simple_unet", "model.widths=[4,8]", "model.embed_dim=8", "trainer.max_epochs=1")
+
+
+def test_batch_norm_of_several_cpu_processes_is_warned_about(tmp_path: Path) -> None:
+    """There torch cannot take the statistics of the whole batch, so the curve is not the one of a single process."""
+    config = composed(*(part for part in TINY if not part.startswith("model")), *BATCH_NORM)
+    one, two = tmp_path / "one" / "version_0", tmp_path / "two" / "version_0"
+    train(config, one)
+    train_in_two_processes(config, two)
+    warned = "the BatchNorm of SimpleUNet uses each process's own images"
+    assert [(run / "train.log").read_text().count(warned) for run in (one, two)] == [0, 1]
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_batch_norm_of_several_gpus_is_synchronised(
+    devices: int, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(build.speed, "device_kind", lambda accelerator: kind)
+    monkeypatch.setattr(build, "call", lambda target, settings, **extra: asked.append(settings["sync_batchnorm"]))
+    build.build_trainer(tiny(f"trainer.devices={devices}"), tmp_path)
+    assert asked == [(devices, kind) == (2, "cuda")]
+
+
+def test_synchronised_batch_norm_keeps_the_names_of_the_weights() -> None:
+    """So that checkpoints of one process and of several fit each other."""
+    model = build.build_model(composed(*(part for part in TINY if not part.startswith("model")), *BATCH_NORM))
+    names = list(model.state_dict())
+    converted = TorchSyncBatchNorm().apply(model)
+    assert any(isinstance(module, torch.nn.SyncBatchNorm) for module in converted.modules())
+    assert list(converted.state_dict()) == names
 
 
 @pytest.mark.parametrize("receivers", ["first", "group"])

@@ -109,6 +109,14 @@ def test_inception_score_of_certain_and_of_uniform_answers() -> None:
     assert unsure.value == pytest.approx(1, abs=1e-6)
 
 
+def test_a_single_part_has_no_spread() -> None:
+    certain = 1000 * torch.eye(10).repeat(100, 1)
+    score = Inception(splits=1)(generated_of(certain, certain), real_of(certain), EXTRACTOR)["is"]
+    kid = KID(subsets=1, subset_size=100)(generated_of(vectors(100, 0)), real_of(vectors(100, 1)), EXTRACTOR)["kid"]
+    assert score.value == pytest.approx(10, rel=0.05)
+    assert score.spread is None and kid.spread is None
+
+
 def test_precision_and_recall_of_half_the_modes() -> None:
     generator = torch.Generator().manual_seed(0)
     left, right = torch.randn(400, 4, generator=generator), torch.randn(400, 4, generator=generator) + 100

@@ -109,6 +109,8 @@ OVERRIDES = {
     # what is trained, and how it is sampled
     "schedule=flow": "objective.prediction=epsilon: ",
     "schedule.zero_terminal_snr=true": "objective.prediction=epsilon: ",
+    "schedule=cosine objective/weighting=edm": "objective.weighting=EDMWeighting: with prediction=EpsilonPrediction the loss",
+    "schedule=flow objective=x0 objective/weighting=snr": "objective.weighting=SNRWeighting: with prediction=X0Prediction",
     "schedule.betas.T=0": "schedule.betas.T=0: ",
     "optimizer.lr=-1": "optimizer.lr=-1: Invalid learning rate",
     "optimizer.lr=fast": "optimizer.lr=fast: float is expected",

@@ -39,12 +39,34 @@ def test_everything_is_auto_by_default() -> None:
 @pytest.mark.parametrize(
     ("amx", "avx", "expected"), [(True, True, "AMX"), (False, True, "AVX-512"), (False, False, "")]
 )
-def test_precision_of_a_cpu(amx: bool, avx: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_precision_of_a_cpu(
+    amx: bool, avx: bool, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx, raising=False)
+    flags = tmp_path / "cpuinfo"
+    flags.write_text("vendor_id : AuthenticAMD")
+    units = speed.cpu_units(flags)
+    assert (expected in units) if units else expected == ""
+    flags.write_text("vendor_id : GenuineIntel")
+    # AVX-512 alone is slower in bfloat16 there
+    assert (speed.cpu_units(flags) is not None) == amx
+    monkeypatch.setattr(speed, "cpu_units", lambda: units)
     choice = precision(composed("trainer=cpu"))
     assert choice.value == ("bf16-mixed" if expected else "32-true")
     assert expected in choice.reason
+
+
+def test_networks_that_are_slower_in_bfloat16_keep_float32_on_a_cpu(
+    bf16_cpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = composed("model=diffusers_unet_small", "trainer=cpu")
+    assert precision(small).value == "32-true"
+    assert "few channels" in precision(small).reason
+    assert precision(composed("model=diffusers_unet", "trainer=cpu")).value == "bf16-mixed"
+    assert precision(composed("model=diffusers_unet_small", "trainer.precision=bf16-mixed")).value == "bf16-mixed"
+    make_gpu(monkeypatch, (9, 0))
+    assert precision(composed("model=diffusers_unet_small", "trainer=gpu")).value == "bf16-mixed"
 
 
 def test_units_of_a_cpu_from_its_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

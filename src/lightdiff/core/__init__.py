@@ -43,6 +43,7 @@ from lightdiff.core.randomness import BlockGenerator, keyed_generator, keyed_see
 from lightdiff.core.schedule import LOG_SNR_BOUNDS, NoiseSchedule
 from lightdiff.core.shapes import per_image
 from lightdiff.core.time_sampler import (
+    DefaultTime,
     DiscreteUniformTime,
     LogitNormalTime,
     LogNormalSigmaTime,
@@ -60,6 +61,7 @@ __all__ = [
     "BlockGenerator",
     "ClassifierFreeGuidance",
     "Condition",
+    "DefaultTime",
     "Denoiser",
     "DiffusionLoss",
     "DiscreteSchedule",

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lightdiff.core.grid import KarrasGrid, TimeGrid
 from lightdiff.core.schedule import NoiseSchedule
+from lightdiff.core.time_sampler import LogNormalSigmaTime, TimeSampler
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class EDMSchedule(NoiseSchedule):
         alpha(t) = 1,    sigma(t) = sigma_max t
 
     Sampling starts from x_T = sigma_max * noise. The formula also holds for t > 1, where the churn of `Heun` can go at its first
-    step.
+    step. Training times have a log-normal noise level by default, because uniform times would nearly all be too noisy.
 
     Args:
         sigma_min: smallest noise level above 0 on the default grid, which is `KarrasGrid`.
@@ -60,6 +61,10 @@ class EDMSchedule(NoiseSchedule):
     @property
     def default_grid(self) -> TimeGrid:
         return KarrasGrid()
+
+    @property
+    def default_time_sampler(self) -> TimeSampler:
+        return LogNormalSigmaTime()
 
     def _scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
         return torch.ones_like(t), self.sigma_max * t

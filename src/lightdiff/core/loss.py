@@ -13,7 +13,7 @@ from lightdiff.core.noise import GaussianNoise, Noise
 from lightdiff.core.prediction import EpsilonPrediction, Prediction
 from lightdiff.core.schedule import NoiseSchedule
 from lightdiff.core.shapes import per_image
-from lightdiff.core.time_sampler import TimeSampler, UniformTime
+from lightdiff.core.time_sampler import DefaultTime, TimeSampler
 from lightdiff.core.weighting import UnitWeighting, Weighting
 
 
@@ -25,14 +25,14 @@ class Objective:
         prediction: meaning of the network's output.
         weighting: weight of the loss at each time.
         distance: measure of the difference between the output and its target.
-        time_sampler: distribution of the times at which the network is trained. The default fits every schedule.
+        time_sampler: distribution of the times at which the network is trained. The default asks the schedule.
         noise: distribution of the noise that images are mixed with.
     """
 
     prediction: Prediction = EpsilonPrediction()
     weighting: Weighting = UnitWeighting()
     distance: Distance = MSE()
-    time_sampler: TimeSampler = UniformTime()
+    time_sampler: TimeSampler = DefaultTime()
     noise: Noise = GaussianNoise()
 
     def check(self, schedule: NoiseSchedule) -> None:
@@ -43,6 +43,14 @@ class Objective:
         """
         self.prediction.check(schedule)
         self.time_sampler.check(schedule)
+
+    def check_training(self, schedule: NoiseSchedule) -> None:
+        """Check that a network can be trained with these weights of the loss. A trained model needs no such check.
+
+        Raises:
+            ValueError: the weights are not bounded with this prediction and schedule.
+        """
+        self.weighting.check(self.prediction, schedule)
 
 
 class DiffusionLoss:

@@ -54,9 +54,10 @@ class EpsilonPrediction(Prediction):
 
     def check(self, schedule: NoiseSchedule) -> None:
         if schedule.alpha(torch.ones(1, dtype=torch.float64)).item() == 0:
+            rescaled = getattr(schedule, "zero_terminal_snr", False)
             raise ValueError(
                 "prediction=epsilon: x0 cannot be computed from the noise where alpha = 0, as at t = 1 of this schedule; "
-                "choices: v, x0, flow, edm, or zero_terminal_snr=false"
+                f"choices: v, x0, flow, edm{', or zero_terminal_snr=false' if rescaled else ''}"
             )
 
     def to_x0(self, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lightdiff.core.grid import TimeGrid, UniformGrid
 from lightdiff.core.shapes import per_image
+from lightdiff.core.time_sampler import TimeSampler
 
 LOG_SNR_BOUNDS = (-60.0, 60.0)
 """Smallest and largest value of log_snr, which would be infinite at t = 0, and at t = 1 if alpha(1) is 0."""
@@ -43,6 +44,11 @@ class NoiseSchedule(ABC):
     def default_grid(self) -> TimeGrid:
         """Time grid of samplers that have no grid of their own."""
         return UniformGrid()
+
+    @property
+    def default_time_sampler(self) -> TimeSampler | None:
+        """Time sampler of training with this schedule, unless another one is asked for. None: samplers of uniform times fit."""
+        return None
 
     @property
     def has_inverse(self) -> bool:

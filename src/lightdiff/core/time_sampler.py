@@ -1,5 +1,9 @@
 """Time samplers: the distributions of the times at which a network is trained.
 
+What a time means depends on the schedule. On most schedules times that are uniform in [0, 1] train all noise levels. On the EDM
+schedule sigma = 80 t, so that 98.75 % of them have a noise level above 1, where little of the image is left to learn. Therefore
+`DefaultTime` asks the schedule, as samplers without a grid of their own do.
+
 A time sampler is called with a batch size and a schedule, and returns times (B,), float32, on the generator's device. With a
 discrete schedule each time is moved up to the next timestep, so a network is trained at t = 1/T, ..., 1 and never at t = 0.
 """
@@ -8,12 +12,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from lightdiff.core.discrete import DiscreteSchedule
-from lightdiff.core.schedule import NoiseSchedule
+if TYPE_CHECKING:
+    from lightdiff.core.schedule import NoiseSchedule
 
 
 class TimeSampler(ABC):
@@ -77,7 +82,10 @@ class _Draw:
 
 @dataclass(frozen=True)
 class UniformTime(TimeSampler):
-    """Times that are uniform in [0, 1]; with a discrete schedule every timestep is equally likely. It fits every schedule."""
+    """Times that are uniform in [0, 1]; with a discrete schedule every timestep is equally likely.
+
+    It can be drawn with every schedule, but it trains badly with the EDM schedule, where nearly all noise levels are too high.
+    """
 
     def _times(self, draw: _Draw, schedule: NoiseSchedule) -> Tensor:
         return draw.uniform()
@@ -88,10 +96,10 @@ class DiscreteUniformTime(UniformTime):
     """Timesteps that are all equally likely. Unlike `UniformTime`, it refuses schedules that are not discrete."""
 
     def check(self, schedule: NoiseSchedule) -> None:
-        if not isinstance(schedule, DiscreteSchedule):
+        if not hasattr(schedule, "num_train_timesteps"):
             raise ValueError(
                 f"time_sampler=discrete_uniform: it needs a schedule with timesteps, not {type(schedule).__name__}; "
-                "choices: uniform, stratified, logit_normal, log_normal_sigma"
+                "choices: default, uniform, stratified, logit_normal, log_normal_sigma"
             )
 
 
@@ -126,7 +134,7 @@ class LogNormalSigmaTime(TimeSampler):
         if not schedule.has_inverse:
             raise ValueError(
                 "time_sampler=log_normal_sigma: it needs a schedule with an inverse (t_from_log_snr), which "
-                f"{type(schedule).__name__} does not have; choices: uniform, stratified, logit_normal"
+                f"{type(schedule).__name__} does not have; choices: default, uniform, stratified, logit_normal"
             )
 
     def _times(self, draw: _Draw, schedule: NoiseSchedule) -> Tensor:
@@ -156,3 +164,23 @@ class LogitNormalTime(TimeSampler):
 
     def _times(self, draw: _Draw, schedule: NoiseSchedule) -> Tensor:
         return torch.sigmoid(self.mean + self.std * draw.normal())
+
+
+@dataclass(frozen=True)
+class DefaultTime(TimeSampler):
+    """The times of the schedule's own time sampler, `schedule.default_time_sampler`, or where it has none those of `usual`.
+
+    Args:
+        usual: time sampler for schedules that ask for none.
+    """
+
+    usual: TimeSampler = UniformTime()
+
+    def check(self, schedule: NoiseSchedule) -> None:
+        self._chosen(schedule).check(schedule)
+
+    def _times(self, draw: _Draw, schedule: NoiseSchedule) -> Tensor:
+        return self._chosen(schedule)._times(draw, schedule)
+
+    def _chosen(self, schedule: NoiseSchedule) -> TimeSampler:
+        return schedule.default_time_sampler or self.usual

@@ -14,13 +14,34 @@ import torch
 from torch import Tensor
 
 from lightdiff.core.prediction import Prediction
+from lightdiff.core.schedule import NoiseSchedule
 
+LARGEST_WEIGHT = 1e5
+"""Largest weight of the loss at any time. The weight SNR on x0_hat reaches 2.4e4 at the first timestep of cosine betas."""
+LARGEST_LAST_WEIGHT = 1e3
+"""Largest weight of the loss at t = 1. It is smaller, because a network that predicts the noise with 5e3 there does not learn."""
 LEAST_SCALE = 1e-6
 """Smallest alpha and sigma in the formulas of the weights, which keeps them finite at t = 0 and t = 1."""
 
 
 class Weighting(ABC):
     """Base class of the weightings."""
+
+    def check(self, prediction: Prediction, schedule: NoiseSchedule) -> None:
+        """Check that the weights are bounded at the times at which a network is trained.
+
+        Raises:
+            ValueError: a weight is above `LARGEST_WEIGHT`, or above `LARGEST_LAST_WEIGHT` at t = 1.
+        """
+        t = schedule.snap(torch.linspace(0, 1, 1001, dtype=torch.float64))
+        weights = self(schedule.alpha(t), schedule.sigma(t), prediction)
+        for k, limit in ((int(weights.argmax()), LARGEST_WEIGHT), (-1, LARGEST_LAST_WEIGHT)):
+            if not weights[k] <= limit:
+                raise ValueError(
+                    f"weighting={type(self).__name__}: with prediction={type(prediction).__name__} the loss is multiplied by "
+                    f"{weights[k]:.2g} at t = {t[k]:g} of this schedule, and at most {limit:,.0f} is expected there; choices: "
+                    "UnitWeighting, MinSNRWeighting, or another prediction"
+                )
 
     @abstractmethod
     def __call__(self, alpha: Tensor, sigma: Tensor, prediction: Prediction) -> Tensor:

@@ -153,8 +153,7 @@ class DiffusionModel(LightningModule):
     def normalise(self, images: Tensor) -> Tensor:
         """Map images (B, C, H, W), uint8 in 0..255 or floats in [0, 1], to floating point in `value_range`."""
         low, high = self.value_range
-        white = 255 if images.dtype == torch.uint8 else 1
-        return images.to(self.float_dtype) * ((high - low) / white) + low
+        return images.to(self.float_dtype) * ((high - low) / (255 if images.dtype == torch.uint8 else 1)) + low
 
     def setup(self, stage: str) -> None:
         self._checked_stages: set[str] = set()
@@ -215,6 +214,7 @@ class DiffusionModel(LightningModule):
         return self._make_optimizer(parameters) if self._make_optimizer else torch.optim.Adam(parameters, lr=2e-4)
 
     def configure_optimizers(self) -> Any:
+        self.objective.check_training(self.schedule)
         optimizer = self._new_optimizer()
         if self._make_lr_scheduler is None:
             return optimizer

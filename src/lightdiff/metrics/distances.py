@@ -72,8 +72,8 @@ class FID(Metric):
 class KID(Metric):
     """Squared maximum mean discrepancy with the kernel (x.y / D + 1)^3 of vectors (D,) (Binkowski et al. 2018).
 
-    The value is the mean over pairs of random subsets, its spread their standard deviation. The estimate is unbiased. At most
-    10,000 real images take part.
+    The value is the mean over pairs of random subsets, its spread their standard deviation, None for a single pair. The estimate
+    is unbiased. At most 10,000 real images take part.
 
     Args:
         subsets: number of pairs of random subsets.
@@ -100,15 +100,14 @@ class KID(Metric):
             )
         metric.update(vectors.double(), real=True)
         metric.update(generated.features.vectors.double(), real=False)
-        mean, spread = _compute_keyed(metric)
-        return {"kid": Value(mean.item(), spread.item())}
+        return {"kid": _compute_keyed(metric, self.subsets)}
 
 
 @dataclass(frozen=True)
 class Inception(Metric):
     """Inception score exp(E_x KL(p(y | x) || p(y))), with p(y | x) from the extractor's logits (Salimans et al. 2016).
 
-    The value is the mean over parts of the samples, its spread their standard deviation.
+    The value is the mean over parts of the samples, its spread their standard deviation, None for a single part.
 
     Args:
         splits: number of parts.
@@ -125,8 +124,7 @@ class Inception(Metric):
         with _without_memory_warning():
             metric = InceptionScore(Given(logits.shape[1]), splits=self.splits, sync_on_compute=False)
         metric.update(logits.double())
-        mean, spread = _compute_keyed(metric)
-        return {"is": Value(mean.item(), spread.item())}
+        return {"is": _compute_keyed(metric, self.splits)}
 
 
 @dataclass(frozen=True)
@@ -169,11 +167,13 @@ def _share_within(vectors: Tensor, manifold: Tensor, k: int) -> float:
     return torch.cat(inside).double().mean().item()
 
 
-def _compute_keyed(metric: KernelInceptionDistance | InceptionScore) -> tuple[Tensor, Tensor]:
-    """Return the metric's mean and spread, always with the same random numbers and without touching the global ones."""
-    with torch.random.fork_rng(devices=[]):
+def _compute_keyed(metric: KernelInceptionDistance | InceptionScore, parts: int) -> Value:
+    """Return the metric, always with the same random numbers and without touching the global ones. One part has no spread."""
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*degrees of freedom")
         torch.manual_seed(keyed_seed("metric"))
-        return metric.compute()
+        mean, spread = metric.compute()
+    return Value(mean.item(), spread.item() if parts > 1 else None)
 
 
 @contextmanager

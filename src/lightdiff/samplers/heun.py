@@ -21,7 +21,7 @@ class Heun(Sampler):
     """The sampler of EDM (Karras et al. 2022, arXiv:2206.00364, algorithm 2, here for any alpha).
 
     It solves d(x/alpha) / d(sigma/alpha) = noise_hat with Heun's method, which is of second order and calls the denoiser twice in
-    a step. Steps that start at sigma/alpha > 80 (also at alpha = 0) or end at sigma = 0 are Euler's, with one call.
+    a step. Steps that start at sigma/alpha > 80 before churn (also at alpha = 0) or end at sigma = 0 are Euler's, with one call.
 
     Churn adds noise at the start of the steps with s_tmin <= sigma/alpha <= s_tmax. It multiplies sigma/alpha by
     1 + min(s_churn / num_steps, sqrt(2) - 1), or by less where the schedule does not reach that level. The state of such a step
@@ -61,12 +61,14 @@ class Heun(Sampler):
         euler = DDIM()
 
         def advance(x_t: Tensor, t: float, s: float) -> tuple[Tensor, Tensor]:
-            if gamma > 0 and self.s_tmin <= Scales.at(schedule, t).ratio <= self.s_tmax:
+            # before the churn, which may raise it above the limit on the schedule of EDM
+            ratio = Scales.at(schedule, t).ratio
+            if gamma > 0 and self.s_tmin <= ratio <= self.s_tmax:
                 x_t, t = self._churned(schedule, x_t, t, gamma, generator)
             x0_hat = predict(x_t, t)
             x_s = euler.step(schedule, x_t, x0_hat, times_like(x_t, t), times_like(x_t, s))
             at_t, at_s = Scales.at(schedule, t), Scales.at(schedule, s)
-            if at_s.sigma == 0 or at_t.ratio > LARGEST_RATIO:
+            if at_s.sigma == 0 or ratio > LARGEST_RATIO:
                 return x0_hat, x_s
             noise_at_t = (x_t - at_t.alpha * x0_hat) / at_t.sigma
             noise_at_s = (x_s - at_s.alpha * predict(x_s, s)) / at_s.sigma

@@ -20,7 +20,7 @@ from lightdiff.samplers import Sampler
 from lightdiff.tasks import speed
 from lightdiff.tasks.classes import needs_classes, with_classes
 from lightdiff.tasks.configuration import plain
-from lightdiff.tasks.devices import cluster, strategy
+from lightdiff.tasks.devices import cluster, needs_processes, strategy
 from lightdiff.tasks.settings import DATASET_FACTS
 from lightdiff.utils.config import ConfigError, call, import_target, instantiate, naming
 
@@ -50,6 +50,8 @@ def build_model(cfg: Any) -> DiffusionModel:
     parts = {name: _build_group(config, name) for name in ("schedule", "objective", "conditioning", "lr_scheduler")}
     parts["network"] = _build_group(config, "model")
     parts["optimizer"] = _build_optimizer(config)
+    with naming("objective", config["objective"]):
+        parts["objective"].check_training(parts["schedule"])
     try:
         return call(DiffusionModel, settings, key="", **parts)
     except ConfigError as error:
@@ -57,7 +59,11 @@ def build_model(cfg: Any) -> DiffusionModel:
         raise ConfigError(_WHERE.get(name, name) + str(error)[len(name) :]) from error
 
 
-_WHERE = {"value_range": "dataset.value_range", "prediction": "objective.prediction"}
+_WHERE = {
+    "value_range": "dataset.value_range",
+    "prediction": "objective.prediction",
+    "time_sampler": "objective.time_sampler",
+}
 """Argument of the model -> its key in the configuration, where the two have different names."""
 
 
@@ -139,7 +145,7 @@ def build_trainer(config: dict[str, Any], folder: Path, *, purge_step: int | Non
     """
     from lightdiff.tasks.loggers import build_loggers
 
-    callbacks = build_callbacks(config)
+    callbacks, accelerator = build_callbacks(config), config["trainer"].get("accelerator", "auto")
     if not config["trainer"].get("enable_progress_bar", True):
         # Lightning refuses a bar beside this key
         callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
@@ -147,6 +153,8 @@ def build_trainer(config: dict[str, Any], folder: Path, *, purge_step: int | Non
         return call(
             Trainer,
             {
+                # BatchNorm then takes its statistics from the whole batch, as one process does; torch has this for GPUs only
+                "sync_batchnorm": needs_processes(config["trainer"]) and speed.device_kind(accelerator) == "cuda",
                 **config["trainer"],
                 # the training job prints a shorter summary itself
                 "enable_model_summary": False,

@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.utilities.model_summary import get_human_readable_count
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from lightdiff.lightning import DiffusionModel
 from lightdiff.utils.files import shown
@@ -41,6 +42,17 @@ def device_summary(trainer: Trainer) -> str:
     if device.type == "cuda":
         what = torch.cuda.get_device_name(device)
     return f"device:     {what}" + (f", {trainer.world_size} processes" if trainer.world_size > 1 else "")
+
+
+def batch_norm_warning(trainer: Trainer, model: DiffusionModel) -> list[str]:
+    """Return a line if each process would normalise with the statistics of its own images, which torch only mends on GPUs."""
+    normed = any(isinstance(module, _BatchNorm) for module in model.network.modules())
+    if not normed or trainer.world_size == 1 or trainer.strategy.root_device.type == "cuda":
+        return []
+    return [
+        f"warning:    the BatchNorm of {type(model.network).__name__} uses each process's own images, because torch "
+        "synchronises it on GPUs only; the curve is not the one of a single process"
+    ]
 
 
 def run_summary(folder: Path, config: dict[str, Any], result: dict[str, Any]) -> str:

@@ -34,7 +34,7 @@ from lightdiff.tasks.processes import end_with_first_rank, hold_signals, take_si
 from lightdiff.tasks.run_folder import CONFIG, RESULT, discard_if_untrained, read_config, write_config
 from lightdiff.tasks.settings import check_fit, check_settings
 from lightdiff.tasks.speed import TrainingSpeed
-from lightdiff.tasks.summary import device_summary, network_summary, run_summary
+from lightdiff.tasks.summary import batch_norm_warning, device_summary, network_summary, run_summary
 from lightdiff.utils.config import ConfigError, naming
 from lightdiff.utils.files import remove_unfinished, shown
 
@@ -137,7 +137,8 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
         (folder / RESULT).unlink(missing_ok=True)
         if trainer.is_global_zero:
             lines = [network_summary(model)] if config["trainer"].get("enable_model_summary", True) else []
-            for line in (*found_in_data(given, config["dataset"]), *lines, device_summary(trainer), str(speed)):
+            lines += [device_summary(trainer), *batch_norm_warning(trainer, model), str(speed)]
+            for line in (*found_in_data(given, config["dataset"]), *lines):
                 print(line, flush=True)
                 log.info("%s", line)
         if isinstance(trainer.strategy, Ranks):

@@ -42,7 +42,7 @@ def _surviving(stream: io.TextIOWrapper) -> io.TextIOWrapper:
 class _Surviving(io.FileIO):
     """A file of which writing never fails."""
 
-    def write(self, data: Any, /) -> int | None:
+    def write(self, data: Any, /) -> int | None:  # type: ignore[override]
         try:
             return super().write(data)
         except OSError:
