@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -139,6 +140,29 @@ def test_a_moved_run_keeps_its_results(command: Run, run: Path) -> None:
     assert command("eval.py", f"ckpt_path={run}", *QUICK).returncode == 0
     moved = run.rename(run.parent / "elsewhere")
     assert "(measured before)" in command("eval.py", f"ckpt_path={moved}", *QUICK).stdout
+
+
+def test_the_identity_is_that_of_the_weights_that_were_loaded(
+    command: Run, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that goes on replaces last.ckpt while its samples are drawn."""
+    file = run / "checkpoints" / "last.ckpt"
+    content, sha256 = torch.load(file, weights_only=True), hashlib.sha256(file.read_bytes()).hexdigest()
+    load = torch.load
+
+    def replaced_at_once(opened: Any, **settings: Any) -> Any:
+        found = load(opened, **settings)
+        newer = file.with_suffix(".new")
+        torch.save({**content, "global_step": 999, "epoch": 99}, newer)
+        newer.replace(file)
+        return found
+
+    monkeypatch.setattr(torch, "load", replaced_at_once)
+    done = command("eval.py", f"ckpt_path={run}", *QUICK)
+    assert done.returncode == 0, done.stderr
+    (found,) = results(run)
+    expected = {"sha256": sha256, "step": content["global_step"], "epoch": content["epoch"]}
+    assert {name: found["checkpoint"][name] for name in expected} == expected
 
 
 @pytest.mark.parametrize(
