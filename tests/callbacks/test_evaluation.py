@@ -113,3 +113,16 @@ def test_what_cannot_be_measured_is_refused_before_training(cache: Path, tmp_pat
     with pytest.raises(ConfigError, match=r"callbacks.evaluation: dataset=stars: no classifier"):
         run_job(folder, bad)
     assert not (folder / "checkpoints").exists()
+
+
+def test_too_few_real_images_are_refused_before_training(cache: Path, tmp_path: Path) -> None:
+    few = ("callbacks.evaluation.split=val", "callbacks.evaluation.num_samples=9999")
+    bad = config(cache, *few)
+    bad["callbacks"]["evaluation"]["metrics"] = {"kid": {"_target_": "lightdiff.metrics.KID", "subset_size": 181}}
+    folder = tmp_path / "version_0"
+    folder.mkdir()
+    with pytest.raises(
+        ConfigError, match=r"callbacks.evaluation: metrics.kid.subset_size=181: at most 180 is expected"
+    ):
+        run_job(folder, bad)
+    assert not (folder / "checkpoints").exists()

@@ -161,11 +161,28 @@ def test_order_does_not_matter_and_the_global_random_numbers_are_left_alone(metr
 @pytest.mark.parametrize(("metric", "count"), [(FID(), 1), (KID(), 999), (Inception(), 19), (PrecisionRecall(), 3)])
 def test_too_few_samples_are_refused(metric, count: int) -> None:
     with pytest.raises(ValueError, match=f"num_samples={count}: "):
-        metric.check(count, EXTRACTOR, True)
-    metric.check(count + 1, EXTRACTOR, True)
+        metric.check(count, EXTRACTOR, True, 10**6)
+    metric.check(count + 1, EXTRACTOR, True, 10**6)
+
+
+@pytest.mark.parametrize(
+    ("metric", "count", "key"),
+    [
+        (FID(), 1, "metrics=fid"),
+        (KID(), 999, "metrics.kid.subset_size=1000: at most 999 is expected"),
+        (KID(subset_size=10_001), 10**6, "metrics.kid.subset_size=10001: at most 10000 is expected"),
+        (PrecisionRecall(), 3, "metrics.precision_recall.k=3: at most 2 is expected"),
+        (PrecisionRecall(k=10_000), 10**6, "metrics.precision_recall.k=10000: at most 9999 is expected"),
+    ],
+)
+def test_too_few_real_images_are_refused(metric, count: int, key: str) -> None:
+    with pytest.raises(ValueError, match=key):
+        metric.check(10**6, EXTRACTOR, True, count)
+    if count < 10_000:
+        metric.check(10**6, EXTRACTOR, True, count + 1)
 
 
 @pytest.mark.parametrize("metric", [PromptAccuracy(), SyntheticAccuracy()])
 def test_accuracies_need_a_classifier_and_a_conditional_model(metric) -> None:
     with pytest.raises(ValueError, match="needs extractor=classifier"):
-        metric.check(100, EXTRACTOR, True)
+        metric.check(100, EXTRACTOR, True, 10**6)

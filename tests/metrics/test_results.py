@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +85,56 @@ def test_evaluations_while_training_are_no_lines(tmp_path: Path) -> None:
     assert not (tmp_path / "quality.png").exists()
     folder.add(record(100, 4.0))
     assert (tmp_path / "quality.png").exists()
+
+
+def rows_of(folder: Path) -> list[str]:
+    return (folder / "table.md").read_text(encoding="utf-8").splitlines()[2:]
+
+
+@pytest.mark.parametrize("rest", ['{"values": {"fid"', "\x00\x00", '{"values": 3}\n', ""])
+def test_a_result_after_a_half_written_line_is_read(rest: str, tmp_path: Path) -> None:
+    Results(tmp_path).add(record(10, 1.0))
+    with (tmp_path / "results.jsonl").open("a") as file:
+        file.write(rest)
+    Results(tmp_path).add(record(20, 2.0))
+    assert [found["num_steps"] for found in Results(tmp_path).records] == [10, 20]
+    assert len(rows_of(tmp_path)) == 2
+
+
+def test_evaluations_at_the_same_time_all_come_into_the_table(tmp_path: Path) -> None:
+    several = [Results(tmp_path) for _ in range(3)]
+    for number, made in enumerate(several):
+        made.add(record(10 + number, 1.0))
+    assert len(rows_of(tmp_path)) == 3
+
+
+def test_a_record_that_is_added_while_the_table_is_made_comes_into_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, table = Results(tmp_path), results.table
+    others = [record(20, 2.0), record(30, 3.0)]
+
+    def slow(cells: Any) -> str:
+        text = table(cells)
+        if others:
+            with (tmp_path / "results.jsonl").open("a") as file:
+                file.write(f"{json.dumps(others.pop())}\n")
+        return text
+
+    monkeypatch.setattr(results, "table", slow)
+    made.add(record(10, 1.0))
+    assert len(rows_of(tmp_path)) == 3
+
+
+def test_what_a_resumed_run_forgets_stays_forgotten(tmp_path: Path) -> None:
+    def in_training(step: int, fid: float) -> dict[str, Any]:
+        return record(10, fid, checkpoint={"file": None, "sha256": None, "step": step, "epoch": 1})
+
+    for step in (100, 200):
+        Results(tmp_path).add(in_training(step, 1.0))
+    resumed = Results(tmp_path)
+    resumed.forget_after(100)
+    assert [found["checkpoint"]["step"] for found in resumed.records] == [100]
+    resumed.add(in_training(200, 2.0))
+    found = [(made["checkpoint"]["step"], made["values"]["fid"]["value"]) for made in resumed.records]
+    assert found == [(100, 1.0), (200, 2.0)]

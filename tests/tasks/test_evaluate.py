@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -141,6 +142,29 @@ def test_a_moved_run_keeps_its_results(command: Run, run: Path) -> None:
     assert "(measured before)" in command("eval.py", f"ckpt_path={moved}", *QUICK).stdout
 
 
+def test_the_identity_is_that_of_the_weights_that_were_loaded(
+    command: Run, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that goes on replaces last.ckpt while its samples are drawn."""
+    file = run / "checkpoints" / "last.ckpt"
+    content, sha256 = torch.load(file, weights_only=True), hashlib.sha256(file.read_bytes()).hexdigest()
+    load = torch.load
+
+    def replaced_at_once(opened: Any, **settings: Any) -> Any:
+        found = load(opened, **settings)
+        newer = file.with_suffix(".new")
+        torch.save({**content, "global_step": 999, "epoch": 99}, newer)
+        newer.replace(file)
+        return found
+
+    monkeypatch.setattr(torch, "load", replaced_at_once)
+    done = command("eval.py", f"ckpt_path={run}", *QUICK)
+    assert done.returncode == 0, done.stderr
+    (found,) = results(run)
+    expected = {"sha256": sha256, "step": content["global_step"], "epoch": content["epoch"]}
+    assert {name: found["checkpoint"][name] for name in expected} == expected
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -150,6 +174,14 @@ def test_a_moved_run_keeps_its_results(command: Run, run: Path) -> None:
         (["extractor.dataset=stars"], "extractor.dataset=stars: no classifier for it; choices: "),
         (["extractor=inception", "extractor.weights=none.pth"], "extractor.weights=none.pth: no such file"),
         (["metrics=[kid]"], "num_samples=50: kid needs at least one subset of 1000"),
+        (
+            ["metrics=[kid]", "num_samples=9999", "split=val"],
+            "metrics.kid.subset_size=1000: at most 180 is expected, as many",
+        ),
+        (
+            ["metrics=[precision_recall]", "num_samples=9999", "split=val", "metrics.precision_recall.k=180"],
+            "metrics.precision_recall.k=180: at most 179 is expected, because 180 real images take part",
+        ),
         (["num_samples=0"], "num_samples=0: 1 or more is expected"),
         (["num_samples=many"], "num_samples=many: int is expected"),
         (["split=test"], "split=test: one of train, val is expected"),

@@ -4,6 +4,7 @@ from lightdiff.lightning.at_hand import trained_models
 from lightdiff.lightning.checkpoint import (
     AtomicCheckpointIO,
     find_checkpoint,
+    load_identified,
     load_model,
     load_weights_into,
     read_checkpoint,
@@ -26,6 +27,7 @@ __all__ = [
     "Generation",
     "Linear",
     "find_checkpoint",
+    "load_identified",
     "load_model",
     "load_weights_into",
     "quiet",

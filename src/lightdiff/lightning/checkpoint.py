@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
@@ -65,10 +66,17 @@ def read_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str,
     Raises:
         CheckpointError: the file is missing, truncated, garbled, holds code, or was not written by lightdiff.
     """
-    file = find_checkpoint(path)
+    return _read(find_checkpoint(path), map_location)[0]
+
+
+def _read(file: Path, map_location: Any, *, hashed: bool = False) -> tuple[dict[str, Any], str | None]:
+    """Return the content of a checkpoint and, if `hashed`, its SHA-256, from a file that is opened once."""
     try:
-        check_archive(file)
-        checkpoint = torch.load(file, map_location=map_location, weights_only=True)
+        with file.open("rb") as opened:
+            check_archive(opened)
+            opened.seek(0)
+            checkpoint = torch.load(opened, map_location=map_location, weights_only=True)
+            sha256 = _sha256(opened) if hashed else None
         check_size(checkpoint)
     except ValueError as error:
         raise CheckpointError(f"{file}: not loaded, {' '.join(str(error).split())[:120]}") from error
@@ -83,7 +91,15 @@ def read_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str,
         raise CheckpointError(f"{file}: a broken checkpoint ({type(error).__name__}: {reason})") from error
     if not isinstance(checkpoint, dict) or "lightdiff" not in checkpoint or "state_dict" not in checkpoint:
         raise CheckpointError(f"{file}: not a checkpoint of lightdiff")
-    return checkpoint
+    return checkpoint, sha256
+
+
+def _sha256(opened: BinaryIO) -> str:
+    opened.seek(0)
+    digest = hashlib.sha256()
+    while part := opened.read(2**20):
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def model_from_config(description: dict[str, Any], network: nn.Module | None = None) -> DiffusionModel:
@@ -139,16 +155,34 @@ def _check_weights(description: dict[str, Any], state: dict[str, Any], network: 
     check_fit(modules.state_dict(), state)
 
 
-def _content(file: Path, weights: Weights, map_location: Any) -> tuple[Any, Any, Any]:
-    """Return the descriptions of a model and of its data set and the state dict, from a checkpoint or an exported folder."""
+class _Content(NamedTuple):
+    """What a checkpoint or an exported folder holds of a model.
+
+    Args:
+        model, dataset: the descriptions of the model and of its data set.
+        state: the state dict.
+        identity: as `load_identified` returns it.
+    """
+
+    model: Any
+    dataset: Any
+    state: Any
+    identity: dict[str, Any]
+
+
+def _content(file: Path, weights: Weights, map_location: Any, *, hashed: bool) -> _Content:
+    """Read a checkpoint or an exported folder."""
     if file.name != WEIGHTS:
-        checkpoint = read_checkpoint(file, map_location=map_location)
+        checkpoint, sha256 = _read(file, map_location, hashed=hashed)
         described = checkpoint["lightdiff"]
-        return described["model"], described.get("dataset"), checkpoint["state_dict"]
+        identity = {"sha256": sha256, "step": checkpoint.get("global_step"), "epoch": checkpoint.get("epoch")}
+        return _Content(described["model"], described.get("dataset"), checkpoint["state_dict"], identity)
     export = read_export(file.parent)
     if weights == "raw" and export.weights == "ema":
         raise CheckpointError(f"weights=raw: {file} holds the averaged weights; choices: ema")
-    return export.model, export.dataset, export.state
+    with file.open("rb") as opened:
+        identity = {"sha256": _sha256(opened) if hashed else None, "step": None, "epoch": None}
+    return _Content(export.model, export.dataset, export.state, identity)
 
 
 def load_model(
@@ -169,10 +203,31 @@ def load_model(
         ValueError: `weights` is neither "ema" nor "raw".
         CheckpointError: the file is missing, broken, hostile, or not from lightdiff, or its weights do not fit.
     """
+    return _load(path, weights, map_location, network, hashed=False)[0]
+
+
+def load_identified(
+    path: str | Path, *, weights: Weights = "ema", map_location: Any = "cpu"
+) -> tuple[DiffusionModel, dict[str, Any]]:
+    """Load a trained model as `load_model` does, and say exactly which weights it has.
+
+    Args:
+        path, weights, map_location: as for `load_model`.
+
+    Returns:
+        The model, and the SHA-256 of the file that was read, with its step and epoch (None for an exported model): sha256, step,
+        epoch. The file is opened once, so that they belong together even while a training replaces it.
+    """
+    return _load(path, weights, map_location, None, hashed=True)
+
+
+def _load(
+    path: str | Path, weights: Weights, map_location: Any, network: nn.Module | None, *, hashed: bool
+) -> tuple[DiffusionModel, dict[str, Any]]:
     if weights not in ("ema", "raw"):
         raise ValueError(f"weights={weights}: choices: ema, raw")
     try:
-        description, dataset, state = _content(find_checkpoint(path), weights, map_location)
+        description, dataset, state, identity = _content(find_checkpoint(path), weights, map_location, hashed=hashed)
         for key, value in {"model": description, "state_dict": state}.items():
             if not isinstance(value, dict):
                 raise CheckpointError(f"{path}: {key}={shorten(value)}: a mapping is expected")
@@ -192,7 +247,7 @@ def load_model(
         raise CheckpointError(f"{path}: dataset={shorten(dataset)}: a mapping is expected")
     model.dataset = dataset
     model.ema = None
-    return model.to(map_location if not callable(map_location) else "cpu").eval()
+    return model.to(map_location if not callable(map_location) else "cpu").eval(), identity
 
 
 def load_weights_into(model: DiffusionModel, path: str | Path, *, weights: Weights = "ema") -> None:

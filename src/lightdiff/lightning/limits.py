@@ -6,11 +6,12 @@ Each function raises a ValueError of a few words; its callers add the name of th
 from __future__ import annotations
 
 import math
+import os
 import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from torch import Tensor
 
@@ -26,17 +27,16 @@ _LOCATOR = struct.Struct("<4sLQL")
 _END_64 = struct.Struct("<4sQ2H2L4Q")
 
 
-def check_archive(file: Path) -> None:
+def check_archive(file: BinaryIO) -> None:
     """Refuse a file that is not laid out as torch.save does it, unpacks to more than its own size, or fails its checksums.
 
     torch has a reader of archives of its own. Only in a file of the plain layout is it certain to find the same entries in it as
     Python's reader, which is used here.
     """
-    size = file.stat().st_size
-    with file.open("rb") as opened:
-        start = opened.read(len(_START))
-        opened.seek(-min(size, _END_64.size + _LOCATOR.size + _END.size), 2)
-        tail = opened.read()
+    start = file.read(len(_START))
+    size = file.seek(0, os.SEEK_END)
+    file.seek(-min(size, _END_64.size + _LOCATOR.size + _END.size), os.SEEK_END)
+    tail = file.read()
     if start != _START:
         raise ValueError("it is no archive of torch.save")
     directory = _directory(tail, size)

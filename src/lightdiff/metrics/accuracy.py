@@ -26,7 +26,7 @@ class PromptAccuracy(Metric):
     The second value, `confident`, is the share of samples whose likeliest class has a probability above 0.95.
     """
 
-    def check(self, num_samples: int, extractor: FeatureExtractor, conditional: bool) -> None:
+    def check(self, num_samples: int, extractor: FeatureExtractor, conditional: bool, num_real: int) -> None:
         _check("prompt_accuracy", extractor, conditional)
 
     def __call__(self, generated: Generated, real: Real, extractor: FeatureExtractor) -> dict[str, Value]:
@@ -48,7 +48,7 @@ class SyntheticAccuracy(Metric):
 
     epochs: int = 10
 
-    def check(self, num_samples: int, extractor: FeatureExtractor, conditional: bool) -> None:
+    def check(self, num_samples: int, extractor: FeatureExtractor, conditional: bool, num_real: int) -> None:
         _check("synthetic_accuracy", extractor, conditional)
 
     def __call__(self, generated: Generated, real: Real, extractor: FeatureExtractor) -> dict[str, Value]:

@@ -52,13 +52,14 @@ class Real:
 class Metric(ABC):
     """Base class of the metrics: frozen dataclasses whose fields are the settings that every result states."""
 
-    def check(self, num_samples: int, extractor: FeatureExtractor, conditional: bool) -> None:
+    def check(self, num_samples: int, extractor: FeatureExtractor, conditional: bool, num_real: int) -> None:
         """Check, before anything is sampled, that the metric can be computed.
 
         Args:
             num_samples: number of images that will be generated.
             extractor: the extractor of their features.
             conditional: whether the model is conditional.
+            num_real: number of real images in the reference split.
 
         Raises:
             ValueError: the metric cannot be computed; the message names the setting.

@@ -17,6 +17,7 @@ from torchmetrics.image.kid import KernelInceptionDistance
 from lightdiff.core.randomness import keyed_seed
 from lightdiff.metrics.base import Generated, Given, Metric, Real, Value
 from lightdiff.metrics.extractor import FeatureExtractor
+from lightdiff.metrics.reference import MAX_VECTORS
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,11 @@ class FID(Metric):
 
     enough: ClassVar[int] = 10_000
 
-    def check(self, num_samples: int, extractor: FeatureExtractor, conditional: bool) -> None:
+    def check(self, num_samples: int, extractor: FeatureExtractor, conditional: bool, num_real: int) -> None:
         if num_samples < 2:
             raise ValueError(f"num_samples={num_samples}: fid needs at least 2")
+        if num_real < 2:
+            raise ValueError(f"metrics=fid: it needs at least 2 real images, and there is {num_real}")
 
     def __call__(self, generated: Generated, real: Real, extractor: FeatureExtractor) -> dict[str, Value]:
         return {"fid": Value(self.distance(generated.features.vectors, real))}
@@ -75,22 +78,22 @@ class KID(Metric):
     Args:
         subsets: number of pairs of random subsets.
         subset_size: images in each subset.
-
-    Raises:
-        ValueError: when called, there are fewer real images than `subset_size`.
     """
 
     subsets: int = 100
     subset_size: int = 1000
 
-    def check(self, num_samples: int, extractor: FeatureExtractor, conditional: bool) -> None:
+    def check(self, num_samples: int, extractor: FeatureExtractor, conditional: bool, num_real: int) -> None:
         if num_samples < self.subset_size:
             raise ValueError(f"num_samples={num_samples}: kid needs at least one subset of {self.subset_size}")
+        taking_part = min(num_real, MAX_VECTORS)
+        if taking_part < self.subset_size:
+            raise ValueError(
+                f"metrics.kid.subset_size={self.subset_size}: at most {taking_part} is expected, as many as real images take part"
+            )
 
     def __call__(self, generated: Generated, real: Real, extractor: FeatureExtractor) -> dict[str, Value]:
         vectors = real.reference.vectors
-        if len(vectors) < self.subset_size:
-            raise ValueError(f"subset_size={self.subset_size}: there are only {len(vectors)} real images")
         with _without_memory_warning():
             metric = KernelInceptionDistance(
                 Given(vectors.shape[1]), subsets=self.subsets, subset_size=self.subset_size, sync_on_compute=False
@@ -112,7 +115,7 @@ class Inception(Metric):
 
     splits: int = 10
 
-    def check(self, num_samples: int, extractor: FeatureExtractor, conditional: bool) -> None:
+    def check(self, num_samples: int, extractor: FeatureExtractor, conditional: bool, num_real: int) -> None:
         if num_samples < 2 * self.splits:
             raise ValueError(f"num_samples={num_samples}: the Inception score needs at least {2 * self.splits}")
 
@@ -138,12 +141,18 @@ class PrecisionRecall(Metric):
 
     k: int = 3
 
-    def check(self, num_samples: int, extractor: FeatureExtractor, conditional: bool) -> None:
+    def check(self, num_samples: int, extractor: FeatureExtractor, conditional: bool, num_real: int) -> None:
         if num_samples <= self.k:
             raise ValueError(f"num_samples={num_samples}: precision_recall needs more than {self.k}")
+        taking_part = min(num_real, MAX_VECTORS)
+        if taking_part <= self.k:
+            raise ValueError(
+                f"metrics.precision_recall.k={self.k}: at most {taking_part - 1} is expected, because {taking_part} real images "
+                "take part"
+            )
 
     def __call__(self, generated: Generated, real: Real, extractor: FeatureExtractor) -> dict[str, Value]:
-        generated_vectors = generated.features.vectors[:10_000].double()
+        generated_vectors = generated.features.vectors[:MAX_VECTORS].double()
         real_vectors = real.reference.vectors.double()
         return {
             "precision": Value(_share_within(generated_vectors, real_vectors, self.k)),

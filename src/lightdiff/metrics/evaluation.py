@@ -95,7 +95,7 @@ class Evaluation:
             ValueError: a metric cannot be computed; the message names the setting.
         """
         for metric in self.metrics.values():
-            metric.check(self.num_samples, self.extractor, conditional)
+            metric.check(self.num_samples, self.extractor, conditional, len(self._store))
 
     @property
     def real(self) -> Real:

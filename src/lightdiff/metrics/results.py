@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from math import nan
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, BinaryIO
 
 from lightdiff.utils.files import replaced
 from lightdiff.utils.plots import new_figure, save_figure
@@ -34,7 +35,13 @@ class Results:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.records = list(read_records(folder / "results.jsonl"))
+        self._path = folder / "results.jsonl"
+        self._forgotten: set[str] = set()
+        self.records = self._read()
+
+    def _read(self) -> list[Record]:
+        """Read the records of all processes that have measured so far, without the forgotten ones."""
+        return [record for record in read_records(self._path) if canonical(record) not in self._forgotten]
 
     def missing(self, protocol: Record, metrics: dict[str, Any]) -> list[str]:
         """Return the names of the metrics that were not computed yet with these settings under this protocol."""
@@ -48,11 +55,21 @@ class Results:
     def add(self, record: Record) -> None:
         """Append a record to `results.jsonl`, and make the table and the figure anew."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.records.append(record)
-        with (self.folder / "results.jsonl").open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        with self._path.open("ab+") as file:
+            # a process that was killed may have left half a line
+            start = "" if _at_a_new_line(file) else "\n"
+            file.write(f"{start}{json.dumps(record)}\n".encode())
+        size = -1
+        # another process that measures the same run may have added a record meanwhile
+        while self._path.stat().st_size != size:
+            size = self._path.stat().st_size
+            self.records = self._read()
+            self._write_summaries()
+
+    def _write_summaries(self) -> None:
+        """Make the table, and the figure if there is anything to draw."""
         with replaced(self.folder / "table.md") as temporary:
-            temporary.write_text(table(self.cells().values()))
+            temporary.write_text(table(self.cells().values()), encoding="utf-8")
         # evaluations of a run in training, which have no file, are curves of TensorBoard
         of_files = [cell for cell in self.cells().values() if cell["checkpoint"]["file"] is not None]
         if len({cell["num_steps"] for cell in of_files}) > 1:
@@ -60,11 +77,12 @@ class Results:
 
     def forget_after(self, step: int) -> None:
         """Forget the results of a run in training beyond this step, which a resumed run may reach with other settings."""
-        self.records = [
-            record
+        self._forgotten |= {
+            canonical(record)
             for record in self.records
-            if record["checkpoint"]["file"] is not None or record["checkpoint"]["step"] <= step
-        ]
+            if record["checkpoint"]["file"] is None and record["checkpoint"]["step"] > step
+        }
+        self.records = self._read()
 
     def cell(self, protocol: Record) -> Record:
         """Return one record with all figures that were found under this protocol."""
@@ -73,6 +91,14 @@ class Results:
     def cells(self) -> dict[str, Record]:
         """Return one record for each protocol, by its key, with all figures found under it; the newest figure counts."""
         return newest_cells(self.records)
+
+
+def _at_a_new_line(file: BinaryIO) -> bool:
+    """Return whether what is appended to a file begins a line."""
+    if file.seek(0, os.SEEK_END) == 0:
+        return True
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
 
 
 def table(cells: Iterable[Record]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import torch.distributed as dist
 from omegaconf import DictConfig
 
 from lightdiff.data import DiffSet
-from lightdiff.lightning import DiffusionModel, read_checkpoint
+from lightdiff.lightning import DiffusionModel
 from lightdiff.metrics import Evaluation, FeatureExtractor, Metric, Results, lines, measure
 from lightdiff.tasks.build import build_data
 from lightdiff.tasks.configuration import plain
@@ -37,7 +36,7 @@ def evaluate(cfg: DictConfig) -> None:
     config = plain(cfg)
     check_eval_settings(config)
     with _processes():
-        checkpoint, model, generation = load_trained(config)
+        checkpoint, model, generation, identity = load_trained(config)
         data = _data(config, checkpoint, model)
         check_fit(model, data)
         evaluation = _evaluation(config, data, model)
@@ -54,7 +53,7 @@ def evaluate(cfg: DictConfig) -> None:
         for line in warnings:
             if first:
                 print(f"warning: {line}", flush=True)
-        facts = _facts(checkpoint)
+        facts = {"file": shown(checkpoint), **identity}
         record, new = measure(evaluation, model, generation, facts, results, progress=config["progress"])
         if first:
             print("\n".join(lines(record)) + ("" if new else "\n(measured before)"))
@@ -97,17 +96,6 @@ def _data(config: dict[str, Any], checkpoint: Path, model: DiffusionModel) -> Di
         from_first(None)
         data.setup()
     return data
-
-
-def _facts(checkpoint: Path) -> dict[str, Any]:
-    """Return what identifies the weights: file, SHA-256, step and epoch. An exported model has neither step nor epoch."""
-    content = {} if checkpoint.suffix == ".safetensors" else read_checkpoint(checkpoint)
-    return {
-        "file": shown(checkpoint),
-        "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
-        "step": content.get("global_step"),
-        "epoch": content.get("epoch"),
-    }
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def sample(cfg: DictConfig) -> Path:
     """
     config = plain(cfg)
     check_sample_settings(config)
-    checkpoint, model, generation = load_trained(config)
+    checkpoint, model, generation, _ = load_trained(config)
     if "guidance" in config["save"] and model.conditioning is None:
         raise ConfigError("save=guidance: this model is unconditional (trained with conditioning=none)")
     out = Path(config["out"]) if config["out"] else _default_out(checkpoint, config, generation)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lightdiff.lightning import CheckpointError, DiffusionModel, Generation, find_checkpoint, load_model
+from lightdiff.lightning import CheckpointError, DiffusionModel, Generation, find_checkpoint, load_identified
 from lightdiff.lightning.generation import DEFAULT_BATCH_SIZE
 from lightdiff.tasks.build import build_sampler
 from lightdiff.tasks.speed import prepare_sampling
@@ -18,14 +18,14 @@ from lightdiff.utils.config import ConfigError
 from lightdiff.utils.ranks import process
 
 
-def load_trained(config: dict[str, Any]) -> tuple[Path, DiffusionModel, Generation]:
+def load_trained(config: dict[str, Any]) -> tuple[Path, DiffusionModel, Generation, dict[str, Any]]:
     """Load the model of `ckpt_path` onto the device and prepare it for fast sampling.
 
     Args:
         config: ckpt_path, weights, device, sampler, guidance_scale, seed and so on, for sample.py labels and prompt as well.
 
     Returns:
-        The checkpoint's file, the model, and the settings of its sampling.
+        The checkpoint's file, the model, the settings of its sampling, and what identifies the weights (see `load_identified`).
 
     Raises:
         ConfigError: one line with the key, the value, the choices.
@@ -35,7 +35,7 @@ def load_trained(config: dict[str, Any]) -> tuple[Path, DiffusionModel, Generati
     sampler, num_steps = build_sampler(config)
     device = device_of(config["device"])
     with naming_path("ckpt_path", config["ckpt_path"]):
-        model = load_model(checkpoint, weights=config["weights"], map_location=device)
+        model, identity = load_identified(checkpoint, weights=config["weights"], map_location=device)
     try:
         generation = Generation.of(
             model,
@@ -54,7 +54,7 @@ def load_trained(config: dict[str, Any]) -> tuple[Path, DiffusionModel, Generati
     chosen = prepare_sampling(config, model, batches * generation.num_steps)
     if process()[0] == 0:
         print(chosen, flush=True)
-    return checkpoint, model, generation
+    return checkpoint, model, generation, identity
 
 
 @contextmanager
