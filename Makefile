@@ -39,9 +39,11 @@ format: setup
 	$(PYTHON) -m venv .venv
 
 .venv/.installed: .venv/bin/python pyproject.toml constraints.txt
+	@echo "installing PyTorch and the other packages into .venv: some 6 GB, a few minutes"
 	$(BIN)/python -m pip install --quiet --editable . --constraint constraints.txt
 	@touch $@
 
 .venv/.installed-dev: .venv/bin/python pyproject.toml constraints.txt
+	@echo "installing PyTorch, the other packages and the development tools into .venv: some 6 GB, a few minutes"
 	$(BIN)/python -m pip install --quiet --editable '.[dev]' --constraint constraints.txt
 	@touch $@ .venv/.installed

@@ -14,6 +14,8 @@ from filelock import FileLock
 from lightdiff.tasks.cli import run_command
 
 ROOT = Path(__file__).resolve().parent.parent
+# as in an activated environment, so that messages show "python" and not its path
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 REAL_DATA = ROOT.parent / "shared" / "data"
 
 

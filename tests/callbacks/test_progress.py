@@ -215,3 +215,17 @@ def test_forecast_of_a_new_and_of_a_resumed_run(before: int, text: str, capsys: 
     bar._forecast(pace, "cpu")
     bar.on_train_end(trainer, None)
     assert capsys.readouterr().out.startswith(text)
+
+
+def test_a_run_that_goes_on_within_an_epoch_has_a_bar(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Lightning does not announce that epoch to callbacks."""
+    config = tiny(
+        "trainer.enable_progress_bar=true",
+        "callbacks=no_samples",
+        "callbacks.checkpoints.every_n_steps=2",
+        "callbacks.progress.line_seconds=0.001",
+    )
+    killed(config, tmp_path, batch=10)
+    capfd.readouterr()
+    assert train(config, tmp_path)["global_step"] == 14
+    assert re.search(r"Epoch 2/2, batch [2-7]/7", capfd.readouterr().out)

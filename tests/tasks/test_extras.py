@@ -20,7 +20,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 SHIPPED = ROOT / "models" / "mnist_fast"
 OPTIONAL = [module for modules in EXTRAS.values() for module in modules if "." not in module]
 WANTED = {
-    "train.py dataset=huggingface dataset.source.path=nowhere": ("dataset=huggingface", "huggingface"),
+    "train.py dataset=huggingface": ("dataset=huggingface", "huggingface"),
     "train.py dataset=digits model=diffusers_unet": ("model=diffusers_unet", "diffusers"),
     "train.py dataset=digits model=diffusers_unet_small": ("model=diffusers_unet_small", "diffusers"),
     "train.py experiment=diffusing_digits": ("model=diffusers_unet", "diffusers"),

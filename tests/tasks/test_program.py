@@ -55,6 +55,23 @@ def test_messages_repeat_the_form_that_was_typed(argv0: str, expected: str, monk
     assert typed("train") == expected
 
 
+def test_without_an_activated_environment_messages_show_the_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Else the command that a message shows would start another Python, which has no lightdiff."""
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    for name in ("python", "lightdiff"):
+        (tmp_path / ".venv" / "bin" / name).touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    assert typed("train") == ".venv/bin/python train.py"
+    monkeypatch.setattr(sys, "argv", [".venv/bin/lightdiff"])
+    assert typed("train") == ".venv/bin/lightdiff train"
+    monkeypatch.setenv("PATH", str(tmp_path / ".venv" / "bin"))
+    assert typed("train") == "lightdiff train"
+
+
 def test_a_job_is_started_in_the_same_form(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [str(ROOT / "train.py"), "seed=1"])
     assert restart("train") == [sys.executable, str(ROOT / "train.py")]

@@ -23,6 +23,8 @@ TYPED = {
     "train.py num_steps=3": "num_steps: no such key; did you mean sampler.num_steps?",
     "train.py .": ".: a key is missing in front of this path; write resume=.",
     "train.py dataset=digits trainer=gpu": "trainer.accelerator=gpu: torch finds no such device here; choose trainer=cpu",
+    "train.py --resume=x": "--resume=x: no such flag; settings are written key=value",
+    "sample.py somewhere": "somewhere: a key is missing in front of this path; write ckpt_path=somewhere",
     "sample.py runs/last.ckpt": "runs/last.ckpt: a key is missing in front of this path; write ckpt_path=runs/last.ckpt",
     "sample.py ckpt_path=nowhere": "ckpt_path=nowhere: no such checkpoint or run folder",
     "sample.py num_sample=3": "num_sample: no such key; did you mean num_samples?",

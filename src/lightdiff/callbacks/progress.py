@@ -82,10 +82,18 @@ class ProgressBar(callbacks.ProgressBar):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._training is not None:
-            # a run resumed within an epoch has done some of its batches; otherwise this still counts the epoch before
-            batches: Any = trainer.fit_loop.epoch_loop.batch_progress.current
-            done = batches.processed if batches.processed < trainer.num_training_batches else 0
-            self._training.begin(trainer.current_epoch + 1, trainer.max_epochs, done)
+            self._begin_epoch(trainer, self._training)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        # Lightning leaves on_train_epoch_start out where a run goes on within an epoch
+        if self._training is not None and not self._training.has_begun:
+            self._begin_epoch(trainer, self._training)
+
+    def _begin_epoch(self, trainer: Trainer, training: Epoch) -> None:
+        # a run resumed within an epoch has done some of its batches; otherwise this still counts the epoch before
+        batches: Any = trainer.fit_loop.epoch_loop.batch_progress.current
+        done = batches.processed if batches.processed < trainer.num_training_batches else 0
+        training.begin(trainer.current_epoch + 1, trainer.max_epochs, done)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -183,6 +191,7 @@ class Epoch(Task):
     def __init__(self, pace: Pace) -> None:
         super().__init__("training")
         self.pace = pace
+        self.has_begun = False
         self._metrics: list[str] = []
         self._metrics_time = -math.inf
 
@@ -199,6 +208,7 @@ class Epoch(Task):
         self.done = done
         total = min(self.pace.batches_per_epoch, done + self.pace.batches_left)
         self.total = round(total) if math.isfinite(total) else None
+        self.has_begun = True
         self.restart_clock()
         self.pace.resume(time.monotonic())
 

@@ -274,6 +274,7 @@ def load_weights_into(model: DiffusionModel, path: str | Path, *, weights: Weigh
             if left is None or right is None or left.shape != right.shape:
                 shapes = [None if tensor is None else list(tensor.shape) for tensor in (left, right)]
                 raise CheckpointError(
-                    f"init_from={path}: {name}.{entry} is {shapes[0]} there and {shapes[1]} in this model"
+                    f"init_from={path}: {name}.{entry} is {shapes[0]} there and {shapes[1]} in this model; choose the network of "
+                    "that run (model=..., or its experiment=...)"
                 )
         module.load_state_dict(theirs)

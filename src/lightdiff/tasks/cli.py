@@ -39,6 +39,11 @@ SHOWING = ("--cfg", "-c", "--info", "-i")
 """Flags that only show the configuration: no run folder is made for them."""
 WITH_VALUE = ("--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")
 """Hydra's flags that take the next argument."""
+WITHOUT_VALUE = (
+    *("-m", "--multirun", "-i", "--info", "-sc", "--shell-completion", "--resolve", "--run", "-r", "--version"),
+    *("--hydra-help", "-hh", "--experimental-rerun"),
+)
+"""Hydra's other flags."""
 FIRST_RANK_SECONDS = 10
 """Seconds that rank 0 has to print its own error before the error of another rank ends it."""
 
@@ -153,6 +158,10 @@ def _resume(arguments: list[str]) -> None:
 def _hydra_command(command: str, arguments: list[str], task: Callable[[DictConfig], Any]) -> int:
     """Compose the configuration of a command with Hydra and run its task on it, once or for each job of a sweep."""
     arguments = _flags_first(arguments)
+    unknown = next((argument for argument in arguments if _is_unknown_flag(argument)), None)
+    if unknown is not None:
+        print(f"error: {unknown}: no such flag; settings are written key=value, as in seed=1", file=sys.stderr)
+        return 2
     showing = any(argument.partition("=")[0] in SHOWING for argument in arguments)
     claim = next_run_folder if showing else claim_run_folder
     OmegaConf.register_new_resolver("claim_run_folder", claim, use_cache=True, replace=True)
@@ -184,6 +193,11 @@ def _hydra_command(command: str, arguments: list[str], task: Callable[[DictConfi
             sys.argv = former
 
     return _guarded(command, composed)
+
+
+def _is_unknown_flag(argument: str) -> bool:
+    flag = argument.partition("=")[0]
+    return flag.startswith("-") and flag not in (*WITH_VALUE, *WITHOUT_VALUE)
 
 
 def _flags_first(arguments: list[str]) -> list[str]:

@@ -68,8 +68,8 @@ def bad_configuration(error: BaseException, command: str) -> str | None:
 
 def _not_understood(override: str, command: str) -> str:
     """Explain an argument that is no override; a path is one where the key in front of it has been forgotten."""
-    if "=" not in override and (Path(override).exists() or override.endswith(".ckpt")):
-        key = CHECKPOINT_KEY.get(command, "ckpt_path")
+    key = CHECKPOINT_KEY.get(command, "ckpt_path")
+    if "=" not in override and (command != "train" or Path(override).exists() or override.endswith(".ckpt")):
         return f"{override}: a key is missing in front of this path; write {key}={override}"
     return f"{override}: not understood; write key=value, with quotes around values that hold = , or brackets"
 

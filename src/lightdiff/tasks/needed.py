@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.run_folder import CONFIG, read_config
 from lightdiff.utils.config import ConfigError
 from lightdiff.utils.extras import missing_extra, require
@@ -24,7 +23,8 @@ def check_extras(cfg: DictConfig) -> None:
     Raises:
         MissingExtra: one line with what was asked for, the extra, and the command that installs it.
     """
-    config = plain(cfg)
+    # unresolved, so that a value that is still missing does not hide a package that is missing as well
+    config: Any = OmegaConf.to_container(cfg, resolve=False)
     chosen = HydraConfig.get().runtime.choices
     for key, name, extra in missing_extra(config):
         require(extra, _choice(key, chosen) or f"{key}={name}")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
+
+from lightdiff.utils.files import shown
 
 COMMANDS = ("train", "sample", "eval", "export", "report")
 
@@ -11,10 +14,12 @@ COMMANDS = ("train", "sample", "eval", "export", "report")
 def typed(command: str) -> str:
     """Return how this user types a command: "python train.py" in a clone, "lightdiff train" with the package installed.
 
+    Where the environment is not activated, the program gets its path: ".venv/bin/python train.py".
+
     Args:
         command: one of `COMMANDS`.
     """
-    return f"python {command}.py" if _is_script() else f"lightdiff {command}"
+    return f"{_program('python')} {command}.py" if _is_script() else f"{_program('lightdiff')} {command}"
 
 
 def restart(command: str) -> list[str]:
@@ -26,6 +31,15 @@ def restart(command: str) -> list[str]:
     if _is_script():
         return [sys.executable, str(Path(sys.argv[0]).resolve())]
     return [sys.executable, "-m", "lightdiff", command]
+
+
+def _program(name: str) -> str:
+    """Return the name of a program of this environment, or its path where the shell would find another one or none."""
+    here = Path(sys.executable).parent
+    found = shutil.which(name)
+    if found is not None and Path(found).absolute().parent == here:
+        return name
+    return shown(here / name) if (here / name).exists() else name
 
 
 def _is_script() -> bool:
