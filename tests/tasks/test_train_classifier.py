@@ -83,7 +83,7 @@ def test_it_must_fit_the_data(work: Path) -> None:
     asked = ClassifierExtractor("photos", own)
     asked.prepare(photos(work), "cpu")  # its distances are wanted all the same
     with pytest.raises(ValueError, match="metrics=prompt_accuracy: the classifier photos knows other classes"):
-        PromptAccuracy().check(10, asked, conditional=True)
+        PromptAccuracy().check(10, asked, conditional=True, num_real=10)
 
 
 def test_a_data_set_that_only_has_a_known_name_is_not_measured_by_its_classifier(work: Path) -> None:
