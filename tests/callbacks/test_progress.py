@@ -63,8 +63,8 @@ def test_a_terminal_shows_the_epoch_the_loss_the_pictures_and_the_time_left(tmp_
     quick = "callbacks.progress.refresh_seconds=0.01"
     text = on_a_terminal(tmp_path, *SHOWN, "sampler=ddpm", "sampler.num_steps=200", quick)
     for pattern in (
-        r"Epoch 1/2, batch 3/7 \|█+ *\| 0:\d\d, 0:\d\d left, run 0:\d\d left, loss=\d",
-        r"\rvalidation 1/2 \|",
+        r"Epoch 1/2, batch [2-7]/7 \|█+ *\| 0:\d\d, 0:\d\d left, run 0:\d\d left, loss=\d",
+        r"\rvalidation \d/2 \|",
         r"\rdrawing samples \d+/200 \|█* *\| 0:\d\d",
         r"Epoch 2/2, batch 7/7 .*loss=\d\.\d+, val/loss=",
         r"\nsamples: +lightning_logs/digits/version_0/samples/step_0000014.png",
@@ -105,7 +105,7 @@ def test_a_run_says_how_long_it_takes_and_what_takes_minutes(tmp_path: Path) -> 
 
 
 def test_a_log_file_gets_lines_now_and_then(command: Callable) -> None:
-    done = command("train.py", *SHOWN, "trainer.limit_train_batches=1.0", "callbacks.progress.line_seconds=0.2")
+    done = command("train.py", *SHOWN, "trainer.limit_train_batches=1.0", "callbacks.progress.line_seconds=0.02")
     assert done.returncode == 0, done.stderr
     assert "\r" not in done.stdout and "█" not in done.stdout and done.stderr == ""
     assert re.search(r"^Epoch 1/2, batch \d+/101: 0:\d\d", done.stdout, re.MULTILINE)
