@@ -18,9 +18,9 @@ from lightdiff.utils.files import replaced
 class RunRecord(Callback):
     """Write what was run and what came out of it.
 
-    `result.json` holds the epochs and optimizer steps of the run, the last value of each metric (`metrics`), and the optimizer
-    step at which that value was measured (`measured_at`). The HParams tab shows the settings of `settings_of` and, as
-    metrics, the last points of the curves of the same names.
+    `result.json` holds the epochs and optimizer steps of the run, the last value of each metric (`metrics`), the optimizer
+    step at which that value was measured (`measured_at`), and what a checkpoint holds of the data (`data`). The HParams tab shows
+    the settings of `settings_of` and, as metrics, the last points of the curves of the same names.
 
     Args:
         config: the resolved configuration as plain data; None in plain Python.
@@ -72,6 +72,8 @@ class RunRecord(Callback):
                 "steps": trainer.global_step,
                 "metrics": self.metrics,
                 "measured_at": self.measured_at,
+                # None for other data than a DiffSet
+                "data": getattr(trainer.datamodule, "facts", None),  # type: ignore[attr-defined]
             }
             with replaced(self.folder / "result.json") as temporary:
                 temporary.write_text(json.dumps(result, indent=2) + "\n")

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakSet
 
 import torch
-from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from lightdiff.core.randomness import keyed_generator
+from lightdiff.data.fingerprint import OnChanged, RememberedData
 from lightdiff.data.image_store import ImageStore, MemoryStore
 from lightdiff.data.loader import BatchLoader
 from lightdiff.data.order import FixedOrder, RankBatches, TrainOrder
-from lightdiff.data.resize import Fit, ResizeMode
+from lightdiff.data.resize import Fit, ResizeMode, checked_size
 from lightdiff.data.sources import SOURCES, Source, Splits
 from lightdiff.utils.config import shorten, suggest
+from lightdiff.utils.files import expanded
 
 USUAL_BATCH_SIZE = 128
 SHARE_OF_MEMORY = 0.25
 """Largest share of a GPU's free memory that images may take; the network needs the rest."""
 
 
-class DiffSet(LightningDataModule):
+class DiffSet(RememberedData):
     """A data set in two splits, served in batches {"image": uint8 (B, C, H, W), "label": int64 (B,)}.
 
     The global batch and its flips are functions of (seed, number of the batch in the run); process r of P takes its rows
@@ -43,6 +43,7 @@ class DiffSet(LightningDataModule):
         batch_size: images in the global batch, over all processes, or None for 128 or, of fewer training images, the largest
             power of two.
         num_workers: processes that read the files of a folder too large for memory.
+        on_changed: what other images than before lead to when a run goes on: "refuse" them, or "accept" and record them.
         on_corrupted: what an unreadable image leads to: "refuse" the data set, or "skip" the image (reads all images once first).
         max_memory_gb: GiB; images that take more when decoded are read file by file.
         resident: whether to keep images that are in memory on the training's device, so that no batch has to be sent there.
@@ -71,8 +72,9 @@ class DiffSet(LightningDataModule):
         max_memory_gb: float = 4.0,
         resident: Literal["auto", True, False] = "auto",
         seed: int = 0,
+        on_changed: OnChanged = "refuse",
     ) -> None:
-        super().__init__()
+        super().__init__(on_changed)
         if source is None and name not in SOURCES:
             raise ValueError(f"name={name}: no such data set; {suggest(name, SOURCES)}")
         for argument, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
@@ -85,7 +87,7 @@ class DiffSet(LightningDataModule):
         self.name = name
         self.source = SOURCES[name]() if source is None else source
         self.data_dir = data_dir
-        self.image_size = _checked_size(self.source.usual_image_size if image_size is None else image_size)
+        self.image_size = checked_size(self.source.usual_image_size if image_size is None else image_size)
         self.channels = self.source.usual_channels if channels is None else channels
         if self.channels not in (1, 3):
             raise ValueError(f"channels={channels}: choices: 1 (grayscale), 3 (RGB)")
@@ -108,18 +110,20 @@ class DiffSet(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Download missing files; Lightning calls this in one process only."""
-        self.source.prepare(Path(self.data_dir).expanduser())
+        self.source.prepare(expanded(self.data_dir))
 
     def setup(self, stage: str | None = None) -> None:
         """Load both splits, unless they are loaded already; without `prepare_data` missing files are downloaded here."""
         if self._splits is not None:
             return
         splits = self._find()
+        self.check_classes(splits.class_names)
         if self.on_corrupted == "skip":
             splits = Splits(splits.train.readable(), splits.val.readable(), splits.class_names)
         if self.num_classes not in (None, len(splits.class_names)):
             found = f"{len(splits.class_names)} ({shorten(', '.join(splits.class_names))})"
             raise ValueError(f"num_classes={self.num_classes}: the data has {found}")
+        self.remember(splits)
         if splits.train.num_bytes + splits.val.num_bytes <= self.max_memory_gb * 2**30:
             splits = Splits(splits.train.in_memory(), splits.val.in_memory(), splits.class_names)
         self._splits = splits
@@ -133,7 +137,7 @@ class DiffSet(LightningDataModule):
     def _find(self) -> Splits:
         """Both splits as the source gives them: files are listed and not yet read."""
         if self._found is None:
-            self._found = self.source.load(Path(self.data_dir).expanduser(), self.channels, self._fit)
+            self._found = self.source.load(expanded(self.data_dir), self.channels, self._fit)
         return self._found
 
     @property
@@ -281,12 +285,3 @@ def flip(images: Tensor, generator: torch.Generator, rank: int = 0, world_size: 
     """
     chosen = torch.rand(len(images) * world_size, generator=generator, device=images.device) < 0.5
     return torch.where(chosen[rank::world_size, None, None, None], images.flip(-1), images)
-
-
-def _checked_size(image_size: int | Sequence[int]) -> tuple[int, int]:
-    """Return (height, width); refuse anything but one side or two, of at least one pixel."""
-    sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if len(sides) != 2 or min(sides) < 1:
-        shown = image_size if isinstance(image_size, int) else list(image_size)
-        raise ValueError(f"image_size={shown}: one side or [height, width] is expected, each at least 1")
-    return sides[0], sides[1]

@@ -24,6 +24,7 @@ from lightdiff.data.errors import DataError
 from lightdiff.data.image_file import read_image
 from lightdiff.data.in_flight import in_flight
 from lightdiff.data.resize import Fit
+from lightdiff.data.traces import ends_of, names_and_sizes, sampled
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -67,6 +68,15 @@ class ImageStore(Dataset[dict[str, Tensor]], ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """Hash of the store's content: it changes with the images, their order, their size and their labels."""
+
+    @property
+    def portable_fingerprint(self) -> str:
+        """Hash of the images as they were found, by which a run knows its data again; see `lightdiff.data.fingerprint`.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
+        return self.fingerprint
 
     @property
     def num_bytes(self) -> int:
@@ -144,9 +154,22 @@ class DecodingStore(ImageStore):
     def identity(self) -> list[Any]:
         """Return facts that change when an image changes, found without decoding any."""
 
+    def listing(self) -> list[Any]:
+        """Return facts of all images, such as names and sizes, that copies of the data share."""
+        return []
+
+    @abstractmethod
+    def encoded(self, row: int) -> bytes | Path:
+        """Return the content of an encoded image, or its file."""
+
     @cached_property
     def fingerprint(self) -> str:
         return _sha256((self.channels, self.fit.size, self.fit.mode, self.identity()), self.labels.numpy())
+
+    @cached_property
+    def portable_fingerprint(self) -> str:
+        ends = (ends_of(self.encoded(row)) for row in sampled(len(self)))
+        return _sha256(self.listing(), self.labels.numpy(), *ends)
 
     def __getitem__(self, rows: Sequence[int]) -> dict[str, Tensor]:
         index = torch.as_tensor(rows, dtype=torch.int64)
@@ -228,6 +251,12 @@ class FileStore(DecodingStore):
         chosen = copy.copy(self)
         chosen.files, chosen.labels = [self.files[row] for row in rows], self.labels[list(rows)]
         return chosen
+
+    def listing(self) -> list[Any]:
+        return names_and_sizes(self.root, self.files)
+
+    def encoded(self, row: int) -> Path:
+        return self.root / self.files[row]
 
     def identity(self) -> list[Any]:
         found = [(self.root / name).stat() for name in self.files]

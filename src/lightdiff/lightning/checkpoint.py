@@ -21,6 +21,9 @@ from lightdiff.lightning.model import DiffusionModel, Weights
 from lightdiff.utils.config import import_safe_target, instantiate, shorten
 from lightdiff.utils.files import replaced
 
+DATA = "DiffSet"
+"""Key of a checkpoint under which Lightning puts what a `DiffSet` remembers of its images; unchecked here."""
+
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Checkpoint writer that renames a finished file to its target, which is thus always one complete file, old or new."""
@@ -176,12 +179,13 @@ def _content(file: Path, weights: Weights, map_location: Any, *, hashed: bool) -
         checkpoint, sha256 = _read(file, map_location, hashed=hashed)
         described = checkpoint["lightdiff"]
         identity = {"sha256": sha256, "step": checkpoint.get("global_step"), "epoch": checkpoint.get("epoch")}
+        identity["data"] = checkpoint.get(DATA)
         return _Content(described["model"], described.get("dataset"), checkpoint["state_dict"], identity)
     export = read_export(file.parent)
     if weights == "raw" and export.weights == "ema":
         raise CheckpointError(f"weights=raw: {file} holds the averaged weights; choices: ema")
     with file.open("rb") as opened:
-        identity = {"sha256": _sha256(opened) if hashed else None, "step": None, "epoch": None}
+        identity = {"sha256": _sha256(opened) if hashed else None, "step": None, "epoch": None, "data": None}
     return _Content(export.model, export.dataset, export.state, identity)
 
 
@@ -215,8 +219,9 @@ def load_identified(
         path, weights, map_location: as for `load_model`.
 
     Returns:
-        The model, and the SHA-256 of the file that was read, with its step and epoch (None for an exported model): sha256, step,
-        epoch. The file is opened once, so that they belong together even while a training replaces it.
+        The model, and the SHA-256 of the file that was read, with its step and epoch and what it holds of the data it was
+        trained on (None for an exported model): sha256, step, epoch, data. The file is opened once, so that they belong together
+        even while a training replaces it.
     """
     return _load(path, weights, map_location, None, hashed=True)
 

@@ -39,6 +39,10 @@ def evaluate(cfg: DictConfig) -> None:
         checkpoint, model, generation, identity = load_trained(config)
         data = _data(config, checkpoint, model)
         check_fit(model, data)
+        trained_on = identity.pop("data")
+        # of a data set that the user names nobody expects that the model was trained on it
+        if config.get("dataset") is None:
+            _warn_of_changes(data, trained_on)
         evaluation = _evaluation(config, data, model)
         out = Path(config["out"]) if config["out"] else run_of(checkpoint) / "evaluation"
         try:
@@ -58,6 +62,13 @@ def evaluate(cfg: DictConfig) -> None:
         if first:
             print("\n".join(lines(record)) + ("" if new else "\n(measured before)"))
             print(f"all results: {shown((out / 'table.md').absolute())}", flush=True)
+
+
+def _warn_of_changes(data: DiffSet, trained_on: Any) -> None:
+    """Say in a line if the data are not those of the checkpoint, which states them in `trained_on`."""
+    changed = data.differs_from(trained_on)
+    if changed and process()[0] == 0:
+        print(f"warning: the data are not those that the model was trained on: {changed}", flush=True)
 
 
 def _evaluation(config: dict[str, Any], data: DiffSet, model: DiffusionModel) -> Evaluation:

@@ -31,6 +31,8 @@ FIXED_KEYS = {
     "log_dir": "a resumed run stays in its folder",
 }
 """Keys that a resumed run cannot change, and why."""
+NEWER_KEYS = ("dataset.on_changed",)
+"""Keys that the config.yaml of a run of version 0.1 lacks."""
 
 
 def resume(arguments: list[str]) -> None:
@@ -125,14 +127,14 @@ def _run_folder(path: Path) -> Path:
 
 
 def _set(config: dict[str, Any], key: str, value: Any) -> None:
-    """Set the entry at a dotted key that exists already."""
+    """Set the entry at a dotted key that exists already, or is one of `NEWER_KEYS`."""
     node: Any = config
     *parents, last = key.split(".")
     for i, name in enumerate(parents):
         if not isinstance(node.get(name), dict):
             raise ConfigError(f"{'.'.join(parents[: i + 1])}: no such key; {suggest(name, node)}")
         node = node[name]
-    if last not in node:
+    if last not in node and key not in NEWER_KEYS:
         raise ConfigError(f"{key}: no such key; {suggest(last, node)}")
     node[last] = value
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from lightdiff.tasks.data_paths import absolute, found_again, recorded
 from lightdiff.tasks.from_data import filled
 from lightdiff.tasks.handover import rank_and_world_size
 from lightdiff.tasks.lock import LOCK, in_training
@@ -71,7 +72,10 @@ def claim_run_folder(log_dir: str, dataset: str) -> str:
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
-    """Write `config.yaml` into the folder; keep an older one that differs as config.yaml.1, config.yaml.2, ..."""
+    """Write `config.yaml` into the folder, with absolute paths of data.
+
+    An older one that differs is kept as config.yaml.1, config.yaml.2, ...
+    """
     path = folder / CONFIG
     if path.exists():
         if _holds(path, config):
@@ -82,11 +86,11 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
         with replaced(kept) as temporary:
             shutil.copyfile(path, temporary)
     with replaced(path) as temporary:
-        temporary.write_text(yaml.safe_dump(config, sort_keys=False))
+        temporary.write_text(yaml.safe_dump(recorded(config, folder), sort_keys=False))
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return the resolved configuration of the run in `folder`.
+    """Return the resolved configuration of the run in `folder`, whose data are found again if it was moved together with them.
 
     Raises:
         ConfigError: the folder has no config.yaml, or the file holds more than plain data or far too much of it.
@@ -100,7 +104,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not a configuration ({' '.join(str(error).split())[:120]})") from error
     if not isinstance(config, dict):
         raise ConfigError(f"{path}: not a configuration")
-    return config
+    return found_again(config, folder)
 
 
 def _plain_yaml(path: Path) -> Any:
@@ -168,13 +172,25 @@ def _holds(path: Path, config: dict[str, Any], *, of_any_data: bool = False) -> 
     Args:
         path: the file.
         config: plain data.
-        of_any_data: whether the file may also say what this configuration leaves to the data set.
+        of_any_data: whether the file may also say what this configuration leaves to the data set, and differ in `on_changed`.
     """
     try:
         found = _plain_yaml(path)
-        return bool(found == (filled(config, found) if of_any_data and isinstance(found, dict) else config))
+        if not isinstance(found, dict):
+            return False
+        found, config = absolute(found_again(found, path.parent)), absolute(config)
+        if of_any_data:
+            config = filled(config, found)
+            found, config = (_without(each, "dataset", "on_changed") for each in (found, config))
+        return found == config
     except (OSError, yaml.YAMLError, ValueError, RecursionError):
         return False
+
+
+def _without(config: dict[str, Any], group: str, key: str) -> dict[str, Any]:
+    """Return the configuration without a key of a group."""
+    settings = config.get(group)
+    return {**config, group: {k: v for k, v in settings.items() if k != key}} if isinstance(settings, dict) else config
 
 
 def same_run(parent: Path, config: dict[str, Any]) -> Path | None:

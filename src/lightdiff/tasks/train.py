@@ -125,6 +125,7 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     trainer = build_trainer(config, folder, purge_step=purge_step)
     with reading(config["dataset"]):
         data.prepare_data()
+        data.expect((former or {}).get(type(data).__qualname__, {}))
         data.setup()
         data.train_dataloader()
     config.update(filled(config, {"dataset": {"batch_size": data.batch_size}}))
@@ -138,6 +139,7 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
         if trainer.is_global_zero:
             lines = [network_summary(model)] if config["trainer"].get("enable_model_summary", True) else []
             lines += [device_summary(trainer), *batch_norm_warning(trainer, model), str(speed)]
+            lines += [data.accepted] if data.accepted else []
             for line in (*found_in_data(given, config["dataset"]), *lines):
                 print(line, flush=True)
                 log.info("%s", line)

@@ -48,6 +48,14 @@ def shown(path: Path) -> str:
         return str(path)
 
 
+def expanded(path: str | Path) -> Path:
+    """Return a path with the home of a user in place of ~ or ~name; of a user that does not exist it stays as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def lies_in(path: Path, folder: Path) -> bool:
     """Return whether a path stays below a folder when all links in it are followed. The folder itself may be a link."""
     try:

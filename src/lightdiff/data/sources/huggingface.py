@@ -21,6 +21,7 @@ from lightdiff.data.sources.base import Source, Splits, check_val_fraction
 from lightdiff.data.sources.folder import SUFFIXES, VAL_FOLDERS
 from lightdiff.utils.config import suggest
 from lightdiff.utils.extras import require
+from lightdiff.utils.files import expanded
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -62,11 +63,18 @@ class TableStore(DecodingStore):
         return [self.rows._fingerprint]
 
     def decode(self, row: int) -> Tensor:
-        entry = self.rows[row]["image"] or {}
-        file = io.BytesIO(entry["bytes"]) if entry.get("bytes") else Path(entry.get("path") or "")
-        if isinstance(file, Path) and not file.resolve().is_relative_to(self.folder):
-            raise DataError(f"{self.name_of(row)}: {file} leads out of {self.folder}")
+        content = self.encoded(row)
+        file = content if isinstance(content, Path) else io.BytesIO(content)
         return read_image(file, self.channels, self.max_pixels, name=self.name_of(row))
+
+    def encoded(self, row: int) -> bytes | Path:
+        entry = self.rows[row]["image"] or {}
+        if entry.get("bytes"):
+            return entry["bytes"]
+        file = Path(entry.get("path") or "")
+        if not file.resolve().is_relative_to(self.folder):
+            raise DataError(f"{self.name_of(row)}: {file} leads out of {self.folder}")
+        return file
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,7 @@ class HuggingFace(Source):
             raise ValueError(f"max_pixels={self.max_pixels}: a number of pixels is expected, such as 50000000")
 
     def prepare(self, data_dir: Path) -> None:
-        if Path(self.path).is_dir() or self._kept(data_dir).is_dir():
+        if expanded(self.path).is_dir() or self._kept(data_dir).is_dir():
             return
         datasets = _datasets()
         from huggingface_hub import HfApi
@@ -125,7 +133,9 @@ class HuggingFace(Source):
         unfinished.rename(self._kept(data_dir))
 
     def load(self, data_dir: Path, channels: int, fit: Fit) -> Splits:
-        local = Path(self.path) if Path(self.path).is_dir() else self._kept(data_dir)
+        local = expanded(self.path)
+        if not local.is_dir():
+            local = self._kept(data_dir)
         splits = self._splits(local, data_dir)
         train = self._table(splits[self._split(self.train_split, splits, "train_split")])
         val_name = self.val_split or next((name for name in VAL_FOLDERS if name in splits), None)

@@ -1,0 +1,252 @@
+"""Notice that a run goes on with other data than it was trained on.
+
+Every checkpoint holds the facts of the data (`DataFacts`), which are compared when the run goes on. What they show:
+
+- Classes: any change of their names, their order or their number.
+- Images that a data set keeps in memory (MNIST, CIFAR-10, digits): any change of a pixel, of a label or of the order.
+- Image files: a file that is new, missing, renamed or of another size, a label, and other content at either end of one of
+  2,000 files (`lightdiff.data.traces`) spread over the split. Not noticed is another file that keeps its name and its size.
+- Tables of the package datasets: another number of images, a label, and the encoded content of 2,000 images in the same way.
+
+Nothing depends on where the files lie, on when they were written, or on how images are scaled and kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from pytorch_lightning import LightningDataModule
+
+from lightdiff.utils.config import ConfigError, shorten
+
+if TYPE_CHECKING:
+    from lightdiff.data.image_store import ImageStore
+    from lightdiff.data.sources import Splits
+
+OnChanged = Literal["refuse", "accept"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """What is remembered of the images of a split.
+
+    Args:
+        count: how many they are.
+        fingerprint: their hash, see `ImageStore.portable_fingerprint`.
+    """
+
+    count: int
+    fingerprint: str
+
+    @classmethod
+    def of(cls, store: ImageStore) -> SplitFacts:
+        """Return the facts of a split."""
+        return cls(len(store), store.portable_fingerprint)
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What is remembered of the data that a run trains on.
+
+    Args:
+        class_names: names of the labels 0, 1, ...
+        train, val: the images to train on and to validate on.
+    """
+
+    class_names: tuple[str, ...]
+    train: SplitFacts
+    val: SplitFacts
+
+    @classmethod
+    def of(cls, splits: Splits) -> DataFacts:
+        """Return the facts of both splits."""
+        return cls(tuple(splits.class_names), SplitFacts.of(splits.train), SplitFacts.of(splits.val))
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> DataFacts:
+        """Return the facts that a checkpoint holds.
+
+        Raises:
+            ValueError: it holds something else.
+        """
+        try:
+            names = tuple(str(name) for name in plain["class_names"])
+            train, val = (SplitFacts(int(plain[name]["count"]), str(plain[name]["fingerprint"])) for name in _SPLITS)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"{shorten(plain)}: not what a checkpoint says of its data") from error
+        return cls(names, train, val)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the facts as plain data."""
+        return {**asdict(self), "class_names": list(self.class_names)}
+
+    def changed_classes(self, former: DataFacts) -> str | None:
+        """Return how the classes differ from former ones, as "were 2 (a, b) and are 1 (b); ..."; None if they do not."""
+        return changed_classes(former.class_names, self.class_names)
+
+    def changed_images(self, former: DataFacts) -> str | None:
+        """Return how many images there were and are, if they are not the same ones, else None."""
+        if (self.train, self.val) == (former.train, former.val):
+            return None
+        same = (self.train.count, self.val.count) == (former.train.count, former.val.count)
+        return (
+            f"{former.train.count} to train on and {former.val.count} to validate on, "
+            f"now {self.train.count} and {self.val.count}{' with other names or content' if same else ''}"
+        )
+
+
+_SPLITS = ("train", "val")
+
+
+def changed_classes(former: Sequence[str], names: Sequence[str]) -> str | None:
+    """Return how the names of classes differ from former ones; None if they do not."""
+    if tuple(former) == tuple(names):
+        return None
+    counts = [f"{len(classes)} ({shorten(', '.join(classes))})" for classes in (former, names)]
+    known = dict(enumerate(former)), dict(enumerate(names))
+    label = next(i for i in range(max(map(len, known))) if known[0].get(i) != known[1].get(i))
+    was, now = (classes.get(label) for classes in known)
+    was, now = (
+        "was not there" if was is None else f"was {shorten(was)}",
+        "is gone" if now is None else f"is {shorten(now)}",
+    )
+    return f"were {counts[0]} and are {counts[1]}; label {label} {was} and {now}"
+
+
+class RememberedData(LightningDataModule):
+    """Base class of a data module whose checkpoints say which data a run was trained on, and that refuses to go on with others.
+
+    `setup` of a subclass calls `check_classes` as soon as the classes are known, and then `remember`.
+
+    Args:
+        on_changed: what other images lead to when a run goes on: "refuse" them, or "accept" them and record it. Other classes are
+            always refused, because labels would change their meaning.
+
+    Raises:
+        ValueError: `on_changed` is neither of these.
+    """
+
+    def __init__(self, on_changed: OnChanged) -> None:
+        super().__init__()
+        if on_changed not in get_args(OnChanged):
+            raise ValueError(f"on_changed={on_changed}: choices: {', '.join(get_args(OnChanged))}")
+        self.on_changed = on_changed
+        self.accepted: str | None = None
+        """The line that says which other images were accepted."""
+        self._facts: DataFacts | None = None
+        self._expected: Mapping[str, Any] = {}
+        self._former: list[dict[str, Any]] = []
+
+    @property
+    def batch_number(self) -> int:
+        """Number of batches this run has trained on."""
+        raise NotImplementedError
+
+    def check_classes(self, class_names: Sequence[str]) -> None:
+        """Refuse other classes than the run was trained on.
+
+        Raises:
+            ConfigError: the classes are others.
+        """
+        if self._expected:
+            changed = changed_classes(DataFacts.from_plain(self._expected).class_names, class_names)
+            if changed:
+                raise ConfigError(
+                    f"class_names: the classes of the data {changed}; a run keeps its classes when it goes on"
+                )
+
+    def remember(self, splits: Splits) -> None:
+        """Take down the facts of the data, before files become pixels in memory, and compare them with the expected ones.
+
+        Raises:
+            ConfigError: the data are others.
+        """
+        self._facts = DataFacts.of(splits)
+        self._compare()
+
+    def expect(self, state: Mapping[str, Any]) -> None:
+        """Refuse other data than those of `state`, now or, before `setup`, there.
+
+        Args:
+            state: what `state_dict` returned when the run was saved; {} where it says nothing.
+
+        Raises:
+            ConfigError: the state is none, or the data are others.
+        """
+        self._expected = state
+        if not state:
+            return
+        key = type(self).__qualname__
+        try:
+            DataFacts.from_plain(state)
+            self._former = [_period(entry) for entry in state.get("former", ())]
+        except (ValueError, AttributeError, TypeError) as error:
+            raise ConfigError(f"{key}: garbled in the checkpoint ({shorten(error, 200)})") from error
+        self._compare()
+
+    def differs_from(self, state: Any) -> str | None:
+        """Return how these data differ from those of a checkpoint's `state`; None if not at all, or if it says nothing."""
+        try:
+            former = DataFacts.from_plain(state)
+        except ValueError:
+            return None
+        assert self._facts is not None, "call setup() first"
+        classes = self._facts.changed_classes(former)
+        return f"classes {classes}" if classes else self._facts.changed_images(former)
+
+    def _compare(self) -> None:
+        if not self._expected or self._facts is None:
+            return
+        self.check_classes(self._facts.class_names)
+        changed = self._facts.changed_images(DataFacts.from_plain(self._expected))
+        if changed is None:
+            return
+        if self.on_changed == "refuse":
+            raise ConfigError(
+                f"on_changed=refuse: the images are not those that this run was trained on: {changed}; "
+                "dataset.on_changed=accept goes on with these"
+            )
+        self.accepted = f"dataset.on_changed=accept: going on with other images: {changed}"
+        self._former = [*self._former, _period(self._expected)]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint and result.json hold of the data, as plain data; {} before `setup`.
+
+        class_names; count and fingerprint of the splits train and val; batches, the number that the run has trained on so far;
+        former, the splits and batches of earlier data that it has gone on from.
+        """
+        if self._facts is None:
+            return {}
+        return {**self._facts.plain(), "batches": self.batch_number, "former": self._former}
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.facts
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Compare the data with those of the checkpoint; Lightning calls this when a run goes on.
+
+        Raises:
+            ConfigError: the data are others.
+        """
+        # the command line has compared them already, before it wrote anything
+        if state_dict == self._expected:
+            return
+        self.expect(state_dict)
+        if self.accepted:
+            log.warning(self.accepted)
+
+
+def _period(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the images of a state and the batches at which their training ended, as plain data.
+
+    Raises:
+        ValueError: the state is none.
+    """
+    facts = DataFacts.from_plain({"class_names": (), **state}).plain()
+    return {**{name: facts[name] for name in _SPLITS}, "batches": int(state.get("batches", 0))}

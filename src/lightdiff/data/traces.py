@@ -1,0 +1,50 @@
+"""Know image files again, wherever they lie, from their names, their sizes and the ends of some of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightdiff.data.errors import DataError
+
+SAMPLED = 2000
+"""Largest number of images of a split whose content is looked into."""
+ENDS = 16 * 1024
+"""Bytes that are read at each end of such an image."""
+
+
+def sampled(count: int) -> range:
+    """Return at most `SAMPLED` of the rows 0, ..., count - 1, evenly spread."""
+    return range(0, count, max(1, -(-count // SAMPLED)))
+
+
+def names_and_sizes(root: Path, files: Sequence[str]) -> list[tuple[str, int]]:
+    """Return the names of files below `root` with their sizes in bytes.
+
+    Raises:
+        DataError: one of them is missing.
+    """
+    # for a million files os.stat of a text takes a third of the time of Path.stat
+    folder = str(root)
+    try:
+        return [(name, os.stat(f"{folder}/{name}").st_size) for name in files]  # noqa: PTH116
+    except OSError as error:
+        raise DataError(f"{error.filename}: {error.strerror}") from error
+
+
+def ends_of(content: bytes | Path) -> bytes:
+    """Return the first and the last `ENDS` bytes of an encoded image or of its file, or all of a shorter one.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    if isinstance(content, bytes):
+        return content[:ENDS] + content[ENDS:][-ENDS:]
+    try:
+        with content.open("rb") as file:
+            first, size = file.read(ENDS), file.seek(0, os.SEEK_END)
+            file.seek(max(ENDS, size - ENDS))
+            return first + file.read()
+    except OSError as error:
+        raise DataError(f"{content}: {error.strerror}") from error
