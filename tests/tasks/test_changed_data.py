@@ -222,6 +222,11 @@ def test_a_run_of_a_former_version_can_be_told_to_accept(work: Path, command: Co
     [
         3,
         {"train": 1},
+        torch.ones(3),
+        {
+            **{"train": {"count": torch.ones(3), "fingerprint": "a"}, "val": {"count": 4, "fingerprint": "b"}},
+            **{"class_names": ["bird", "cat"]},
+        },
         {
             **{"train": {"count": 3, "fingerprint": "a"}, "val": {"count": 4, "fingerprint": "b"}},
             **{"class_names": ["a"], "former": 3},

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from lightdiff.tasks.described import portable
-from lightdiff.tasks.run_folder import read_config, write_config
+from lightdiff.tasks.run_folder import read_config, same_run, write_config
 from noise_photos import RUN, SETTINGS, facts, first_run, photos, shrink
 from refusals import check_refused
 from runs import last
@@ -134,6 +134,22 @@ def test_a_moved_project_is_the_same_run_to_auto_resume(here: Path, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert f"{RUN}: this run is finished" in done.stdout
     assert [path.name for path in (here / RUN).parent.iterdir()] == ["version_0"]
+
+
+def test_a_run_of_a_former_version_is_the_same_run_to_auto_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its config.yaml has the path as it was typed, and nothing of changed data."""
+    monkeypatch.chdir(tmp_path)
+    former = {"seed": 0, "dataset": {"data_dir": "photos", "batch_size": 4}}
+    run = tmp_path / "runs" / "version_0"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints" / "last.ckpt").touch()
+    (run / "config.yaml").write_text(yaml.safe_dump(former))
+    now = {"seed": 0, "dataset": {"data_dir": "photos", "batch_size": None, "on_changed": "accept"}}
+    assert same_run(run.parent, now) == run
+    assert same_run(run.parent, {**now, "seed": 1}) is None
+    assert same_run(run.parent, {**now, "dataset": {**now["dataset"], "data_dir": "others"}}) is None
 
 
 def test_an_evaluation_from_another_working_directory(here: Path, tmp_path: Path, command: Command) -> None:

@@ -17,7 +17,7 @@ from lightdiff.data.order import FixedOrder, RankBatches, TrainOrder
 from lightdiff.data.resize import Fit, ResizeMode, checked_size
 from lightdiff.data.sources import SOURCES, Source, Splits
 from lightdiff.utils.config import shorten, suggest
-from lightdiff.utils.files import expanded
+from lightdiff.utils.files import user_path
 
 USUAL_BATCH_SIZE = 128
 SHARE_OF_MEMORY = 0.25
@@ -110,7 +110,7 @@ class DiffSet(RememberedData):
 
     def prepare_data(self) -> None:
         """Download missing files; Lightning calls this in one process only."""
-        self.source.prepare(expanded(self.data_dir))
+        self.source.prepare(user_path(self.data_dir))
 
     def setup(self, stage: str | None = None) -> None:
         """Load both splits, unless they are loaded already; without `prepare_data` missing files are downloaded here."""
@@ -137,7 +137,7 @@ class DiffSet(RememberedData):
     def _find(self) -> Splits:
         """Both splits as the source gives them: files are listed and not yet read."""
         if self._found is None:
-            self._found = self.source.load(expanded(self.data_dir), self.channels, self._fit)
+            self._found = self.source.load(user_path(self.data_dir), self.channels, self._fit)
         return self._found
 
     @property

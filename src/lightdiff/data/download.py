@@ -55,8 +55,8 @@ def ensure_files(
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
-            f"{name}: no data in {folder} and no download ({reason}); put {', '.join(files)} there, "
-            "or choose dataset=digits, which needs no files"
+            f"{name}: no data in {folder} and no download ({reason}); put {', '.join(files)} there, say where they are by "
+            "data_dir, or choose dataset=digits, which needs no files"
         ) from error
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pytorch_lightning import LightningDataModule
@@ -77,17 +78,13 @@ class DataFacts:
         try:
             names = tuple(str(name) for name in plain["class_names"])
             train, val = (SplitFacts(int(plain[name]["count"]), str(plain[name]["fingerprint"])) for name in _SPLITS)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError, RuntimeError) as error:
             raise ValueError(f"{shorten(plain)}: not what a checkpoint says of its data") from error
         return cls(names, train, val)
 
     def plain(self) -> dict[str, Any]:
         """Return the facts as plain data."""
         return {**asdict(self), "class_names": list(self.class_names)}
-
-    def changed_classes(self, former: DataFacts) -> str | None:
-        """Return how the classes differ from former ones, as "were 2 (a, b) and are 1 (b); ..."; None if they do not."""
-        return changed_classes(former.class_names, self.class_names)
 
     def changed_images(self, former: DataFacts) -> str | None:
         """Return how many images there were and are, if they are not the same ones, else None."""
@@ -104,17 +101,14 @@ _SPLITS = ("train", "val")
 
 
 def changed_classes(former: Sequence[str], names: Sequence[str]) -> str | None:
-    """Return how the names of classes differ from former ones; None if they do not."""
+    """Return how the names of classes differ from former ones, and the first label that does; None if they do not."""
     if tuple(former) == tuple(names):
         return None
     counts = [f"{len(classes)} ({shorten(', '.join(classes))})" for classes in (former, names)]
-    known = dict(enumerate(former)), dict(enumerate(names))
-    label = next(i for i in range(max(map(len, known))) if known[0].get(i) != known[1].get(i))
-    was, now = (classes.get(label) for classes in known)
-    was, now = (
-        "was not there" if was is None else f"was {shorten(was)}",
-        "is gone" if now is None else f"is {shorten(now)}",
-    )
+    pairs = enumerate(zip_longest(former, names))
+    label, was, now = next((label, was, now) for label, (was, now) in pairs if was != now)
+    was = "was not there" if was is None else f"was {shorten(was)}"
+    now = "is gone" if now is None else f"is {shorten(now)}"
     return f"were {counts[0]} and are {counts[1]}; label {label} {was} and {now}"
 
 
@@ -139,7 +133,8 @@ class RememberedData(LightningDataModule):
         self.accepted: str | None = None
         """The line that says which other images were accepted."""
         self._facts: DataFacts | None = None
-        self._expected: Mapping[str, Any] = {}
+        self._expected: DataFacts | None = None
+        self._ended: dict[str, Any] = {}
         self._former: list[dict[str, Any]] = []
 
     @property
@@ -153,12 +148,11 @@ class RememberedData(LightningDataModule):
         Raises:
             ConfigError: the classes are others.
         """
-        if self._expected:
-            changed = changed_classes(DataFacts.from_plain(self._expected).class_names, class_names)
-            if changed:
-                raise ConfigError(
-                    f"class_names: the classes of the data {changed}; a run keeps its classes when it goes on"
-                )
+        changed = changed_classes(self._expected.class_names, class_names) if self._expected else None
+        if changed:
+            raise ConfigError(
+                f"class_names: the classes of the data {changed}; a run keeps its classes when it goes on"
+            )
 
     def remember(self, splits: Splits) -> None:
         """Take down the facts of the data, before files become pixels in memory, and compare them with the expected ones.
@@ -178,15 +172,16 @@ class RememberedData(LightningDataModule):
         Raises:
             ConfigError: the state is none, or the data are others.
         """
-        self._expected = state
-        if not state:
+        if isinstance(state, Mapping) and not state:
             return
-        key = type(self).__qualname__
         try:
-            DataFacts.from_plain(state)
+            self._expected = DataFacts.from_plain(state)
+            self._ended = _period(state)
             self._former = [_period(entry) for entry in state.get("former", ())]
-        except (ValueError, AttributeError, TypeError) as error:
-            raise ConfigError(f"{key}: garbled in the checkpoint ({shorten(error, 200)})") from error
+        except (ValueError, AttributeError, TypeError, OverflowError, RuntimeError) as error:
+            raise ConfigError(
+                f"{type(self).__qualname__}: garbled in the checkpoint ({shorten(error, 200)})"
+            ) from error
         self._compare()
 
     def differs_from(self, state: Any) -> str | None:
@@ -196,14 +191,14 @@ class RememberedData(LightningDataModule):
         except ValueError:
             return None
         assert self._facts is not None, "call setup() first"
-        classes = self._facts.changed_classes(former)
+        classes = changed_classes(former.class_names, self._facts.class_names)
         return f"classes {classes}" if classes else self._facts.changed_images(former)
 
     def _compare(self) -> None:
-        if not self._expected or self._facts is None:
+        if self._expected is None or self._facts is None:
             return
         self.check_classes(self._facts.class_names)
-        changed = self._facts.changed_images(DataFacts.from_plain(self._expected))
+        changed = self._facts.changed_images(self._expected)
         if changed is None:
             return
         if self.on_changed == "refuse":
@@ -212,7 +207,7 @@ class RememberedData(LightningDataModule):
                 "dataset.on_changed=accept goes on with these"
             )
         self.accepted = f"dataset.on_changed=accept: going on with other images: {changed}"
-        self._former = [*self._former, _period(self._expected)]
+        self._former = [*self._former, self._ended]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -235,7 +230,7 @@ class RememberedData(LightningDataModule):
             ConfigError: the data are others.
         """
         # the command line has compared them already, before it wrote anything
-        if state_dict == self._expected:
+        if self._expected is not None and DataFacts.from_plain(state_dict) == self._expected:
             return
         self.expect(state_dict)
         if self.accepted:

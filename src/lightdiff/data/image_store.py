@@ -166,7 +166,7 @@ class DecodingStore(ImageStore):
     def fingerprint(self) -> str:
         return _sha256((self.channels, self.fit.size, self.fit.mode, self.identity()), self.labels.numpy())
 
-    @cached_property
+    @property
     def portable_fingerprint(self) -> str:
         ends = (ends_of(self.encoded(row)) for row in sampled(len(self)))
         return _sha256(self.listing(), self.labels.numpy(), *ends)

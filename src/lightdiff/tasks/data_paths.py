@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lightdiff.utils.files import expanded
+from lightdiff.utils.files import user_path
 
 RUN_FOLDER = "run_folder"
 """Key at the top of config.yaml: the run's folder when the paths below were written. It is there where there are any."""
@@ -29,7 +29,7 @@ PATHS: dict[Keys, Callable[[Path], bool]] = {
 def absolute(config: dict[str, Any]) -> dict[str, Any]:
     """Return the configuration with absolute paths of data; `~` is the user's home."""
     for keys, value in _texts(config):
-        path = expanded(value)
+        path = user_path(value)
         if PATHS[keys](path):
             config = _with(config, keys, str(path.absolute()))
     return config

@@ -16,7 +16,7 @@ from lightdiff.tasks.build import build_data
 from lightdiff.tasks.run_folder import CONFIG, read_config
 from lightdiff.tasks.trained import run_of
 from lightdiff.utils.config import ConfigError, import_safe_target
-from lightdiff.utils.files import expanded
+from lightdiff.utils.files import user_path
 
 OF_THE_MACHINE = ("data_dir", "num_workers", "resident", "max_memory_gb", "on_changed")
 """Keys of group dataset that a model's file neither gets nor decides."""
@@ -26,8 +26,8 @@ def portable(dataset: dict[str, Any]) -> dict[str, Any]:
     """Return group dataset as a model's file describes it: without `OF_THE_MACHINE`, and with the bare name of a local folder."""
     described = {key: value for key, value in dataset.items() if key not in OF_THE_MACHINE}
     source = described.get("source")
-    if isinstance(source, dict) and isinstance(source.get("path"), str) and expanded(source["path"]).is_dir():
-        described["source"] = {**source, "path": expanded(source["path"]).name}
+    if isinstance(source, dict) and isinstance(source.get("path"), str) and user_path(source["path"]).is_dir():
+        described["source"] = {**source, "path": user_path(source["path"]).name}
     return described
 
 

@@ -40,20 +40,17 @@ def disk_error(error: BaseException) -> OSError | None:
     )
 
 
+def user_path(path: str | Path) -> Path:
+    """Return a path that a user gave; ~ in front of a slash is the user's own home folder, as in a shell."""
+    return Path(os.path.expanduser(path) if str(path).partition("/")[0] == "~" else path)  # noqa: PTH111
+
+
 def shown(path: Path) -> str:
     """Return a path as a user would type it: relative to the working directory if it lies inside."""
     try:
         return str(path.absolute().relative_to(Path.cwd()))
     except ValueError:
         return str(path)
-
-
-def expanded(path: str | Path) -> Path:
-    """Return a path with the home of a user in place of ~ or ~name; of a user that does not exist it stays as it is."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        return Path(path)
 
 
 def lies_in(path: Path, folder: Path) -> bool:

@@ -21,7 +21,7 @@ from lightdiff.data.sources.base import Source, Splits, check_val_fraction
 from lightdiff.data.sources.folder import SUFFIXES, VAL_FOLDERS
 from lightdiff.utils.config import suggest
 from lightdiff.utils.extras import require
-from lightdiff.utils.files import expanded
+from lightdiff.utils.files import user_path
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -113,7 +113,7 @@ class HuggingFace(Source):
             raise ValueError(f"max_pixels={self.max_pixels}: a number of pixels is expected, such as 50000000")
 
     def prepare(self, data_dir: Path) -> None:
-        if expanded(self.path).is_dir() or self._kept(data_dir).is_dir():
+        if user_path(self.path).is_dir() or self._kept(data_dir).is_dir():
             return
         datasets = _datasets()
         from huggingface_hub import HfApi
@@ -133,9 +133,7 @@ class HuggingFace(Source):
         unfinished.rename(self._kept(data_dir))
 
     def load(self, data_dir: Path, channels: int, fit: Fit) -> Splits:
-        local = expanded(self.path)
-        if not local.is_dir():
-            local = self._kept(data_dir)
+        local = user_path(self.path) if user_path(self.path).is_dir() else self._kept(data_dir)
         splits = self._splits(local, data_dir)
         train = self._table(splits[self._split(self.train_split, splits, "train_split")])
         val_name = self.val_split or next((name for name in VAL_FOLDERS if name in splits), None)
