@@ -76,6 +76,8 @@ class DataFacts:
             ValueError: it holds something else.
         """
         try:
+            if not isinstance(plain, Mapping):
+                raise TypeError
             names = tuple(str(name) for name in plain["class_names"])
             train, val = (SplitFacts(int(plain[name]["count"]), str(plain[name]["fingerprint"])) for name in _SPLITS)
         except (LookupError, TypeError, ValueError, OverflowError, RuntimeError) as error:
