@@ -85,12 +85,18 @@ def test_both_ends_are_read_without_repetition(size: int, tmp_path: Path) -> Non
     assert ends_of(content) == ends_of(tmp_path / "image") == expected
 
 
-def test_a_file_that_goes_away_in_between_is_named(tmp_path: Path) -> None:
-    data = DiffSet("folder", data_dir=str(photos(tmp_path, 6)), image_size=8, batch_size=2)
+def test_a_file_that_is_gone_is_another_fact(tmp_path: Path) -> None:
+    """It is refused where it is read, as before."""
+    before = facts(photos(tmp_path, 6))
+    data = DiffSet("folder", data_dir=str(tmp_path), image_size=8, batch_size=2, max_memory_gb=0)
     data.find_class_names()
     (tmp_path / "cat" / "003.bmp").unlink()
-    with pytest.raises(DataError, match=r"cat/003.bmp: No such file or directory$"):
-        data.setup()
+    data.setup()
+    after = DataFacts.from_plain(data.facts)
+    assert (after.train.count, after.val.count) == (before.train.count, before.val.count)
+    assert (after.train, after.val) != (before.train, before.val)
+    with pytest.raises(DataError, match=r"cat/003\.bmp"):
+        [store[range(len(store))] for store in (data.train_set, data.val_set)]
 
 
 def test_tables_are_known_by_the_content_of_their_images(tmp_path: Path) -> None:

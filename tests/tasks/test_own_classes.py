@@ -103,13 +103,13 @@ def test_a_resumed_run_keeps_its_numbers(trained: Path, command: Command, work: 
     shutil.copytree(trained / RUN, work / RUN)
     for number in range(100):  # a new run would take batches of 128
         shutil.copyfile(work / "photos/red/00.png", work / f"photos/red/more_{number}.png")
-    done = command("train.py", f"resume={RUN}", "trainer.max_epochs=2")
+    done = command("train.py", f"resume={RUN}", "trainer.max_epochs=2", "dataset.on_changed=accept")
     assert done.returncode == 0, done.stderr
     assert settings(work)["dataset"]["batch_size"] == 32
     shutil.copytree(work / "photos/red", work / "photos/yellow")
     done = command("train.py", f"resume={RUN}", "trainer.max_epochs=3")
     assert done.returncode == 2
-    assert "dataset.num_classes=3: the data has 4 (blue, green, red, yellow)" in done.stderr
+    assert "were 3 (blue, green, red) and are 4 (blue, green, red, yellow)" in done.stderr
 
 
 def test_the_same_command_goes_on_with_its_run(trained: Path, command: Command, work: Path) -> None:

@@ -71,11 +71,7 @@ class ImageStore(Dataset[dict[str, Tensor]], ABC):
 
     @property
     def portable_fingerprint(self) -> str:
-        """Hash of the images as they were found, by which a run knows its data again; see `lightdiff.data.fingerprint`.
-
-        Raises:
-            DataError: a file cannot be read.
-        """
+        """Hash of the images as they were found, by which a run knows its data again; see `lightdiff.data.fingerprint`."""
         return self.fingerprint
 
     @property
