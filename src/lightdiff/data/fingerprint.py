@@ -3,12 +3,12 @@
 Every checkpoint holds the facts of the data (`DataFacts`), which are compared when the run goes on. What they show:
 
 - Classes: any change of their names, their order or their number.
-- Images that a data set keeps in memory (MNIST, CIFAR-10, digits): any change of a pixel, of a label or of the order.
+- Data sets that are arrays (MNIST, CIFAR-10, digits): any change of a pixel, as it is after scaling, of a label or of the order.
 - Image files: a file that is new, missing, renamed or of another size, a label, and other content at either end of one of
   2,000 files (`lightdiff.data.traces`) spread over the split. Not noticed is another file that keeps its name and its size.
 - Tables of the package datasets: another number of images, a label, and the encoded content of 2,000 images in the same way.
 
-Nothing depends on where the files lie, on when they were written, or on how images are scaled and kept.
+Where files and tables lie, when they were written, and how their images are scaled and kept makes no difference.
 """
 
 from __future__ import annotations
