@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from lightdiff.data.errors import DataError
-from lightdiff.data.image_file import read_image
+from lightdiff.data.errors import DataError, DownloadError
 from lightdiff.data.image_store import DecodingStore
 from lightdiff.data.order import keyed_split
+from lightdiff.data.pixel_values import check_range
 from lightdiff.data.resize import Fit, ResizeMode
 from lightdiff.data.sources.base import Source, Splits, check_val_fraction
 from lightdiff.data.sources.folder import SUFFIXES, VAL_FOLDERS
@@ -38,13 +37,11 @@ class TableStore(DecodingStore):
         labels: int64 (N,).
         folder: images given by path must lie in this folder; others are refused.
         split: name of the split, for messages.
-        channels, fit, max_pixels: as for every `DecodingStore`.
+        settings: as for every `DecodingStore`.
     """
 
-    def __init__(
-        self, rows: Dataset, labels: Tensor, *, folder: Path, split: str, channels: int, fit: Fit, max_pixels: int
-    ) -> None:
-        super().__init__(labels, channels=channels, fit=fit, max_pixels=max_pixels)
+    def __init__(self, rows: Dataset, labels: Tensor, *, folder: Path, split: str, **settings: Any) -> None:
+        super().__init__(labels, **settings)
         self.rows = rows
         self.folder = folder.resolve()
         self.split = split
@@ -61,12 +58,20 @@ class TableStore(DecodingStore):
         # datasets computes it from the table's content and all operations on it
         return [self.rows._fingerprint]
 
-    def decode(self, row: int) -> Tensor:
-        entry = self.rows[row]["image"] or {}
-        file = io.BytesIO(entry["bytes"]) if entry.get("bytes") else Path(entry.get("path") or "")
-        if isinstance(file, Path) and not file.resolve().is_relative_to(self.folder):
+    def encoded(self, row: int) -> bytes | Path:
+        try:
+            entry = self.rows[row]["image"] or {}
+        # the table may be garbled in any way, and several packages read it
+        except Exception as error:
+            raise DataError(f"{self.name_of(row)}: {_reason(error)}") from error
+        if entry.get("bytes"):
+            return entry["bytes"]
+        if not entry.get("path"):
+            raise DataError(f"{self.name_of(row)}: there is no image in this row")
+        file = Path(entry["path"])
+        if not file.resolve().is_relative_to(self.folder):
             raise DataError(f"{self.name_of(row)}: {file} leads out of {self.folder}")
-        return read_image(file, self.channels, self.max_pixels, name=self.name_of(row))
+        return file
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ class HuggingFace(Source):
         label_column: column of the labels, or None for the first one that holds class labels; without any, all are one class.
         val_fraction: share of the images to validate on, if the data set has no split for it.
         max_pixels: images with more pixels are refused.
+        range: the numbers that are black and white, where their type does not say (see `read_image`).
     """
 
     path: str
@@ -94,6 +100,7 @@ class HuggingFace(Source):
     label_column: str | None = None
     val_fraction: float = 0.1
     max_pixels: int = 50_000_000
+    range: tuple[float, float] | None = None
 
     usual_channels: ClassVar[int] = 3
     usual_image_size: ClassVar[tuple[int, int]] = (64, 64)
@@ -101,6 +108,7 @@ class HuggingFace(Source):
 
     def __post_init__(self) -> None:
         check_val_fraction(self.val_fraction)
+        check_range(self.range)
         if self.max_pixels < 1:
             raise ValueError(f"max_pixels={self.max_pixels}: a number of pixels is expected, such as 50000000")
 
@@ -115,7 +123,7 @@ class HuggingFace(Source):
             HfApi().dataset_info(self.path, timeout=HUB_TIMEOUT)
         # several packages raise errors here, for an unknown name, no network or a firewall
         except Exception as error:
-            raise DataError(
+            raise DownloadError(
                 f"source.path={self.path}: no local folder, not in {self._kept(data_dir)}, and the hub does not give it "
                 f"({type(error).__name__}); dataset=folder reads any folder of images, and dataset=digits needs no files"
             ) from error
@@ -138,9 +146,8 @@ class HuggingFace(Source):
 
         def store(rows: Dataset, split: str) -> TableStore:
             labels = _labels(rows, class_names)
-            return TableStore(
-                rows, labels, folder=local, split=split, channels=channels, fit=fit, max_pixels=self.max_pixels
-            )
+            reading = {"channels": channels, "fit": fit, "max_pixels": self.max_pixels, "value_range": self.range}
+            return TableStore(rows, labels, folder=local, split=split, **reading)
 
         return Splits(store(train, self.train_split), store(val, val_name or self.train_split), class_names)
 
@@ -221,7 +228,12 @@ def _loaded(load: Any, *arguments: Any, **settings: Any) -> Any:
         return load(*arguments, **settings)
     # the files may be of any kind, and several packages read them
     except Exception as error:
-        raise DataError(f"source.path={arguments[0]}: {' '.join(str(error).split())[:300]}") from error
+        raise DataError(f"source.path={arguments[0]}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the text of an error of other packages as one line that is not too long."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _datasets() -> Any:
