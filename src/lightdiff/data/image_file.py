@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
@@ -63,8 +63,8 @@ def read_extent(file: Path | BinaryIO, max_pixels: int) -> tuple[str, float, flo
     with _opened(file, max_pixels, str(file)) as image:
         kind = number_type(image)
         if kind is None:
-            bands = _in_mode(image, "RGB", None).getextrema()
-            return COLOUR, min(low for low, _ in bands), max(high for _, high in bands)
+            levels = pil_to_tensor(_in_mode(image, "RGB", None))
+            return COLOUR, float(levels.min()), float(levels.max())
         return kind, *extent(numbers_of(image, kind))
 
 
@@ -104,7 +104,7 @@ def _opened(file: Path | BinaryIO, max_pixels: int, name: str) -> Iterator[Image
         ) from error
 
 
-def _scale_transparency(image: Image.Image) -> None:
+def _scale_transparency(image: ImageFile.ImageFile) -> None:
     """Bring the transparent level of gray of a PNG, if there is one, to the 8 bits that its pixels will have."""
     transparent = image.info.get("transparency")
     if image.mode == "L" and isinstance(transparent, int) and image.tile:

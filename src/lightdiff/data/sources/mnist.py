@@ -49,8 +49,9 @@ class MNIST(Source):
     def load(self, data_dir: Path, channels: int, fit: Fit) -> Splits:
         check_channels(channels, 1, type(self).__name__)
         self.prepare(data_dir)
-        train, val = self._files()[:2], self._files()[2:]
-        return Splits(self._store(data_dir, *train, fit), self._store(data_dir, *val, fit), self.class_names)
+        images, labels, val_images, val_labels = self._files()
+        train, val = self._store(data_dir, images, labels, fit), self._store(data_dir, val_images, val_labels, fit)
+        return Splits(train, val, self.class_names)
 
     def _store(self, data_dir: Path, images: str, labels: str, fit: Fit) -> MemoryStore:
         folder = self._folder(data_dir)
