@@ -93,11 +93,11 @@ UNSTATED = {
 }
 
 
-@pytest.mark.parametrize("name", list(UNSTATED))
-@pytest.mark.parametrize("order", ["<", ">"])
+# Pillow reads no uint32 in big-endian order, and names such a file as any unreadable one
+@pytest.mark.parametrize(
+    ("name", "order"), [(name, order) for name in UNSTATED for order in "<>" if (name, order) != ("uint32", ">")]
+)
 def test_numbers_without_a_range_are_refused_and_read_with_one(name: str, order: str, tmp_path: Path) -> None:
-    if (name, order) == ("uint32", ">"):
-        pytest.skip("Pillow reads no such file, which is named as any unreadable one")
     values, kind, value_range = UNSTATED[name]
     path = write_tiff(tmp_path / "a.tif", values.astype(order + kind))
     low, high = f"{values.astype(kind).min():g}", f"{values.astype(kind).max():g}"
@@ -115,6 +115,8 @@ def test_a_range_cuts_off_what_lies_beyond_and_makes_nan_black(tmp_path: Path) -
     values = np.array([[-np.inf, -1, 0, 0.5, 1, 2, np.inf, np.nan]], np.float32)
     path = write_tiff(tmp_path / "a.tif", values)
     assert gray(path, (0, 1)).tolist() == [[0, 0, 0, 128, 255, 255, 255, 0]]
+    write_tiff(path, values, white_is_zero=True)
+    assert gray(path, (0, 1)).tolist() == [[255, 255, 255, 127, 0, 0, 0, 0]]
 
 
 def test_a_range_also_holds_for_eight_and_sixteen_bits(tmp_path: Path) -> None:

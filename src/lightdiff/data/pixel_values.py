@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from lightdiff.data.errors import DataError
 
@@ -59,23 +58,21 @@ def number_type(image: Image.Image) -> str | None:
     return None
 
 
-def numbers_of(image: Image.Image, kind: str) -> Tensor:
-    """Return the numbers of an image, float64 (h, w).
+def numbers_of(image: Image.Image, kind: str) -> np.ndarray:
+    """Return the numbers of an image, (h, w).
 
     Args:
         image: one number per pixel.
         kind: what `number_type` says. Pillow itself ignores some signs.
     """
     array = np.asarray(image)
-    if kind in ("int8", "uint32"):
-        array = array.view(kind)
-    return torch.from_numpy(array.astype(np.float64))
+    return array.view(kind) if kind in ("int8", "uint32") else array
 
 
-def extent(numbers: Tensor) -> tuple[float, float]:
+def extent(numbers: np.ndarray) -> tuple[float, float]:
     """Return the lowest and the highest of the numbers that are finite, or 0 and 0 if none is."""
-    finite = numbers[numbers.isfinite()]
-    return (finite.min().item(), finite.max().item()) if len(finite) else (0.0, 0.0)
+    finite = numbers[np.isfinite(numbers)] if numbers.dtype.kind == "f" else numbers
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
 
 
 def to_levels(image: Image.Image, kind: str, value_range: Sequence[float] | None) -> Image.Image:
@@ -91,19 +88,21 @@ def to_levels(image: Image.Image, kind: str, value_range: Sequence[float] | None
     Raises:
         DataError: neither is there.
     """
-    numbers = numbers_of(image, kind)
-    transparent = numbers == image.info["transparency"] if isinstance(image.info.get("transparency"), int) else None
+    found = numbers_of(image, kind)
     if value_range is None and kind not in WHITE:
-        low, high = extent(numbers)
+        low, high = extent(found)
         raise DataError(
             f"{kind} has no range of its own, the values here go from {low:g} to {high:g}; give the values of black and white "
             "as dataset.source.range=[a,b], or convert the images to 8 bits"
         )
+    numbers = torch.from_numpy(found.astype(np.float64))
+    blank = numbers.isnan()
+    if isinstance(image.info.get("transparency"), int):
+        blank |= numbers == image.info["transparency"]
     black, white = value_range or (0, WHITE[kind])
-    numbers.nan_to_num_(nan=black).sub_(black).mul_(255 / (white - black)).round_().clamp_(0, 255)
+    numbers.sub_(black).mul_(255 / (white - black)).round_().clamp_(0, 255)
     # Pillow turns around only images of up to 8 bits
     if image.mode[0] in "IF" and getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0:
         numbers.neg_().add_(255)
-    if transparent is not None:
-        numbers[transparent] = 0
+    numbers[blank] = 0
     return Image.fromarray(numbers.to(torch.uint8).numpy())
