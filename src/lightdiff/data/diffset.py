@@ -16,6 +16,7 @@ from lightdiff.data.loader import BatchLoader
 from lightdiff.data.order import FixedOrder, RankBatches, TrainOrder
 from lightdiff.data.resize import Fit, ResizeMode, checked_size
 from lightdiff.data.sources import SOURCES, Source, Splits
+from lightdiff.data.value_check import value_warnings
 from lightdiff.utils.config import shorten, suggest
 from lightdiff.utils.files import user_path
 
@@ -101,6 +102,7 @@ class DiffSet(RememberedData):
         self.max_memory_gb = max_memory_gb
         self.resident = resident
         self.seed = seed
+        self.warnings: list[str] = []
         self._fit = Fit(self.image_size, self.resize_mode)
         self._found: Splits | None = None
         self._splits: Splits | None = None
@@ -124,6 +126,7 @@ class DiffSet(RememberedData):
             found = f"{len(splits.class_names)} ({shorten(', '.join(splits.class_names))})"
             raise ValueError(f"num_classes={self.num_classes}: the data has {found}")
         self.remember(splits)
+        self.warnings = value_warnings(splits.train)
         if splits.train.num_bytes + splits.val.num_bytes <= self.max_memory_gb * 2**30:
             splits = Splits(splits.train.in_memory(), splits.val.in_memory(), splits.class_names)
         self._splits = splits
