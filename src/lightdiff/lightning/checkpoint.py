@@ -1,4 +1,4 @@
-"""Write checkpoints so that a kill leaves the old file whole; read them so that a stranger's file runs no code."""
+"""Read checkpoints and load models from them, so that a stranger's file runs no code."""
 
 from __future__ import annotations
 
@@ -10,27 +10,16 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import torch
-from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from lightdiff.conditioning.clip_encoder import nothing_fetched
+from lightdiff.lightning.content import DESCRIPTION, MODEL
 from lightdiff.lightning.errors import CheckpointError
 from lightdiff.lightning.export import WEIGHTS, read_export
 from lightdiff.lightning.limits import check_archive, check_fit, check_size
 from lightdiff.lightning.model import DiffusionModel, Weights
 from lightdiff.utils.config import import_safe_target, instantiate, shorten
-from lightdiff.utils.files import replaced
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Checkpoint writer that renames a finished file to its target, which is thus always one complete file, old or new."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write a checkpoint to `path`, making its folder if need be."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with replaced(target) as temporary, temporary.open("wb") as file:
-            torch.save(checkpoint, file)
+from lightdiff.utils.structure import Keys, Misfit, Structure
 
 
 def find_checkpoint(path: str | Path) -> Path:
@@ -89,9 +78,22 @@ def _read(file: Path, map_location: Any, *, hashed: bool = False) -> tuple[dict[
     except Exception as error:
         reason = " ".join(str(error).split())[:120]
         raise CheckpointError(f"{file}: a broken checkpoint ({type(error).__name__}: {reason})") from error
-    if not isinstance(checkpoint, dict) or "lightdiff" not in checkpoint or "state_dict" not in checkpoint:
+    if not isinstance(checkpoint, dict) or "lightdiff" not in checkpoint:
         raise CheckpointError(f"{file}: not a checkpoint of lightdiff")
+    check_content(MODEL, checkpoint, file)
     return checkpoint, sha256
+
+
+def check_content(structure: Structure, checkpoint: dict[str, Any], file: Path) -> None:
+    """Check the content of a checkpoint.
+
+    Raises:
+        CheckpointError: it is not as described; one line with the file and the field.
+    """
+    try:
+        structure.check(checkpoint)
+    except Misfit as error:
+        raise CheckpointError(f"{file}: {error}") from error
 
 
 def _sha256(opened: BinaryIO) -> str:
@@ -228,9 +230,7 @@ def _load(
         raise ValueError(f"weights={weights}: choices: ema, raw")
     try:
         description, dataset, state, identity = _content(find_checkpoint(path), weights, map_location, hashed=hashed)
-        for key, value in {"model": description, "state_dict": state}.items():
-            if not isinstance(value, dict):
-                raise CheckpointError(f"{path}: {key}={shorten(value)}: a mapping is expected")
+        check_content(Keys(model=DESCRIPTION), {"model": description}, Path(path))
         with _unaffected():
             _check_weights(description, state, network)
             model = model_from_config(description, network)

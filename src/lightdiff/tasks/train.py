@@ -18,16 +18,15 @@ from typing import Any
 import torch
 from pytorch_lightning import seed_everything
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
-from torch import Tensor
 
-from lightdiff.lightning import DiffusionModel, Generation, load_weights_into
+from lightdiff.lightning import Generation, load_weights_into
 from lightdiff.tasks.build import build_data, build_model, build_sampler, build_trainer
 from lightdiff.tasks.classes import reading, with_classes
 from lightdiff.tasks.described import portable
 from lightdiff.tasks.devices import Ranks
 from lightdiff.tasks.failures import explained
 from lightdiff.tasks.from_data import filled, found_in_data
-from lightdiff.tasks.good_checkpoint import resumable
+from lightdiff.tasks.good_checkpoint import check_fits_run, naming_field, resumable
 from lightdiff.tasks.handover import rank_and_world_size
 from lightdiff.tasks.lock import alone_in
 from lightdiff.tasks.processes import end_with_first_rank, hold_signals, take_signals
@@ -112,7 +111,7 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     data = build_data(config)
     config.update(with_classes(config, data))
     model = build_model(config)
-    former = _check_resumable(model, last) if checkpoint else None
+    former = resumable(last)[1] if checkpoint else None
     # without a checkpoint the run begins anew, and points that a killed run has left are dropped
     purge_step = former["global_step"] + 1 if former else 0
     sampler, num_steps = build_sampler(config)
@@ -123,6 +122,8 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     limit_gpu_memory(config.get("gpu_memory_fraction"))
     seed_everything(config["seed"], verbose=False)
     trainer = build_trainer(config, folder, purge_step=purge_step)
+    if former:
+        check_fits_run(trainer, model, last, former)
     with reading(config["dataset"]):
         data.prepare_data()
         data.setup()
@@ -144,7 +145,8 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
         if isinstance(trainer.strategy, Ranks):
             hold_signals()
         try:
-            trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+            with naming_field(trainer, checkpoint):
+                trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         except (ValueError, MisconfigurationException) as error:
             if model.batch_number > 0:
                 raise
@@ -177,22 +179,6 @@ def limit_gpu_memory(fraction: float | None) -> None:
         raise ConfigError(f"gpu_memory_fraction={fraction}: a number in (0, 1] or null is expected")
     for device in range(torch.cuda.device_count()):
         torch.cuda.set_per_process_memory_fraction(fraction, device)
-
-
-def _check_resumable(model: DiffusionModel, last: Path) -> dict[str, Any]:
-    """Return the content of the checkpoint; refuse it where its weights do not fit the model, naming the first that does not."""
-    _, checkpoint = resumable(last)
-    ours, theirs = (
-        {name: list(weight.shape) for name, weight in state.items() if isinstance(weight, Tensor)}
-        for state in (model.state_dict(), checkpoint["state_dict"])
-    )
-    for name in dict.fromkeys([*ours, *theirs]):
-        if ours.get(name) != theirs.get(name):
-            raise ConfigError(
-                f"resume: {name} is {theirs.get(name)} in {shown(last)} and {ours.get(name)} in this configuration; "
-                "a resumed run keeps its network"
-            )
-    return checkpoint
 
 
 def _log_to(path: Path) -> logging.Handler:
