@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -19,6 +18,7 @@ from lightdiff.lightning.export import WEIGHTS, read_export
 from lightdiff.lightning.limits import check_archive, check_fit, check_size
 from lightdiff.lightning.model import DiffusionModel, Weights
 from lightdiff.utils.config import import_safe_target, instantiate, shorten
+from lightdiff.utils.files import sha256_of
 from lightdiff.utils.structure import Keys, Misfit, Structure
 
 
@@ -65,7 +65,7 @@ def _read(file: Path, map_location: Any, *, hashed: bool = False) -> tuple[dict[
             check_archive(opened)
             opened.seek(0)
             checkpoint = torch.load(opened, map_location=map_location, weights_only=True)
-            sha256 = _sha256(opened) if hashed else None
+            sha256 = sha256_of(opened) if hashed else None
         check_size(checkpoint)
     except ValueError as error:
         raise CheckpointError(f"{file}: not loaded, {' '.join(str(error).split())[:120]}") from error
@@ -94,14 +94,6 @@ def check_content(structure: Structure, checkpoint: dict[str, Any], file: Path) 
         structure.check(checkpoint)
     except Misfit as error:
         raise CheckpointError(f"{file}: {error}") from error
-
-
-def _sha256(opened: BinaryIO) -> str:
-    opened.seek(0)
-    digest = hashlib.sha256()
-    while part := opened.read(2**20):
-        digest.update(part)
-    return digest.hexdigest()
 
 
 def model_from_config(description: dict[str, Any], network: nn.Module | None = None) -> DiffusionModel:
@@ -183,7 +175,7 @@ def _content(file: Path, weights: Weights, map_location: Any, *, hashed: bool) -
     if weights == "raw" and export.weights == "ema":
         raise CheckpointError(f"weights=raw: {file} holds the averaged weights; choices: ema")
     with file.open("rb") as opened:
-        identity = {"sha256": _sha256(opened) if hashed else None, "step": None, "epoch": None}
+        identity = {"sha256": sha256_of(opened) if hashed else None, "step": None, "epoch": None}
     return _Content(export.model, export.dataset, export.state, identity)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable
 from math import nan
@@ -12,6 +13,7 @@ from typing import Any, BinaryIO
 
 from lightdiff.utils.files import replaced
 from lightdiff.utils.plots import new_figure, save_figure
+from lightdiff.utils.ranks import process
 from lightdiff.utils.records import (
     IDENTITY,
     Record,
@@ -22,6 +24,8 @@ from lightdiff.utils.records import (
     read_records,
     value_text,
 )
+
+log = logging.getLogger(__name__)
 
 __all__ = ["IDENTITY", "Record", "Results", "better", "lines", "plot", "table"]
 
@@ -37,11 +41,14 @@ class Results:
         self.folder = folder
         self._path = folder / "results.jsonl"
         self._forgotten: set[str] = set()
+        left_out = read_records(self._path)[1]
+        if left_out and process()[0] == 0:
+            log.warning("%s: %d lines are no results and left out; %s", self._path, len(left_out), left_out[0])
         self.records = self._read()
 
     def _read(self) -> list[Record]:
         """Read the records of all processes that have measured so far, without the forgotten ones."""
-        return [record for record in read_records(self._path) if canonical(record) not in self._forgotten]
+        return [record for record in read_records(self._path)[0] if canonical(record) not in self._forgotten]
 
     def missing(self, protocol: Record, metrics: dict[str, Any]) -> list[str]:
         """Return the names of the metrics that were not computed yet with these settings under this protocol."""

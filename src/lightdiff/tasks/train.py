@@ -6,7 +6,6 @@ processes, torchrun, SLURM and resume all come through here; Hydra does not.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import warnings
@@ -30,7 +29,7 @@ from lightdiff.tasks.good_checkpoint import check_fits_run, naming_field, resuma
 from lightdiff.tasks.handover import rank_and_world_size
 from lightdiff.tasks.lock import alone_in
 from lightdiff.tasks.processes import end_with_first_rank, hold_signals, take_signals
-from lightdiff.tasks.run_folder import CONFIG, RESULT, discard_if_untrained, read_config, write_config
+from lightdiff.tasks.run_folder import CONFIG, RESULT, discard_if_untrained, read_config, read_result, write_config
 from lightdiff.tasks.settings import check_fit, check_settings
 from lightdiff.tasks.speed import TrainingSpeed
 from lightdiff.tasks.summary import batch_norm_warning, device_summary, network_summary, run_summary
@@ -94,7 +93,7 @@ def _run(folder: Path, config: dict[str, Any], rank_zero: bool) -> dict[str, Any
             log_file.close()
     if not rank_zero:
         return {}
-    result = json.loads((folder / RESULT).read_text()) if (folder / RESULT).is_file() else {}
+    result = read_result(folder) or {}
     print(run_summary(folder, config, result), flush=True)
     return result
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 FULL_OR_BROKEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO)
 """Numbers of the errors of a full, read-only or broken disk."""
@@ -86,3 +88,12 @@ def remove_unfinished(folder: Path) -> None:
     """Remove the temporary files that a killed process left in a folder. No other process may be writing there."""
     for temporary in folder.glob(".*.tmp"):
         temporary.unlink(missing_ok=True)
+
+
+def sha256_of(opened: BinaryIO) -> str:
+    """Return the SHA-256 of an opened file, from its beginning, as hexadecimal digits."""
+    opened.seek(0)
+    digest = hashlib.sha256()
+    while part := opened.read(2**20):
+        digest.update(part)
+    return digest.hexdigest()
