@@ -44,7 +44,7 @@ _VERSION = re.compile(r"\d{1,9}(\.\d{1,9}){0,4}((a|b|rc|\.post|\.dev)\d{1,9})*(\
 TENSOR = Leaf(_is_plain_tensor, "a dense tensor")
 _POSITIVE = Leaf(lambda value: is_count(value) and value > 0, "a whole number, 1 or more,")
 _SEED = Leaf(lambda value: is_count(value) and value < 2**32, "a whole number from 0 to 4294967295")
-_RATE = Leaf(lambda value: is_finite(value) and value >= 0, "a finite number, 0 or more,")
+_RATE = Leaf(lambda value: is_finite(value) and 0 <= value <= 1e6, "a learning rate, 0 to a million,")
 STEPS = Leaf(
     lambda value: is_finite(value.item() if _is_plain_tensor(value) and value.numel() == 1 else value),
     "one finite number",

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from lightdiff.lightning.content import STEPS
 from lightdiff.lightning.lr_schedules import adopt_settings
 from lightdiff.lightning.model import DiffusionModel
-from lightdiff.utils.structure import ANYTHING, COUNT, FINITE, Every, Items, Misfit, Structure, alike
+from lightdiff.utils.structure import ANYTHING, FINITE, Items, Keys, Leaf, Misfit, Structure, alike
 
 
 def rehearse(trainer: Trainer, model: DiffusionModel, checkpoint: dict[str, Any]) -> None:
@@ -83,9 +83,13 @@ def _check_optimizer(model: DiffusionModel, checkpoint: dict[str, Any]) -> None:
     state, groups = (copied["optimizer_states"][0][name] for name in ("state", "param_groups"))
     if step > 0 and fresh.state and not state:
         raise Misfit(f"optimizer_states[0].state: empty, but {step} steps are done")
+    parameters = [parameter for group in fresh.param_groups for parameter in group["params"]]
     for number, entry in state.items():
-        COUNT.check(number, "optimizer_states[0].state: number of a parameter")
-        Every(ANYTHING).check(entry, f"optimizer_states[0].state[{number}]")
+        Leaf(lambda number: number in range(len(parameters)), "the number of a parameter").check(
+            number, "optimizer_states[0].state: a name"
+        )
+        kept = fresh.state.get(parameters[number], {})
+        Keys(dict.fromkeys(kept, ANYTHING)).check(entry, f"optimizer_states[0].state[{number}]")
         if "step" in entry:
             STEPS.check(entry["step"], f"optimizer_states[0].state[{number}].step")
     for group in groups:

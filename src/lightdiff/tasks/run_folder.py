@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,30 @@ def finished(folder: Path, config: dict[str, Any]) -> str | None:
     if reached and any(isinstance(limit, int) and 0 <= limit <= reached[unit] for unit, limit in limits.items()):
         return f"{reached['epochs']} epochs, {reached['steps']} steps"
     return None
+
+
+@contextlib.contextmanager
+def put_back_if_refused(folder: Path) -> Iterator[None]:
+    """If the block refuses the configuration (ConfigError), put config.yaml and result.json back and remove what is new.
+
+    Args:
+        folder: the run's folder.
+    """
+
+    def written() -> set[Path]:
+        return {path for pattern in (f"{CONFIG}*", RESULT, "events.out.tfevents.*") for path in folder.glob(pattern)}
+
+    before = written()
+    contents = {path: path.read_bytes() for path in (folder / CONFIG, folder / RESULT) if path.is_file()}
+    try:
+        yield
+    except ConfigError:
+        for path in written() - before:
+            path.unlink()
+        for path, content in contents.items():
+            with replaced(path) as temporary:
+                temporary.write_bytes(content)
+        raise
 
 
 def discard_if_untrained(folder: Path, *, refused: bool) -> None:

@@ -29,7 +29,15 @@ from lightdiff.tasks.good_checkpoint import check_fits_run, naming_field, resuma
 from lightdiff.tasks.handover import rank_and_world_size
 from lightdiff.tasks.lock import alone_in
 from lightdiff.tasks.processes import end_with_first_rank, hold_signals, take_signals
-from lightdiff.tasks.run_folder import CONFIG, RESULT, discard_if_untrained, read_config, read_result, write_config
+from lightdiff.tasks.run_folder import (
+    CONFIG,
+    RESULT,
+    discard_if_untrained,
+    put_back_if_refused,
+    read_config,
+    read_result,
+    write_config,
+)
 from lightdiff.tasks.settings import check_fit, check_settings
 from lightdiff.tasks.speed import TrainingSpeed
 from lightdiff.tasks.summary import batch_norm_warning, device_summary, network_summary, run_summary
@@ -74,14 +82,15 @@ def run_job(folder: Path, config: dict[str, Any] | None = None) -> dict[str, Any
 def _run(folder: Path, config: dict[str, Any], rank_zero: bool) -> dict[str, Any]:
     log_file = _log_to(folder / "train.log") if rank_zero else None
     try:
-        if rank_zero:
-            remove_unfinished(folder / "checkpoints")
-        fit = _prepare(config, folder)
-        if rank_zero:
-            write_config(folder, config)
-            print(f"run folder: {shown(folder)}", flush=True)
-        with explained(folder, config):
-            fit()
+        with put_back_if_refused(folder) if rank_zero else nullcontext():
+            if rank_zero:
+                remove_unfinished(folder / "checkpoints")
+            fit = _prepare(config, folder)
+            if rank_zero:
+                write_config(folder, config)
+                print(f"run folder: {shown(folder)}", flush=True)
+            with explained(folder, config):
+                fit()
     except BaseException as error:
         if rank_zero:
             logging.getLogger("lightdiff").error("%s: %s", type(error).__name__, error)
