@@ -146,7 +146,7 @@ def test_what_only_lightning_can_restore_is_named_as_well(tmp_path: Path, comman
     """The state of a callback that is not lightdiff's."""
     stopping = f"+callbacks.stop={{_target_:{STOP},monitor:val/loss}}"
     made = command(
-        "train.py", *TINY, "callbacks=no_samples", "trainer.max_epochs=1", "trainer.limit_train_batches=2", stopping
+        "train.py", *TINY, "callbacks=no_samples", "trainer.max_epochs=1", stopping
     )
     assert made.returncode == 0, made.stderr
     run = tmp_path / RUN

@@ -59,7 +59,7 @@ def _check_loops(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
     alike(trainer.fit_loop.state_dict()).check(loops, "loops.fit_loop")
     optimizer = loops["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]
     counted = {
-        "epoch": loops["epoch_progress"]["current"]["processed"],
+        "epoch": loops["epoch_progress"]["current"]["completed"],
         "global_step": optimizer["step"]["total"]["completed"],
     }
     for name, count in counted.items():
