@@ -145,9 +145,7 @@ STOP = "pytorch_lightning.callbacks.EarlyStopping"
 def test_what_only_lightning_can_restore_is_named_as_well(tmp_path: Path, command: Command) -> None:
     """The state of a callback that is not lightdiff's."""
     stopping = f"+callbacks.stop={{_target_:{STOP},monitor:val/loss}}"
-    made = command(
-        "train.py", *TINY, "callbacks=no_samples", "trainer.max_epochs=1", stopping
-    )
+    made = command("train.py", *TINY, "callbacks=no_samples", "trainer.max_epochs=1", stopping)
     assert made.returncode == 0, made.stderr
     run = tmp_path / RUN
     callbacks = last(run)["callbacks"]
