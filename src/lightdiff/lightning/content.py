@@ -107,7 +107,7 @@ TRAINING = Keys(
         "loops": Keys(fit_loop=MAPPING),
         "callbacks": Every(ANYTHING),
         "optimizer_states": Items(_OPTIMIZER),
-        "lr_schedulers": Items(MAPPING),
+        "lr_schedulers": Items(Keys(base_lrs=Optional(Items(_RATE)))),
     }
 )
 """The part of a checkpoint from which Lightning goes on with the training. What depends on the run is checked by `rehearse`."""

@@ -118,7 +118,9 @@ def _missing_choice(error: MissingConfigException) -> str:
 
 
 def _unknown_key(key: str, command: str) -> str:
-    """Name the keys that do exist beside the unknown one, or the deeper keys of the same name."""
+    """Name the keys that do exist beside the unknown one, or the deeper keys of the same name, or the choices of a group."""
+    if choices(key):
+        return f"{key}: one of its choices is expected, and single settings as in {key}.name=value; {suggest('', choices(key))}"
     config = _composed(command)
     parent, _, last = key.lstrip("+~").rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
