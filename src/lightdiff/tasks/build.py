@@ -21,7 +21,7 @@ from lightdiff.tasks import speed
 from lightdiff.tasks.classes import needs_classes, with_classes
 from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.devices import cluster, needs_processes, strategy
-from lightdiff.tasks.settings import DATASET_FACTS
+from lightdiff.tasks.settings import DATASET_FACTS, NEEDED
 from lightdiff.utils.config import ConfigError, call, import_target, instantiate, naming
 
 Importer = Callable[[str], Callable[..., Any]]
@@ -84,6 +84,8 @@ def _build_group(config: dict[str, Any], name: str, importer: Importer = import_
     """Build the object of a group; None where its choice has no `_target_` (conditioning=none)."""
     group = config.get(name)
     if group is None or "_target_" not in group:
+        if name in NEEDED:
+            raise ConfigError(f"{name}._target_: a value is needed")
         return None
     absent = [key for key in ("cond_dim", "token_dim") if name == "conditioning" and group.get(key) is None]
     return instantiate(
