@@ -1,4 +1,4 @@
-"""Groups of the configuration that hold no settings, and an odd result.json: one line and code 2, or the command does its work."""
+"""Groups that hold no settings, and an odd result.json: one line and code 2, or the command does its work."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def build_data(cfg: Any, *, importer: Importer = import_target) -> DiffSet:
 def build_sampler(cfg: Any) -> tuple[Sampler, int | None]:
     """Build the sampler of group sampler; return it with its number of steps, None for every timestep."""
     config = plain(cfg)
-    num_steps = config["sampler"]["num_steps"]
+    num_steps = config["sampler"].get("num_steps")
     if num_steps is not None and (not isinstance(num_steps, int) or isinstance(num_steps, bool) or num_steps < 1):
         raise ConfigError(f"sampler.num_steps={num_steps}: 1 or more steps or null (every timestep) are expected")
     return _build_group(config, "sampler"), num_steps
