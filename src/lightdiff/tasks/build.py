@@ -70,6 +70,8 @@ _WHERE = {
 def _build_optimizer(config: dict[str, Any]) -> Any:
     """Return a function that makes the optimizer of some parameters; impossible settings are refused here."""
     group = {name: value for name, value in config["optimizer"].items() if name != "fused"}
+    if "_target_" not in group:
+        raise ConfigError("optimizer._target_: a value is needed")
     if speed.fused(config).value:
         # without this argument torch takes its foreach kernels where it can
         group["fused"] = True
