@@ -34,6 +34,13 @@ class Conditioner(nn.Module, ABC):
         """Number of labels that `inputs` can take, 0..num_labels - 1; None: unknown."""
         return None if self.class_names is None else len(self.class_names)
 
+    @property
+    def names_of_labels(self) -> tuple[str, ...]:
+        """A name for each of the labels 0, 1, ...: its class's, or its number where the class has no name; () if there are no
+        labels."""
+        names = tuple(self.class_names or ())
+        return names + tuple(str(number) for number in range(len(names), self.num_labels or 0))
+
     @abstractmethod
     def inputs(self, batch: dict[str, Tensor], chance: Tensor) -> Tensor:
         """What `forward` takes, (B, ...), out of a batch of the data set; `chance` (B,), uniform in [0, 1), decides what is

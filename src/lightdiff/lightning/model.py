@@ -108,6 +108,12 @@ class DiffusionModel(LightningModule):
             modules["conditioning"] = self.conditioning
         return nn.ModuleDict(modules)
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the labels 0, 1, ... that samples can be asked for; the number itself where a label has no name, and () for
+        a model without labels."""
+        return () if self.conditioning is None else self.conditioning.names_of_labels
+
     # -- weights ------------------------------------------------------------------------------------------------------
 
     def modules_of(self, weights: Weights) -> nn.ModuleDict:
