@@ -9,7 +9,6 @@ Shapes: B images in a batch, C channels, H x W pixels.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -251,12 +250,13 @@ class DiffusionModel(LightningModule):
         """Draw images.
 
         Args:
-            num_samples: number of images.
+            num_samples: number of images, 1 or more.
             sampler: a `Sampler`, or the name of one (ddpm, ddim, heun, dpmpp_2m, dpmpp_2m_sde), which then clips x0_hat.
             num_steps: steps of the sampler, or None for every timestep of a discrete schedule and 1000 steps of any other.
             guidance_scale: 1 plainly conditional, 0 unconditional, above 1 classifier-free guidance.
-            labels: class of each image, number or name, or one for all; None: image i shows class i modulo the number of classes.
-            prompt: caption of each image, or one for all (text-conditional models).
+            labels: class of each image, number or name, or one for all; None: every class in turn. K classes for more images than
+                that are shown in turn.
+            prompt: caption of each image, or one for all (text-conditional models); K captions as for `labels`.
             seed: the same seed gives the same images whatever the batch size; None gives different ones at every call.
             batch_size: images at a time, or None for 128.
             progress: show a progress bar.
@@ -264,23 +264,27 @@ class DiffusionModel(LightningModule):
 
         Returns:
             Floating-point images (num_samples, C, H, W) in [-1, 1].
+
+        Raises:
+            ValueError: a number out of its range, more labels or prompts than images, or a setting that this model cannot have.
         """
         generation = Generation.of(
             self,
+            num_samples=num_samples,
             sampler=sampler,
             num_steps=num_steps,
             guidance_scale=guidance_scale,
             labels=labels,
             prompt=prompt,
-            seed=int.from_bytes(os.urandom(4), "little") if seed is None else seed,
+            seed=seed,
             weights=weights,
         )
         return generation.images(self, range(num_samples), batch_size=batch_size, progress=progress)
 
     def trajectory(self, num_samples: int, **settings: Any) -> Iterator[SamplerState]:
         """Yield the states of a sampling run, from noise to images, for pictures of the process; arguments as for `sample`."""
-        settings.setdefault("seed", int.from_bytes(os.urandom(4), "little"))
-        return Generation.of(self, **settings).trajectory(self, range(num_samples))
+        generation = Generation.of(self, num_samples=num_samples, **{"seed": None, **settings})
+        return generation.trajectory(self, range(num_samples))
 
     def to_unit_range(self, x: Tensor) -> Tensor:
         """Map x from `value_range` to [-1, 1] and clamp it there."""

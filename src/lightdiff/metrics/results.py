@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from math import nan
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, BinaryIO
+from typing import Any
 
-from lightdiff.utils.files import replaced
+from lightdiff.utils.files import append_line, replaced
 from lightdiff.utils.plots import new_figure, save_figure
 from lightdiff.utils.records import (
     IDENTITY,
@@ -55,10 +54,7 @@ class Results:
     def add(self, record: Record) -> None:
         """Append a record to `results.jsonl`, and make the table and the figure anew."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._path.open("ab+") as file:
-            # a process that was killed may have left half a line
-            start = "" if _at_a_new_line(file) else "\n"
-            file.write(f"{start}{json.dumps(record)}\n".encode())
+        append_line(self._path, json.dumps(record))
         size = -1
         # another process that measures the same run may have added a record meanwhile
         while self._path.stat().st_size != size:
@@ -91,14 +87,6 @@ class Results:
     def cells(self) -> dict[str, Record]:
         """Return one record for each protocol, by its key, with all figures found under it; the newest figure counts."""
         return newest_cells(self.records)
-
-
-def _at_a_new_line(file: BinaryIO) -> bool:
-    """Return whether what is appended to a file begins a line."""
-    if file.seek(0, os.SEEK_END) == 0:
-        return True
-    file.seek(-1, os.SEEK_END)
-    return file.read(1) == b"\n"
 
 
 def table(cells: Iterable[Record]) -> str:
