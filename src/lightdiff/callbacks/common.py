@@ -72,7 +72,7 @@ def just_measured(trainer: Trainer) -> dict[str, float]:
 
 
 def forget_pictures(trainer: Trainer, folder: Path, name: str) -> None:
-    """Delete the pictures `<name>_<step>.png` and `.gif` of a resumed run beyond its step: they show weights that are given up."""
+    """Delete the pictures `<name>_<step>.png` and `.gif` of a resumed run beyond its step, whose weights are given up."""
     if not trainer.is_global_zero or trainer.global_step == 0:
         return
     for path in folder.glob(f"{name}_*"):

@@ -23,7 +23,6 @@ from lightdiff.utils.files import shown
 from lightdiff.utils.images import to_uint8
 from lightdiff.utils.progress import progress
 
-
 NOT_CONTENT = ("ckpt_path", "out", "overwrite", "progress")
 """Keys of sample.yaml that do not decide what is drawn. The checkpoint's SHA-256 stands for its path."""
 

@@ -116,8 +116,8 @@ def replaced(path: Path, *, durable: bool = True) -> Iterator[Path]:
         if cause is None:
             raise
         # the error of a write names no file, and that of opening one the temporary file
-        file = str(path) if cause.filename in (None, str(temporary)) else cause.filename
-        raise OSError(cause.errno, cause.strerror, file) from error
+        named = str(path) if cause.filename in (None, str(temporary)) else cause.filename
+        raise OSError(cause.errno, cause.strerror, named) from error
     finally:
         temporary.unlink(missing_ok=True)
 
