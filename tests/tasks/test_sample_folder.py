@@ -287,3 +287,10 @@ def test_jobs_of_a_sweep_do_not_share_a_folder(sample: Command) -> None:
     """The second job would leave nothing of the first one."""
     done = sample("-m", "num_samples=1", "save=[grid]", "out=pictures", "seed=1,2")
     assert done.returncode == 2 and "error: job seed=2: out=pictures: it holds samples" in done.stderr
+
+
+@pytest.mark.parametrize("labels", ["[1,2,3]", "[cat,1,0]"])
+def test_no_label_is_left_out(labels: str, sample: Command, run: Path) -> None:
+    done = sample(f"labels={labels}", "num_samples=2")
+    check_refused(done, "num_samples=2: 3 or more is expected, one for each of labels=[")
+    assert not (run / "samples").exists()
