@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import sys
@@ -21,7 +22,7 @@ from lightdiff.tasks.build import build_model
 from lightdiff.tasks.failures import RunFailed
 from lightdiff.tasks.report import report_command
 from lightdiff.tasks.run_folder import write_config
-from lightdiff.tasks.train import run_job
+from lightdiff.tasks.train import _log_to, run_job
 from lightdiff.utils.files import append_line
 from runs import tiny, train
 
@@ -196,3 +197,15 @@ def test_a_training_leaves_whole_pictures(tmp_path: Path) -> None:
     ):
         run_job(folder)
     assert [path.name for path in (folder / "samples").iterdir() if "step_" in path.name] == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_log_on_a_full_disk_prints_no_trace(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "train.log").symlink_to("/dev/full")
+    handler = _log_to(tmp_path / "train.log")
+    try:
+        logging.getLogger("lightdiff").info("a message that goes nowhere")
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+    assert "Traceback" not in capfd.readouterr().err

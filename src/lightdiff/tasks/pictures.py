@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from lightdiff.utils.captions import captioned
+from lightdiff.utils.file_names import file_name
 from lightdiff.utils.files import replaced, write_picture
 from lightdiff.utils.images import encode_gif, enlarge, hold_last, make_grid, save_mp4, save_png
-from lightdiff.utils.text import file_name
 
 CAPTIONED = 480
 """Pixels of the longer side of a picture with captions, at least, so that they have room."""

@@ -11,7 +11,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -195,12 +195,23 @@ def _check_resumable(model: DiffusionModel, last: Path) -> dict[str, Any]:
     return checkpoint
 
 
+class _LogFile(logging.FileHandler):
+    """A log file that loses messages on a full disk without a trace in the terminal; the run itself says what is wrong."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
 def _log_to(path: Path) -> logging.Handler:
     """Write messages of this project and of Lightning, and warnings, to train.log.
 
     Of Lightning's messages the terminal shows only warnings.
     """
-    handler = logging.FileHandler(path)
+    handler = _LogFile(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     # Lightning advertises other products as tips
     handler.addFilter(lambda record: "Tip:" not in record.getMessage())

@@ -123,12 +123,14 @@ def replaced(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 def write_picture(path: Path, content: bytes) -> None:
-    """Write a file that can be made again, such as a picture, as a whole or not at all. Missing folders are made.
+    """Write a file that can be made again, such as a picture, as a whole or not at all.
+
+    Its folder is made if need be, but not the folder above it: a run whose folder was moved must not make a part of it anew.
 
     Raises:
         OSError: as for `replaced`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     with replaced(path, durable=False) as temporary:
         temporary.write_bytes(content)
 

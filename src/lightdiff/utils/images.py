@@ -69,7 +69,7 @@ def enlarge(images: Tensor, at_least: int = 256) -> Tensor:
 
 
 def save_png(path: Path, image: Tensor) -> None:
-    """Write a uint8 image (C, H, W) as PNG, in grayscale if it has one channel. Missing folders are made."""
+    """Write a uint8 image (C, H, W) as PNG, in grayscale if it has one channel; see `write_picture`."""
     write_picture(path, iio.imwrite("<bytes>", _channels_last(image), extension=".png"))
 
 
@@ -97,7 +97,7 @@ def encode_gif(frames: Tensor, *, fps: float) -> bytes:
 
 
 def save_mp4(path: Path, frames: Tensor, *, fps: float) -> None:
-    """Write uint8 frames (F, C, H, W) as an H.264 video with `fps` frames a second. Missing folders are made.
+    """Write uint8 frames (F, C, H, W) as an H.264 video with `fps` frames a second, as `write_picture` does.
 
     The format needs even sizes, so an odd height or width gets one more line of black pixels.
 
@@ -106,7 +106,7 @@ def save_mp4(path: Path, frames: Tensor, *, fps: float) -> None:
     """
     from imageio_ffmpeg import get_ffmpeg_exe
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     height, width = frames.shape[-2:]
     even = torch.nn.functional.pad(frames, (0, width % 2, 0, height % 2))
     rgb = even.expand(-1, 3, -1, -1) if even.shape[1] == 1 else even

@@ -46,7 +46,7 @@ def log_y(axes: Any) -> None:
 
 
 def save_figure(path: Path, figure: Figure) -> None:
-    """Save a figure as PNG; the same figure gives the same bytes. Missing folders are made."""
+    """Save a figure as PNG; the same figure gives the same bytes. See `write_picture`."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", metadata={"Software": None})
     write_picture(path, drawn.getvalue())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lightdiff.utils.text import LONGEST_NAME, file_name
+from lightdiff.utils.file_names import LONGEST_NAME, file_name
 
 NAMES = {
     "cat": "cat",
