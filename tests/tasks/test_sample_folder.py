@@ -68,7 +68,8 @@ def test_the_same_call_again_replaces_the_folder_as_a_whole(save: str, sample: C
     arguments = ("num_samples=2", f"save={save}")
     folder = made(sample(*arguments), run)
     before = content(folder)
-    (folder / "samples.json").write_text(json.dumps({"files": [*before, "images/surplus.png"]}))
+    record = json.loads((folder / "samples.json").read_text())
+    (folder / "samples.json").write_text(json.dumps({**record, "files": [*before, "images/surplus.png"]}))
     (folder / "images").mkdir(exist_ok=True)
     (folder / "images" / "surplus.png").touch()  # as if an older version had drawn more
     assert made(sample(*arguments), run) == folder
@@ -162,8 +163,19 @@ def test_files_of_others_in_the_default_folder_are_never_touched(sample: Command
     assert content(folder) == before
 
 
-@pytest.mark.parametrize("record", ["", "[]", "{}", '{"files": 3}', '{"files": [[]]}', "[" * 100_000, b"\xff"])
-def test_a_broken_record_lists_nothing(record: str | bytes, sample: Command, tmp_path: Path) -> None:
+RECORDS = {
+    "another program's": '{"files": ["grid.png"]}',
+    "no list": '{"written_by": "lightdiff sample", "files": 3}',
+    "a list of lists": '{"written_by": "lightdiff sample", "files": [["grid.png"]]}',
+    "a list": "[]",
+    "empty": "",
+    "deep": "[" * 100_000,
+    "no text": b"\xff",
+}
+
+
+@pytest.mark.parametrize("record", RECORDS.values(), ids=list(RECORDS))
+def test_a_record_that_is_none_lists_nothing(record: str | bytes, sample: Command, tmp_path: Path) -> None:
     out = tmp_path / "pictures"
     out.mkdir()
     (out / "grid.png").write_text("mine")

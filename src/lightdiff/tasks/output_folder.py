@@ -17,6 +17,8 @@ from lightdiff.utils.records import canonical
 
 RECORD = "samples.json"
 """File with the settings of the samples in a folder, and the list of their files."""
+WRITER = "lightdiff sample"
+"""Entry `written_by` of the record, without which its list of files is not believed."""
 
 
 @contextmanager
@@ -79,14 +81,15 @@ def check_out(out: Path, *, overwrite: bool) -> None:
 def _listed(out: Path) -> set[str]:
     """Return the names of the files in a folder that its record lists, with the record itself; none without a record."""
     try:
-        return {RECORD, *json.loads((out / RECORD).read_text(encoding="utf-8"))["files"]}
+        record = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        return {RECORD, *record["files"]} if record["written_by"] == WRITER else set()
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return set()
 
 
 def write_record(folder: Path, settings: dict[str, Any]) -> None:
     """Write `samples.json` into a folder: the settings, and a list of all files in it."""
-    content = {**settings, "files": list(files_in(folder))}
+    content = {"written_by": WRITER, **settings, "files": list(files_in(folder))}
     write_picture(folder / RECORD, (json.dumps(content, indent=2) + "\n").encode())
 
 

@@ -66,11 +66,14 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 def _exchange(new: Path, folder: Path) -> None:
     """Let `new` take the place of `folder`, and delete the old one."""
     aside = folder.with_name(f".{os.getpid()}.old.{folder.name}")
-    folder.rename(aside)
+    shutil.copymode(folder, new)
     try:
+        folder.rename(aside)
         new.rename(folder)
-    except OSError:
-        aside.rename(folder)
+    # also Ctrl-C between the two
+    except BaseException:
+        if not folder.exists():
+            aside.rename(folder)
         raise
     # what is being deleted must not look like a folder to move back
     shutil.rmtree(aside.rename(new), ignore_errors=True)
