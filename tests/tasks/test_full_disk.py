@@ -142,6 +142,10 @@ def test_an_evaluation_keeps_its_lines_and_tables_whole(
         check_failed(command(*arguments, model, "seed=1"), "out/results.jsonl")
     assert (tmp_path / "out" / "results.jsonl").read_bytes() == before
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"results.jsonl", "table.md"}
+    table = (tmp_path / "out" / "table.md").read_text()
+    (tmp_path / "out" / "table.md").unlink()  # as if the disk had been full after the line
+    assert "(measured before)" in command(*arguments, model).stdout
+    assert (tmp_path / "out" / "table.md").read_text() == table
 
 
 def test_a_line_is_appended_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -60,9 +60,9 @@ class Results:
         while self._path.stat().st_size != size:
             size = self._path.stat().st_size
             self.records = self._read()
-            self._write_summaries()
+            self.write_summaries()
 
-    def _write_summaries(self) -> None:
+    def write_summaries(self) -> None:
         """Make the table, and the figure if there is anything to draw."""
         with replaced(self.folder / "table.md") as temporary:
             temporary.write_text(table(self.cells().values()), encoding="utf-8")
