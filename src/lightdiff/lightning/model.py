@@ -82,19 +82,14 @@ class DiffusionModel(LightningModule):
                 f"conditioning={type(conditioning).__name__}: it gives {', '.join(conditioning.cond_keys)}, "
                 f"but {type(network).__name__} takes {', '.join(taken) or 'no condition (as it is configured)'}"
             )
-        self.network = network
-        self.schedule = schedule
-        self.conditioning = conditioning
+        self.network, self.schedule, self.conditioning = network, schedule, conditioning
         self.value_range = bounds
         self.image_shape: tuple[int, int, int] = tuple(int(size) for size in shape)  # type: ignore[assignment]
-        self.time_input = time_input
-        self.ema_decay = ema_decay
-        self.seed = seed
+        self.time_input, self.ema_decay, self.seed = time_input, ema_decay, seed
         self.ema = EMA(self._averaged(), ema_decay) if ema_decay is not None else None
         self.loss = DiffusionLoss(self.objective)
         self.val_loss = MeanMetric().set_dtype(torch.float64)
-        self._make_optimizer = optimizer
-        self._make_lr_scheduler = lr_scheduler
+        self._make_optimizer, self._make_lr_scheduler = optimizer, lr_scheduler
         # what its file says of the images it is trained on, in plain data
         self.dataset: dict[str, Any] | None = None
         # built only to refuse a time_input that does not exist
@@ -109,8 +104,7 @@ class DiffusionModel(LightningModule):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the labels 0, 1, ... that samples can be asked for; the number itself where a label has no name, and () for
-        a model without labels."""
+        """Names of the labels 0, 1, ...; the number where a label has no name, and () for a model without labels."""
         return () if self.conditioning is None else self.conditioning.names_of_labels
 
     # -- weights ------------------------------------------------------------------------------------------------------
@@ -127,11 +121,7 @@ class DiffusionModel(LightningModule):
         """Return a denoiser with the averaged or the raw weights, as `modules_of` chooses them."""
         network = self.modules_of(weights)["network"]
         return Denoiser(
-            network,
-            self.schedule,
-            self.objective.prediction,
-            time_input=self.time_input,
-            value_range=self.value_range,
+            network, self.schedule, self.objective.prediction, time_input=self.time_input, value_range=self.value_range
         )
 
     @property
@@ -254,9 +244,8 @@ class DiffusionModel(LightningModule):
             sampler: a `Sampler`, or the name of one (ddpm, ddim, heun, dpmpp_2m, dpmpp_2m_sde), which then clips x0_hat.
             num_steps: steps of the sampler, or None for every timestep of a discrete schedule and 1000 steps of any other.
             guidance_scale: 1 plainly conditional, 0 unconditional, above 1 classifier-free guidance.
-            labels: class of each image, number or name, or one for all; None: every class in turn. K classes for more images than
-                that are shown in turn.
-            prompt: caption of each image, or one for all (text-conditional models); K captions as for `labels`.
+            labels: class of each image, number or name, or several to show in turn; None: every class in turn.
+            prompt: caption of each image, or several to show in turn (text-conditional models).
             seed: the same seed gives the same images whatever the batch size; None gives different ones at every call.
             batch_size: images at a time, or None for 128.
             progress: show a progress bar.
@@ -283,8 +272,9 @@ class DiffusionModel(LightningModule):
 
     def trajectory(self, num_samples: int, **settings: Any) -> Iterator[SamplerState]:
         """Yield the states of a sampling run, from noise to images, for pictures of the process; arguments as for `sample`."""
-        generation = Generation.of(self, num_samples=num_samples, **{"seed": None, **settings})
-        return generation.trajectory(self, range(num_samples))
+        return Generation.of(self, num_samples=num_samples, **{"seed": None, **settings}).trajectory(
+            self, range(num_samples)
+        )
 
     def to_unit_range(self, x: Tensor) -> Tensor:
         """Map x from `value_range` to [-1, 1] and clamp it there."""
