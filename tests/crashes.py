@@ -168,7 +168,7 @@ class Run:
 
     def unfinished(self) -> list[Path]:
         """Files that were being written."""
-        return list(self.folder.glob("checkpoints/.*.tmp"))
+        return list(self.folder.glob("checkpoints/.*.tmp.*"))
 
 
 def members(session: int) -> list[int]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterable
 from math import nan
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, BinaryIO
+from typing import Any
 
-from lightdiff.utils.files import replaced
+from lightdiff.utils.files import append_line, replaced
 from lightdiff.utils.plots import new_figure, save_figure
 from lightdiff.utils.ranks import process
 from lightdiff.utils.records import (
@@ -62,18 +61,15 @@ class Results:
     def add(self, record: Record) -> None:
         """Append a record to `results.jsonl`, and make the table and the figure anew."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._path.open("ab+") as file:
-            # a process that was killed may have left half a line
-            start = "" if _at_a_new_line(file) else "\n"
-            file.write(f"{start}{json.dumps(record)}\n".encode())
+        append_line(self._path, json.dumps(record))
         size = -1
         # another process that measures the same run may have added a record meanwhile
         while self._path.stat().st_size != size:
             size = self._path.stat().st_size
             self.records = self._read()
-            self._write_summaries()
+            self.write_summaries()
 
-    def _write_summaries(self) -> None:
+    def write_summaries(self) -> None:
         """Make the table, and the figure if there is anything to draw."""
         with replaced(self.folder / "table.md") as temporary:
             temporary.write_text(table(self.cells().values()), encoding="utf-8")
@@ -98,14 +94,6 @@ class Results:
     def cells(self) -> dict[str, Record]:
         """Return one record for each protocol, by its key, with all figures found under it; the newest figure counts."""
         return newest_cells(self.records)
-
-
-def _at_a_new_line(file: BinaryIO) -> bool:
-    """Return whether what is appended to a file begins a line."""
-    if file.seek(0, os.SEEK_END) == 0:
-        return True
-    file.seek(-1, os.SEEK_END)
-    return file.read(1) == b"\n"
 
 
 def table(cells: Iterable[Record]) -> str:

@@ -103,6 +103,7 @@ class SampleSettings:
     show: Literal["x_t", "x0_hat"]
     progress: bool
     out: str | None
+    overwrite: bool
 
     def __post_init__(self) -> None:
         ranges = dict.fromkeys(("num_samples", "batch_size", "columns", "frame_every"), _COUNT)

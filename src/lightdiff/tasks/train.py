@@ -10,7 +10,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -192,12 +192,23 @@ def limit_gpu_memory(fraction: float | None) -> None:
         torch.cuda.set_per_process_memory_fraction(fraction, device)
 
 
+class _LogFile(logging.FileHandler):
+    """A log file that loses messages on a full disk without a trace in the terminal; the run itself says what is wrong."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
 def _log_to(path: Path) -> logging.Handler:
     """Write messages of this project and of Lightning, and warnings, to train.log.
 
     Of Lightning's messages the terminal shows only warnings.
     """
-    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     # Lightning advertises other products as tips
     handler.addFilter(lambda record: "Tip:" not in record.getMessage())
