@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "samplers": {"torch", "lightdiff.core", "lightdiff.samplers"},
     "networks": {"torch", "lightdiff.networks"},
     "conditioning": {"torch", "lightdiff.conditioning"},
-    "utils": {"torch", "numpy", "imageio", "matplotlib", "typeguard", "lightdiff.utils"},
+    "utils": {"torch", "numpy", "imageio", "imageio_ffmpeg", "matplotlib", "typeguard", "lightdiff.utils"},
     "data": {
         *("torch", "torchvision", "pytorch_lightning", "numpy", "PIL", "sklearn", "scipy", "filelock", "datasets"),
         *("lightdiff.core.randomness", "lightdiff.data", "lightdiff.utils"),

@@ -49,3 +49,9 @@ def test_names_are_described_and_may_be_absent_from_a_description() -> None:
 def test_more_names_than_classes_are_refused() -> None:
     with pytest.raises(ValueError, match="num_classes=2: the data set has 3 classes"):
         LabelConditioner(2, class_names=NAMES)
+
+
+def test_every_label_has_a_name_to_show() -> None:
+    assert LabelConditioner(3, class_names=NAMES).names_of_labels == ("cat", "dog", "7")
+    assert LabelConditioner(3, class_names=["cat"]).names_of_labels == ("cat", "1", "2")
+    assert LabelConditioner(2).names_of_labels == ("0", "1")

@@ -12,7 +12,7 @@ from torch import nn
 from lightdiff import DiffSet, DiffusionModel, load_model
 from lightdiff.conditioning import LabelConditioner
 from lightdiff.core import DiscreteSchedule, FlowSchedule, Objective, VPrediction, linear_betas
-from lightdiff.lightning import AtomicCheckpointIO
+from lightdiff.lightning import AtomicCheckpointIO, save_export
 from lightdiff.networks import UNet
 
 SMALL = {"image_size": 16, "widths": (8, 16), "attention_levels": (1,)}
@@ -192,3 +192,21 @@ def test_a_condition_the_network_does_not_take_is_refused() -> None:
         DiffusionModel(
             UNet(**SMALL), FlowSchedule(), Objective(prediction=VPrediction()), conditioning=LabelConditioner(10)
         )
+
+
+def test_a_model_knows_the_names_of_its_labels_and_so_do_its_files(tmp_path: Path) -> None:
+    model = DiffusionModel(
+        UNet(**SMALL, cond_dim=8),
+        DiscreteSchedule(linear_betas(50)),
+        conditioning=LabelConditioner(2, cond_dim=8, class_names=["cat", "dog"]),
+        ema_decay=None,
+    )
+    checkpoint = {"state_dict": model.state_dict()}
+    model.on_save_checkpoint(checkpoint)
+    torch.save(checkpoint, tmp_path / "model.ckpt")
+    save_export(model, tmp_path, weights="raw")
+    assert model.class_names == ("cat", "dog")
+    assert load_model(tmp_path / "model.ckpt").class_names == ("cat", "dog")
+    assert load_model(tmp_path).class_names == ("cat", "dog")
+    assert build(conditional=True).class_names == tuple("0123456789")
+    assert build().class_names == ()

@@ -251,8 +251,8 @@ RESUMING = {
     "log_dir=elsewhere": "log_dir=elsewhere: not possible together with resume=",
     "trainer.max_epochs=many": "trainer.max_epochs=many: int or null is expected",
     "trainer.max_epochs=3 trainer.devices=0": "trainer.devices=0: ",
-    "trainer.max_epochs=3 model.widths=[16,16]": "resume: network.inc.layers.0.weight is [8, 1, 3, 3] in ",
-    "trainer.max_epochs=3 ema_decay=null": "resume: ema.",
+    "trainer.max_epochs=3 model.widths=[16,16]": "resume={file}: network.inc.layers.0.weight is [8, 1, 3, 3] there and [16, ",
+    "trainer.max_epochs=3 ema_decay=null": "resume={file}: ema.",
     "trainer.max_epochs=3 dataset.batch_size=0": "dataset.batch_size=0: ",
 }
 
@@ -265,7 +265,11 @@ def test_resuming_refuses_it_and_changes_nothing(overrides: str, checkpoint: str
         return {str(path.relative_to(run)): path.read_bytes() for path in files}
 
     before = content()
-    refused(command("train.py", f"resume={run}{checkpoint}", *overrides.split()), RESUMING[overrides])
+    file = f"{run}{checkpoint or '/checkpoints/last.ckpt'}"
+    refused(
+        command("train.py", f"resume={run}{checkpoint}", *overrides.split()),
+        RESUMING[overrides].replace("{file}", file),
+    )
     assert content() == before
 
 

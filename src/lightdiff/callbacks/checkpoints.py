@@ -11,6 +11,7 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from lightdiff.callbacks.common import is_last_batch, last_checkpoint
 from lightdiff.utils.files import replaced
+from lightdiff.utils.structure import NUMBER, Keys, Nullable
 
 
 class Checkpoints(Checkpoint):
@@ -30,6 +31,9 @@ class Checkpoints(Checkpoint):
     Raises:
         ValueError: a number below 1.
     """
+
+    saved = Keys(best=Nullable(NUMBER))
+    """What its part of a checkpoint holds."""
 
     def __init__(
         self,

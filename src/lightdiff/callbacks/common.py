@@ -69,3 +69,13 @@ def just_measured(trainer: Trainer) -> dict[str, float]:
     a validation `val/loss` looks as if it had been measured again. Call this in `on_validation_end`, `on_train_epoch_end`.
     """
     return {name: float(value) for name, value in trainer._logger_connector.metrics["callback"].items()}
+
+
+def forget_pictures(trainer: Trainer, folder: Path, name: str) -> None:
+    """Delete the pictures `<name>_<step>.png` and `.gif` of a resumed run beyond its step, whose weights are given up."""
+    if not trainer.is_global_zero or trainer.global_step == 0:
+        return
+    for path in folder.glob(f"{name}_*"):
+        step = path.stem.removeprefix(f"{name}_")
+        if path.suffix in (".png", ".gif") and step.isdecimal() and int(step) > trainer.global_step:
+            path.unlink()

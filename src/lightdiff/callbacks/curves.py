@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from lightdiff.callbacks.common import log_metrics, point_is_due, sum_over_ranks, tensorboards
+from lightdiff.utils.structure import Keys, Leaf
 
 POINT, EPOCH = 0, 1
 """Rows of `Curves.sums`: since the last point, since the start of the epoch."""
@@ -30,6 +31,9 @@ class Curves(Callback):
     Attributes:
         last_point: optimizer step and loss of the last point of `train/loss`; None: no point since training began or went on.
     """
+
+    saved = Keys(sums=Leaf(lambda sums: isinstance(sums, Tensor) and sums.shape == (2, 4, 2), "a tensor of 2x4x2 sums"))
+    """What its part of a checkpoint holds."""
 
     def __init__(self) -> None:
         # (POINT | EPOCH, quarter, sum of losses | number of images)

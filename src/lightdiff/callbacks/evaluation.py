@@ -15,6 +15,7 @@ from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.metrics import Evaluation, FeatureExtractor, Metric, Results, measure
 from lightdiff.samplers import Sampler
 from lightdiff.utils.progress import progress
+from lightdiff.utils.structure import COUNT, NUMBER, Every, Items, Keys, Pair
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,9 @@ class EvaluateSamples(Callback):
     Raises:
         ValueError: a number out of its range; in `setup`, what cannot be measured with this model and these data.
     """
+
+    saved = Keys(history=Items(Pair(COUNT, Every(NUMBER))))
+    """What its part of a checkpoint holds."""
 
     def __init__(
         self,

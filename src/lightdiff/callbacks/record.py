@@ -13,6 +13,7 @@ from lightdiff.callbacks.common import just_measured, run_folder, tensorboards
 from lightdiff.callbacks.hparams import settings_of
 from lightdiff.lightning import DiffusionModel
 from lightdiff.utils.files import replaced
+from lightdiff.utils.structure import COUNT, NUMBER, Every, Keys, Optional
 
 
 class RunRecord(Callback):
@@ -25,6 +26,9 @@ class RunRecord(Callback):
     Args:
         config: the resolved configuration as plain data; None in plain Python.
     """
+
+    saved = Keys(metrics=Every(NUMBER), measured_at=Optional(Every(COUNT)))
+    """What its part of a checkpoint holds."""
 
     def __init__(self, config: dict[str, Any] | None = None) -> None:
         self.config = config or {}

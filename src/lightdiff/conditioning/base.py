@@ -34,6 +34,13 @@ class Conditioner(nn.Module, ABC):
         """Number of labels that `inputs` can take, 0..num_labels - 1; None: unknown."""
         return None if self.class_names is None else len(self.class_names)
 
+    @property
+    def names_of_labels(self) -> tuple[str, ...]:
+        """A name for each of the labels 0, 1, ...: its class's, or its number where the class has no name; () if there are no
+        labels."""
+        names = tuple(self.class_names or ())
+        return names + tuple(str(number) for number in range(len(names), self.num_labels or 0))
+
     @abstractmethod
     def inputs(self, batch: dict[str, Tensor], chance: Tensor) -> Tensor:
         """What `forward` takes, (B, ...), out of a batch of the data set; `chance` (B,), uniform in [0, 1), decides what is
@@ -73,8 +80,13 @@ def chosen_labels(labels: Labels, num_classes: int, class_names: Sequence[str] |
     asked = [labels] if isinstance(labels, str) else labels
     if isinstance(asked, Sequence):
         asked = [number_of.get(label, -1) if isinstance(label, str) else label for label in asked]
-    chosen = torch.as_tensor(asked).reshape(-1)
-    if chosen.is_floating_point() or len(chosen) == 0 or chosen.min() < 0 or chosen.max() >= num_classes:
+    try:
+        chosen = torch.as_tensor(asked).reshape(-1)
+    # anything that is no number
+    except (TypeError, ValueError, RuntimeError):
+        chosen = torch.empty(0)
+    whole = not chosen.is_floating_point() and chosen.dtype != torch.bool
+    if not whole or len(chosen) == 0 or chosen.min() < 0 or chosen.max() >= num_classes:
         raise ValueError(f"labels={labels}: {label_choices(num_classes, class_names)} are expected")
     return chosen.to(torch.int64)
 

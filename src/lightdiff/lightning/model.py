@@ -9,7 +9,6 @@ Shapes: B images in a batch, C channels, H x W pixels.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -83,19 +82,14 @@ class DiffusionModel(LightningModule):
                 f"conditioning={type(conditioning).__name__}: it gives {', '.join(conditioning.cond_keys)}, "
                 f"but {type(network).__name__} takes {', '.join(taken) or 'no condition (as it is configured)'}"
             )
-        self.network = network
-        self.schedule = schedule
-        self.conditioning = conditioning
+        self.network, self.schedule, self.conditioning = network, schedule, conditioning
         self.value_range = bounds
         self.image_shape: tuple[int, int, int] = tuple(int(size) for size in shape)  # type: ignore[assignment]
-        self.time_input = time_input
-        self.ema_decay = ema_decay
-        self.seed = seed
+        self.time_input, self.ema_decay, self.seed = time_input, ema_decay, seed
         self.ema = EMA(self._averaged(), ema_decay) if ema_decay is not None else None
         self.loss = DiffusionLoss(self.objective)
         self.val_loss = MeanMetric().set_dtype(torch.float64)
-        self._make_optimizer = optimizer
-        self._make_lr_scheduler = lr_scheduler
+        self._make_optimizer, self._make_lr_scheduler = optimizer, lr_scheduler
         # what its file says of the images it is trained on, in plain data
         self.dataset: dict[str, Any] | None = None
         # built only to refuse a time_input that does not exist
@@ -107,6 +101,11 @@ class DiffusionModel(LightningModule):
         if self.conditioning is not None:
             modules["conditioning"] = self.conditioning
         return nn.ModuleDict(modules)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the labels 0, 1, ...; the number where a label has no name, and () for a model without labels."""
+        return () if self.conditioning is None else self.conditioning.names_of_labels
 
     # -- weights ------------------------------------------------------------------------------------------------------
 
@@ -122,11 +121,7 @@ class DiffusionModel(LightningModule):
         """Return a denoiser with the averaged or the raw weights, as `modules_of` chooses them."""
         network = self.modules_of(weights)["network"]
         return Denoiser(
-            network,
-            self.schedule,
-            self.objective.prediction,
-            time_input=self.time_input,
-            value_range=self.value_range,
+            network, self.schedule, self.objective.prediction, time_input=self.time_input, value_range=self.value_range
         )
 
     @property
@@ -245,12 +240,12 @@ class DiffusionModel(LightningModule):
         """Draw images.
 
         Args:
-            num_samples: number of images.
+            num_samples: number of images, 1 or more.
             sampler: a `Sampler`, or the name of one (ddpm, ddim, heun, dpmpp_2m, dpmpp_2m_sde), which then clips x0_hat.
             num_steps: steps of the sampler, or None for every timestep of a discrete schedule and 1000 steps of any other.
             guidance_scale: 1 plainly conditional, 0 unconditional, above 1 classifier-free guidance.
-            labels: class of each image, number or name, or one for all; None: image i shows class i modulo the number of classes.
-            prompt: caption of each image, or one for all (text-conditional models).
+            labels: class of each image, number or name, or several to show in turn; None: every class in turn.
+            prompt: caption of each image, or several to show in turn (text-conditional models).
             seed: the same seed gives the same images whatever the batch size; None gives different ones at every call.
             batch_size: images at a time, or None for 128.
             progress: show a progress bar.
@@ -258,23 +253,28 @@ class DiffusionModel(LightningModule):
 
         Returns:
             Floating-point images (num_samples, C, H, W) in [-1, 1].
+
+        Raises:
+            ValueError: a number out of its range, more labels or prompts than images, or a setting that this model cannot have.
         """
         generation = Generation.of(
             self,
+            num_samples=num_samples,
             sampler=sampler,
             num_steps=num_steps,
             guidance_scale=guidance_scale,
             labels=labels,
             prompt=prompt,
-            seed=int.from_bytes(os.urandom(4), "little") if seed is None else seed,
+            seed=seed,
             weights=weights,
         )
         return generation.images(self, range(num_samples), batch_size=batch_size, progress=progress)
 
     def trajectory(self, num_samples: int, **settings: Any) -> Iterator[SamplerState]:
         """Yield the states of a sampling run, from noise to images, for pictures of the process; arguments as for `sample`."""
-        settings.setdefault("seed", int.from_bytes(os.urandom(4), "little"))
-        return Generation.of(self, **settings).trajectory(self, range(num_samples))
+        return Generation.of(self, num_samples=num_samples, **{"seed": None, **settings}).trajectory(
+            self, range(num_samples)
+        )
 
     def to_unit_range(self, x: Tensor) -> Tensor:
         """Map x from `value_range` to [-1, 1] and clamp it there."""

@@ -30,6 +30,7 @@ from lightdiff.tasks.needed import check_checkpoint_extras, check_extras
 from lightdiff.tasks.run_folder import claim_run_folder, discard_if_untrained, next_run_folder
 from lightdiff.tasks.sweep import failures, keep_failure
 from lightdiff.utils.config import import_target
+from lightdiff.utils.files import full_or_broken_disk
 from lightdiff.utils.interruption import SIGNALS, wanted
 from lightdiff.utils.output import survive_lost_output
 from lightdiff.utils.program import typed
@@ -253,7 +254,8 @@ def _explained(error: Exception, full: bool, command: str) -> tuple[str, int]:
     The trace is printed as well where it is asked for, and for errors that have no message of our own.
     """
     line = bad_configuration(error, command)
-    expected = line is not None or type(error).__module__.startswith("lightdiff.")
+    failed = None if line or type(error).__module__.startswith("lightdiff.") else full_or_broken_disk(error)
+    expected = line or failed or type(error).__module__.startswith("lightdiff.")
     if full or not expected:
         traceback.print_exception(error)
-    return line or " ".join(str(error).split()), 1 if line is None else 2
+    return line or failed or " ".join(str(error).split()), 1 if line is None else 2

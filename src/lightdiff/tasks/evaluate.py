@@ -60,6 +60,9 @@ def evaluate(cfg: DictConfig) -> None:
                 print(f"warning: {line}", flush=True)
         facts = {"file": shown(checkpoint), **identity}
         record, new = measure(evaluation, model, generation, facts, results, progress=config["progress"])
+        if first and not new:
+            # a full disk may have left a table without this result
+            results.write_summaries()
         if first:
             print("\n".join(lines(record)) + ("" if new else "\n(measured before)"))
             print(f"all results: {shown((out / 'table.md').absolute())}", flush=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lightdiff.utils.config import out_of_memory
-from lightdiff.utils.files import disk_error, shown
+from lightdiff.utils.files import disk_error, disk_line, shown
 from lightdiff.utils.program import typed
 
 SIGNS_OF_A_LOST_PROCESS = ("by peer", "connection reset", "broken pipe", "gloo", "nccl", "dataloader worker")
@@ -33,9 +32,7 @@ def explained(folder: Path, config: dict[str, Any]) -> Iterator[None]:
     except Exception as error:
         cause = disk_error(error)
         if cause is not None:
-            # TensorBoard names its file in bytes
-            file = f"{os.fsdecode(cause.filename)}: " if isinstance(cause.filename, str | bytes) else ""
-            raise RunFailed(f"{file}{cause.strerror}; {_last_checkpoint(folder)}") from error
+            raise RunFailed(disk_line(cause, _last_checkpoint(folder))) from error
         if isinstance(error, RuntimeError) and any(sign in str(error).casefold() for sign in SIGNS_OF_A_LOST_PROCESS):
             raise RunFailed(
                 "a process of this run was killed, has failed or cannot be reached (its own messages say why; ddp_timeout="

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,8 @@ def bad_configuration(error: BaseException, command: str) -> str | None:
             key = getattr(cause, "full_key", None) or str(cause).split(":")[-1].strip()
             return f"{key}: a value is needed ({key}=...)"
     text = " ".join(str(error).split())
-    # Hydra has a bare ValueError for dataset=null and dataset=3
-    if text.startswith("Config group override"):
+    # Hydra has a bare ValueError for dataset=null and dataset=3, and stumbles over dataset=[1]
+    if text.startswith("Config group override") or (isinstance(error, TypeError) and _raised_by_hydra(error)):
         return _no_choice()
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
@@ -78,9 +79,17 @@ def _no_choice() -> str:
     for argument in sys.argv[1:]:
         group, _, choice = argument.lstrip("+~").partition("=")
         known = choices(group)
-        if known and choice not in known:
-            return f"{group}={choice}: no such choice; {suggest(choice, known)}"
+        names = [name.strip() for name in choice.removeprefix("[").removesuffix("]").split(",")]
+        unknown = [name for name in names if name not in known]
+        if known and unknown:
+            return f"{group}={choice}: no such choice; {suggest(unknown[0], known)}"
     return "a key is missing in front of ="
+
+
+def _raised_by_hydra(error: BaseException) -> bool:
+    """Return whether an error was raised by code of Hydra's."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and str(frames[-1].f_globals.get("__name__")).startswith("hydra.")
 
 
 _PLUGINS = {
@@ -109,7 +118,9 @@ def _missing_choice(error: MissingConfigException) -> str:
 
 
 def _unknown_key(key: str, command: str) -> str:
-    """Name the keys that do exist beside the unknown one, or the deeper keys of the same name."""
+    """Name the keys that do exist beside the unknown one, or the deeper keys of the same name, or the choices of a group."""
+    if choices(key):
+        return f"{key}: one of its choices is expected, and single settings as in {key}.name=value; {suggest('', choices(key))}"
     config = _composed(command)
     parent, _, last = key.lstrip("+~").rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config

@@ -82,7 +82,7 @@ def resume(arguments: list[str]) -> None:
 def _as_last(checkpoint: Path, last: Path) -> Iterator[None]:
     """Copy `checkpoint` to `last`, from which a job goes on, and keep the former content beside it as replaced_last_N.ckpt.
 
-    If the block refuses the configuration (ConfigError), the former file is put back.
+    If the block refuses the configuration (ConfigError), the former file is put back, and the message names `checkpoint`.
     """
     if checkpoint == last:
         yield
@@ -95,12 +95,12 @@ def _as_last(checkpoint: Path, last: Path) -> Iterator[None]:
         shutil.copyfile(checkpoint, temporary)
     try:
         yield
-    except ConfigError:
+    except ConfigError as error:
         if former.exists():
             former.replace(last)
         else:
             last.unlink()
-        raise
+        raise type(error)(str(error).replace(shown(last), shown(checkpoint))) from error
 
 
 def _parse(arguments: list[str]) -> dict[str, Any]:

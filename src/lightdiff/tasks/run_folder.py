@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lightdiff.tasks.handover import rank_and_world_size
 from lightdiff.tasks.lock import LOCK, in_training
 from lightdiff.utils.config import ConfigError, shorten
 from lightdiff.utils.files import replaced
+from lightdiff.utils.structure import COUNT, NUMBER, Every, Keys
 
 CONFIG = "config.yaml"
 RESULT = "result.json"
@@ -206,16 +208,50 @@ def same_run(parent: Path, config: dict[str, Any]) -> Path | None:
     return None
 
 
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """Return what the run in `folder` has come to, as its result.json says; None if the file is missing or holds no result."""
+    try:
+        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        _RESULT.check(result)
+    except (OSError, ValueError, RecursionError):
+        return None
+    return dict(result)
+
+
+_RESULT = Keys(epochs=COUNT, steps=COUNT, metrics=Every(NUMBER))
+
+
 def finished(folder: Path, config: dict[str, Any]) -> str | None:
     """Return "N epochs, M steps" if the run has trained as long as its configuration asks for, else None."""
+    reached = read_result(folder)
+    limits = {unit: config["trainer"].get(f"max_{unit}") for unit in ("epochs", "steps")}
+    if reached and any(isinstance(limit, int) and 0 <= limit <= reached[unit] for unit, limit in limits.items()):
+        return f"{reached['epochs']} epochs, {reached['steps']} steps"
+    return None
+
+
+@contextlib.contextmanager
+def put_back_if_refused(folder: Path) -> Iterator[None]:
+    """If the block refuses the configuration (ConfigError), put config.yaml and result.json back and remove what is new.
+
+    Args:
+        folder: the run's folder.
+    """
+
+    def written() -> set[Path]:
+        return {path for pattern in (f"{CONFIG}*", RESULT, "events.out.tfevents.*") for path in folder.glob(pattern)}
+
+    before = written()
+    contents = {path: path.read_bytes() for path in (folder / CONFIG, folder / RESULT) if path.is_file()}
     try:
-        reached = json.loads((folder / RESULT).read_text())
-        limits = {unit: config["trainer"].get(f"max_{unit}") for unit in ("epochs", "steps")}
-        done = any(isinstance(limit, int) and 0 <= limit <= reached[unit] for unit, limit in limits.items())
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        # a result that is missing or none
-        return None
-    return f"{reached['epochs']} epochs, {reached['steps']} steps" if done else None
+        yield
+    except ConfigError:
+        for path in written() - before:
+            path.unlink()
+        for path, content in contents.items():
+            with replaced(path) as temporary:
+                temporary.write_bytes(content)
+        raise
 
 
 def discard_if_untrained(folder: Path, *, refused: bool) -> None:

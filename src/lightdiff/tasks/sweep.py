@@ -15,6 +15,8 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from lightdiff.utils.files import append_line
+
 _sweep_folders: list[Path] = []
 _single_failures: list[tuple[str, int]] = []
 
@@ -45,8 +47,7 @@ def keep_failure(line: str, code: int, typed: set[str]) -> None:
     folder = Path(now.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
     entry = {"line": f"job {' '.join(special)}: {line}" if special else line, "code": code}
-    with (folder / "failed.jsonl").open("a") as file:
-        file.write(json.dumps(entry) + "\n")
+    append_line(folder / "failed.jsonl", json.dumps(entry))
 
 
 def failures() -> list[tuple[str, int]]:

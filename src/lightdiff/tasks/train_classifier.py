@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from lightdiff.data import SOURCES, DataError, DiffSet, HuggingFace
 from lightdiff.metrics.classifier import OWN_CLASSIFIERS, WEIGHTS, available
 from lightdiff.metrics.fitting import BATCH_SIZE, accuracy, fit_classifier
 from lightdiff.utils.config import suggest
 from lightdiff.utils.extras import require
-from lightdiff.utils.files import shown
+from lightdiff.utils.files import full_or_broken_disk, replaced, shown
 
 STEPS, MAX_EPOCHS = 600, 60
 """A data set without a recipe is seen as often as makes about so many steps, but no oftener than this."""
@@ -122,7 +122,7 @@ def train_classifier(
     )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.safetensors"
-    save_file({key: value.contiguous().cpu() for key, value in network.state_dict().items()}, path)
+    weights = save({key: value.contiguous().cpu() for key, value in network.state_dict().items()})
     facts = {
         "dataset": name,
         "image_size": data.image_size[0],
@@ -137,9 +137,12 @@ def train_classifier(
         "device": device,
         "date": date.today().isoformat(),
         "note": recipe.note,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": hashlib.sha256(weights).hexdigest(),
     }
-    path.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n")
+    # both files are there before either takes its place, so that a full disk leaves a former classifier as it was
+    with replaced(path.with_suffix(".json")) as facts_file, replaced(path) as weights_file:
+        weights_file.write_bytes(weights)
+        facts_file.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return facts
 
 
@@ -167,6 +170,12 @@ def main() -> None:
     except (DataError, ValueError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from error
+    except OSError as error:
+        failed = full_or_broken_disk(error)
+        if failed is None:
+            raise
+        print(f"error: {failed}", file=sys.stderr)
+        raise SystemExit(1) from error
     print(f"accuracy on {facts['num_test']} validation images: {facts['test_accuracy']:.2%}")
     print(f"{shown((asked.folder / name).absolute())}.safetensors: use it by extractor.dataset={name}")
 

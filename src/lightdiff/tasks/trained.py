@@ -39,6 +39,7 @@ def load_trained(config: dict[str, Any]) -> tuple[Path, DiffusionModel, Generati
     try:
         generation = Generation.of(
             model,
+            num_samples=config["num_samples"],
             sampler=sampler,
             num_steps=num_steps,
             guidance_scale=config["guidance_scale"],
