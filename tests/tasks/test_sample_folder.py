@@ -111,6 +111,7 @@ def test_the_folder_says_what_is_in_it(sample: Command, run: Path) -> None:
     record = json.loads((folder / "samples.json").read_text())
     assert record["settings"]["labels"] == "Käse" and record["settings"]["sampler"]["num_steps"] == 2
     assert len(record["checkpoint"]["sha256"]) == 64
+    assert record["checkpoint"].keys() == {"sha256", "step", "epoch"}
     assert set(record["files"]) == set(content(folder)) - {"samples.json"}
     assert str(run) not in (folder / "samples.json").read_text()
 

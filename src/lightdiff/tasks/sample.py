@@ -41,6 +41,8 @@ def sample(cfg: DictConfig) -> Path:
     if config["out"]:
         check_out(Path(config["out"]), overwrite=config["overwrite"])
     checkpoint, model, generation, identity = load_trained(config)
+    # the data of the training decide nothing here
+    del identity["data"]
     if "guidance" in config["save"] and model.conditioning is None:
         raise ConfigError("save=guidance: this model is unconditional (trained with conditioning=none)")
     settings = {
