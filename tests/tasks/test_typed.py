@@ -24,6 +24,20 @@ TYPED = {
     "train.py .": ".: a key is missing in front of this path; write resume=.",
     "train.py dataset=digits trainer=gpu": "trainer.accelerator=gpu: torch finds no such device here; choose trainer=cpu",
     "train.py --resume=x": "--resume=x: no such flag; settings are written key=value",
+    "train.py dataset=digits dataset.val_fraction=0": "dataset.val_fraction: no such key; did you mean dataset.source.",
+    "train.py dataset.source.batch_size=8": "dataset.source.batch_size: no such key; did you mean dataset.batch_size?",
+    "train.py trainer.seed=8": "trainer.seed: no such key; did you mean seed?",
+    "train.py datset.batch_size=8": "datset.batch_size: no such key; did you mean dataset.batch_size?",
+    "train.py datset.shuffle=8": "datset: no such key; did you mean dataset?",
+    "train.py dataset=mnist,cifar": (
+        "dataset=mnist,cifar: several values are a sweep, which needs -m; one list is written 'dataset=[mnist,cifar]', one text "
+        "'dataset=\"mnist,cifar\"'"
+    ),
+    "sample.py ckpt_path={run": "ckpt_path={run: not understood; if {run is meant as text, write 'ckpt_path=\"{run\"'",
+    "sample.py ckpt_path=run's": "ckpt_path=run's: not understood; if run's is meant as text, write 'ckpt_path=\"run'\"'\"'s\"'",
+    "sample.py ckpt_path=ü(1)#=~": "ckpt_path=ü(1)#=~: no such checkpoint or run folder",
+    "sample.py runs/ü.ckpt": "runs/ü.ckpt: a key is missing in front of this path; write 'ckpt_path=\"runs/ü.ckpt\"'",
+    "train.py resume=lr=0.1": "resume=lr=0.1: no such run folder or checkpoint",
     "sample.py somewhere": "somewhere: a key is missing in front of this path; write ckpt_path=somewhere",
     "sample.py runs/last.ckpt": "runs/last.ckpt: a key is missing in front of this path; write ckpt_path=runs/last.ckpt",
     "sample.py ckpt_path=nowhere": "ckpt_path=nowhere: no such checkpoint or run folder",

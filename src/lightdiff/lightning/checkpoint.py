@@ -19,7 +19,7 @@ from lightdiff.lightning.export import WEIGHTS, read_export
 from lightdiff.lightning.limits import check_archive, check_fit, check_size
 from lightdiff.lightning.model import DiffusionModel, Weights
 from lightdiff.utils.config import import_safe_target, instantiate, shorten
-from lightdiff.utils.files import replaced
+from lightdiff.utils.files import replaced, user_path
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -42,7 +42,7 @@ def find_checkpoint(path: str | Path) -> Path:
     Raises:
         CheckpointError: there is no such file or folder, or the folder holds neither.
     """
-    path = Path(path)
+    path = user_path(path)
     if path.is_file():
         return path
     if not path.exists():

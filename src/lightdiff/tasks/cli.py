@@ -22,6 +22,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from lightdiff.tasks.arguments import plain_overrides, readable
 from lightdiff.tasks.configuration import own_folder
 from lightdiff.tasks.handover import rank_and_world_size, receive_job, releasing_ranks
 from lightdiff.tasks.help import help_text
@@ -33,6 +34,7 @@ from lightdiff.utils.config import import_target
 from lightdiff.utils.interruption import SIGNALS, wanted
 from lightdiff.utils.output import survive_lost_output
 from lightdiff.utils.program import typed
+from lightdiff.utils.quoting import word
 from lightdiff.utils.text import printable
 
 SHOWING = ("--cfg", "-c", "--info", "-i")
@@ -144,25 +146,28 @@ def _run_job(arguments: list[str]) -> None:
         )
     folder, *names = arguments
     config = read_config(Path(folder))
-    check_names(config, set(names), f"type --job {folder} {{name}}")
+    check_names(config, set(names), lambda key, name: f"type --job {word(folder)} {word(name)}")
     run_job(Path(folder), config)
 
 
 def _resume(arguments: list[str]) -> None:
-    check_checkpoint_extras("resume", next(text for text in arguments if text.startswith("resume=")).partition("=")[2])
+    overrides = plain_overrides(arguments)
+    check_checkpoint_extras("resume", str(overrides["resume"]))
     from lightdiff.tasks.resume import resume
 
-    resume(arguments)
+    resume(overrides)
 
 
 def _hydra_command(command: str, arguments: list[str], task: Callable[[DictConfig], Any]) -> int:
     """Compose the configuration of a command with Hydra and run its task on it, once or for each job of a sweep."""
-    arguments = _flags_first(arguments)
-    unknown = next((argument for argument in arguments if _is_unknown_flag(argument)), None)
+    flags, overrides = _split(arguments)
+    unknown = next((argument for argument in flags if _is_unknown_flag(argument)), None)
     if unknown is not None:
         print(f"error: {unknown}: no such flag; settings are written key=value, as in seed=1", file=sys.stderr)
         return 2
-    showing = any(argument.partition("=")[0] in SHOWING for argument in arguments)
+    showing = any(flag.partition("=")[0] in SHOWING for flag in flags)
+    # Hydra refuses overrides on both sides of a flag
+    arguments = [*flags, *readable(overrides, several="-m" in flags or "--multirun" in flags)]
     claim = next_run_folder if showing else claim_run_folder
     OmegaConf.register_new_resolver("claim_run_folder", claim, use_cache=True, replace=True)
     as_typed = {argument.casefold() for argument in arguments}
@@ -200,8 +205,8 @@ def _is_unknown_flag(argument: str) -> bool:
     return flag.startswith("-") and flag not in (*WITH_VALUE, *WITHOUT_VALUE)
 
 
-def _flags_first(arguments: list[str]) -> list[str]:
-    """Put flags with their values in front of the overrides: Hydra refuses overrides on both sides of a flag."""
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Return flags with their values, and overrides."""
     flags: list[str] = []
     overrides: list[str] = []
     rest = iter(arguments)
@@ -210,7 +215,7 @@ def _flags_first(arguments: list[str]) -> list[str]:
             flags += [argument, *islice(rest, 1)]
         else:
             (flags if argument.startswith("-") else overrides).append(argument)
-    return [*flags, *overrides]
+    return flags, overrides
 
 
 def _guarded(command: str, action: Callable[[], Any]) -> int:

@@ -21,7 +21,7 @@ from lightdiff.tasks.described import data_of
 from lightdiff.tasks.settings import check_eval_settings, check_fit
 from lightdiff.tasks.trained import load_trained, run_of
 from lightdiff.utils.config import ConfigError, instantiate, naming
-from lightdiff.utils.files import shown
+from lightdiff.utils.files import shown, user_path
 from lightdiff.utils.progress import progress
 from lightdiff.utils.ranks import from_first, process
 
@@ -40,7 +40,7 @@ def evaluate(cfg: DictConfig) -> None:
         data = _data(config, checkpoint, model)
         check_fit(model, data)
         evaluation = _evaluation(config, data, model)
-        out = Path(config["out"]) if config["out"] else run_of(checkpoint) / "evaluation"
+        out = user_path(config["out"]) if config["out"] else run_of(checkpoint) / "evaluation"
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -74,7 +74,7 @@ def _evaluation(config: dict[str, Any], data: DiffSet, model: DiffusionModel) ->
             data,
             num_samples=config["num_samples"],
             split=config["split"],
-            cache_dir=Path(config["cache_dir"]).expanduser(),
+            cache_dir=user_path(config["cache_dir"]),
             batch_size=config["batch_size"],
         )
         evaluation.check(conditional=model.conditioning is not None)

@@ -31,7 +31,7 @@ from lightdiff.tasks.described import dataset_of_run, portable
 from lightdiff.tasks.settings import ExportSettings
 from lightdiff.tasks.trained import naming_path
 from lightdiff.utils.config import ConfigError, call
-from lightdiff.utils.files import shown
+from lightdiff.utils.files import shown, user_path
 
 PREDICTIONS: dict[type[Prediction], str] = {
     EpsilonPrediction: "epsilon",
@@ -57,7 +57,7 @@ def export(cfg: DictConfig) -> Path:
     if settings.half and settings.format == "diffusers":
         raise ConfigError("half=true: only with format=safetensors")
     schedule = diffusers_schedule(model) if settings.format == "diffusers" else None
-    out = Path(settings.out)
+    out = user_path(settings.out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from lightdiff.lightning import CheckpointError, find_checkpoint, read_checkpoint
+from lightdiff.tasks.run_folder import CONFIG
 from lightdiff.utils.files import shown
-from lightdiff.utils.program import typed
+from lightdiff.utils.program import typed, way_on
+from lightdiff.utils.quoting import setting
 
 
 def resumable(path: Path) -> tuple[Path, dict[str, Any]]:
@@ -37,6 +39,12 @@ def _way_on(folder: Path) -> str:
         except (CheckpointError, KeyError):
             continue
     if not good:
-        return f"there is no good checkpoint in {shown(folder)}"
+        again = f"; {way_on(folder.parent)}" if _began(folder) else ""
+        return f"there is no good checkpoint in {shown(folder)}{again}"
     newest = max(good, key=lambda file: good[file])
-    return f"go on from the newest good one, of step {good[newest]}: {typed('train')} resume={shown(newest)}"
+    return f"go on from the newest good one, of step {good[newest]}: {typed('train')} {setting('resume', newest)}"
+
+
+def _began(folder: Path) -> bool:
+    """Return whether a run was begun of which no checkpoint was saved; a broken one is there for its owner to look at."""
+    return (folder.parent / CONFIG).is_file() and not (folder / "last.ckpt").exists()

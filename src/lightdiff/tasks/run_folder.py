@@ -16,7 +16,7 @@ from lightdiff.tasks.from_data import filled
 from lightdiff.tasks.handover import rank_and_world_size
 from lightdiff.tasks.lock import LOCK, in_training
 from lightdiff.utils.config import ConfigError, shorten
-from lightdiff.utils.files import replaced
+from lightdiff.utils.files import replaced, user_path
 
 CONFIG = "config.yaml"
 RESULT = "result.json"
@@ -41,7 +41,7 @@ def next_run_folder(log_dir: str, dataset: str) -> str:
         raise ConfigError(
             f"dataset.name={shorten(dataset)}: a plain name is expected, which becomes a folder in log_dir"
         )
-    parent = Path(log_dir).absolute() / dataset
+    parent = user_path(log_dir).absolute() / dataset
     numbers = [int(path.name[8:]) for path in parent.glob("version_*") if path.name[8:].isdecimal()]
     return str(parent / f"version_{max(numbers, default=-1) + 1}")
 
@@ -56,7 +56,7 @@ def claim_run_folder(log_dir: str, dataset: str) -> str:
         ConfigError: no folder can be made in `log_dir`.
     """
     if rank_and_world_size()[0] > 0:
-        return str(Path(log_dir).absolute() / ".sweeps" / f"process_{rank_and_world_size()[0]}_{os.getpid()}")
+        return str(user_path(log_dir).absolute() / ".sweeps" / f"process_{rank_and_world_size()[0]}_{os.getpid()}")
     while True:
         folder = Path(next_run_folder(log_dir, dataset))
         try:

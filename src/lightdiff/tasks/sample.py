@@ -18,7 +18,7 @@ from lightdiff.tasks.pictures import FILES, MOVING, Drawn
 from lightdiff.tasks.settings import check_sample_settings
 from lightdiff.tasks.trained import load_trained, run_of
 from lightdiff.utils.config import ConfigError
-from lightdiff.utils.files import shown
+from lightdiff.utils.files import shown, user_path
 from lightdiff.utils.images import to_uint8
 from lightdiff.utils.progress import progress
 
@@ -34,7 +34,7 @@ def sample(cfg: DictConfig) -> Path:
     checkpoint, model, generation, _ = load_trained(config)
     if "guidance" in config["save"] and model.conditioning is None:
         raise ConfigError("save=guidance: this model is unconditional (trained with conditioning=none)")
-    out = Path(config["out"]) if config["out"] else _default_out(checkpoint, config, generation)
+    out = user_path(config["out"]) if config["out"] else _default_out(checkpoint, config, generation)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

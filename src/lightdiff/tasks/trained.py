@@ -15,6 +15,7 @@ from lightdiff.lightning.generation import DEFAULT_BATCH_SIZE
 from lightdiff.tasks.build import build_sampler
 from lightdiff.tasks.speed import prepare_sampling
 from lightdiff.utils.config import ConfigError
+from lightdiff.utils.files import user_path
 from lightdiff.utils.ranks import process
 
 
@@ -63,7 +64,7 @@ def naming_path(key: str, path: str | Path) -> Iterator[None]:
     try:
         yield
     except CheckpointError as error:
-        if not str(error).startswith(str(Path(path))):
+        if not str(error).startswith(str(user_path(path))):
             raise
         raise CheckpointError(f"{key}={error}") from error
 

@@ -40,6 +40,11 @@ def disk_error(error: BaseException) -> OSError | None:
     )
 
 
+def user_path(path: str | Path) -> Path:
+    """Return a path that a user gave, with ~ and ~name in front replaced by the home folder. Without one it stays as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
 def shown(path: Path) -> str:
     """Return a path as a user would type it: relative to the working directory if it lies inside."""
     try:
