@@ -26,7 +26,7 @@ TYPED = {
     "train.py --resume=x": "--resume=x: no such flag; settings are written key=value",
     "train.py dataset=digits dataset.val_fraction=0": "dataset.val_fraction: no such key; did you mean dataset.source.",
     "train.py dataset.source.batch_size=8": "dataset.source.batch_size: no such key; did you mean dataset.batch_size?",
-    "train.py trainer.seed=8": "trainer.seed: no such key; did you mean seed?",
+    "train.py trainer.seed=8": "trainer.seed: no such key; did you mean seed or dataset.seed?",
     "train.py datset.batch_size=8": "datset.batch_size: no such key; did you mean dataset.batch_size?",
     "train.py datset.shuffle=8": "datset: no such key; did you mean dataset?",
     "train.py dataset=mnist,cifar": (

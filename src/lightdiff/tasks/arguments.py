@@ -48,12 +48,17 @@ def _readable(argument: str, several: bool) -> str:
         if any(map(GRAMMAR.search, parts)) and not _exists(value):
             return argument
         return f"{key}={hydra_value(value) if _exists(value) else ','.join(map(hydra_value, parts))}"
-    is_number = not parsed.is_sweep_override() and isinstance(parsed.value(), int | float)
-    if (is_number and key.rpartition(".")[2] in PATHS) or (
-        parsed.is_sweep_override() and not several and _exists(value)
-    ):
-        return f"{key}={hydra_value(value)}"
-    return argument
+    return f"{key}={hydra_value(value)}" if _is_misread(parsed, value, several) else argument
+
+
+def _is_misread(parsed: Override, typed: str, several: bool) -> bool:
+    """Return whether Hydra reads something else than the path that was typed."""
+    if parsed.is_sweep_override():
+        return not several and _exists(typed)
+    value = parsed.value()
+    if isinstance(value, int | float):
+        return str(parsed.key_or_group).rpartition(".")[2] in PATHS
+    return isinstance(value, str) and (value != typed or "${" in typed) and _exists(typed)
 
 
 def plain_overrides(arguments: Sequence[str]) -> dict[str, Any]:

@@ -41,8 +41,8 @@ def disk_error(error: BaseException) -> OSError | None:
 
 
 def user_path(path: str | Path) -> Path:
-    """Return a path that a user gave, with ~ and ~name in front replaced by the home folder. Without one it stays as it is."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111
+    """Return a path that a user gave; ~ in front of a slash is the user's own home folder, as in a shell."""
+    return Path(os.path.expanduser(path) if str(path).partition("/")[0] == "~" else path)  # noqa: PTH111
 
 
 def shown(path: Path) -> str:
