@@ -132,7 +132,7 @@ OVERRIDES = {
     "dataset.class_names=abc": "dataset.class_names=abc: a list of str or null is expected",
     "dataset.name=../elsewhere": "dataset.name=../elsewhere: a plain name is expected",
     "log_dir=[3]": "log_dir=[3]: the name of a folder is expected",
-    "log_dir=\"\\${seed}\"": "log_dir=${seed}: no run can lie below a folder with ${ in its name",
+    'log_dir="\\${seed}"': "log_dir=${seed}: no run can lie below a folder with ${ in its name",
     "init_from=": "init_from=.: this folder has no checkpoints/last.ckpt",
     "logger.tensorboard=3": "logger.tensorboard=3: a mapping with its settings, or null, is expected",
     "schedule.betas.T=1000000000000000000": "schedule.betas.T=1000000000000000000: too large for the memory",

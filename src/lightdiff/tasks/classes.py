@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from lightdiff.data import DataError, DiffSet
+from lightdiff.data import DiffSet
 from lightdiff.tasks.from_data import CLASSES, filled
-from lightdiff.utils.config import ConfigError, naming
+from lightdiff.tasks.reading import reading
+from lightdiff.utils.config import ConfigError
 
 
 def needs_classes(config: dict[str, Any]) -> bool:
@@ -43,15 +42,3 @@ def with_classes(config: dict[str, Any], data: DiffSet) -> dict[str, Any]:
     # a list for each group: YAML would write the same one as an alias
     found = {group: {"num_classes": len(names), "class_names": [*names]} for group in ("dataset", "conditioning")}
     return filled(config, found)
-
-
-@contextmanager
-def reading(dataset: dict[str, Any]) -> Iterator[None]:
-    """Name the key of group dataset in errors of reading it; a folder that does not exist is a wrong setting."""
-    with naming("dataset", dataset):
-        try:
-            yield
-        except DataError as error:
-            if str(error).startswith("data_dir="):
-                raise ValueError(str(error)) from error
-            raise

@@ -18,6 +18,7 @@ from lightdiff.metrics import Evaluation, FeatureExtractor, Metric, Results, lin
 from lightdiff.tasks.build import build_data
 from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.described import data_of
+from lightdiff.tasks.reading import fitting, reading
 from lightdiff.tasks.settings import check_eval_settings, check_fit
 from lightdiff.tasks.trained import load_trained, run_of
 from lightdiff.utils.config import ConfigError, instantiate, naming
@@ -48,7 +49,8 @@ def evaluate(cfg: DictConfig) -> None:
         results = Results(out)
         first = process()[0] == 0
         # all processes ask for the warnings, because they read the reference together
-        with progress("reading the features of the real images", shown=config["progress"] and first):
+        reading_them = progress("reading the features of the real images", shown=config["progress"] and first)
+        with reading_them, fitting(config.get("dataset") or model.dataset or {}):
             warnings = evaluation.warnings()
         for line in warnings:
             if first:
@@ -89,7 +91,7 @@ def _data(config: dict[str, Any], checkpoint: Path, model: DiffusionModel) -> Di
     else:
         typed = {} if config["data_dir"] is None else {"data_dir": config["data_dir"]}
         data = build_data({"dataset": {**described, **typed}})
-    with naming("dataset", described or model.dataset or {}):
+    with reading(described or model.dataset or {}):
         if process()[0] == 0:
             data.prepare_data()
         # the other processes wait for the download

@@ -43,7 +43,9 @@ def next_run_folder(log_dir: str, dataset: str) -> str:
         )
     parent = user_path(log_dir).absolute() / dataset
     if "${" in str(parent):
-        raise ConfigError(f"log_dir={shorten(log_dir)}: no run can lie below a folder with ${{ in its name, which Hydra fills in")
+        raise ConfigError(
+            f"log_dir={shorten(log_dir)}: no run can lie below a folder with ${{ in its name, which Hydra fills in"
+        )
     numbers = [int(path.name[8:]) for path in parent.glob("version_*") if path.name[8:].isdecimal()]
     return str(parent / f"version_{max(numbers, default=-1) + 1}")
 

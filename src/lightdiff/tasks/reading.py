@@ -1,0 +1,54 @@
+"""Errors of reading images that are mistakes in group dataset: they name the key and end with exit code 2."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lightdiff.data import DataError
+from lightdiff.utils.config import ConfigError, naming
+
+NAMING_A_SETTING = re.compile(r"(?:(?P<file>.*?): )?(?P<fault>(?:source\.)?(?P<name>\w+)=.*)")
+"""A message such as "photos/a.png: resize_mode=none: an image of 20x20 is not 16x16"."""
+
+
+@contextmanager
+def reading(dataset: dict[str, Any]) -> Iterator[None]:
+    """Name the key of group dataset in errors of reading it.
+
+    Args:
+        dataset: the group.
+
+    Raises:
+        ConfigError: a setting is wrong, such as a folder that does not exist.
+        DataError: files are missing or broken.
+    """
+    with naming("dataset", dataset), _settings_named(dataset):
+        yield
+
+
+@contextmanager
+def fitting(dataset: dict[str, Any]) -> Iterator[None]:
+    """As `reading`, where more than images is at work: all errors but those of images that do not fit a setting stay."""
+    try:
+        with _settings_named(dataset):
+            yield
+    except _Misfit as error:
+        raise ConfigError(f"dataset.{error}") from error
+
+
+class _Misfit(ValueError):
+    """The error of images that do not fit a setting, with which its message begins."""
+
+
+@contextmanager
+def _settings_named(dataset: dict[str, Any]) -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        found = NAMING_A_SETTING.fullmatch(str(error))
+        if found is None or found["name"] not in {**dataset, **(dataset.get("source") or {})}:
+            raise
+        raise _Misfit(found["fault"] + (f" ({found['file']})" if found["file"] else "")) from error
