@@ -93,7 +93,7 @@ def load_classifier(dataset: str, folder: Path | None = None) -> TrainedClassifi
         raise ValueError(f"dataset={dataset}: no classifier for it; choices: {', '.join(choices)}")
     path = place / f"{dataset}.safetensors"
     try:
-        facts = json.loads(path.with_suffix(".json").read_text())
+        facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         if sha256 != facts["sha256"]:
             raise ValueError(f"its SHA-256 is {sha256[:12]}..., not the {facts['sha256'][:12]}... of its facts")

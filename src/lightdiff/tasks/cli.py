@@ -24,12 +24,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from lightdiff.tasks.arguments import plain_overrides, readable
 from lightdiff.tasks.configuration import own_folder
+from lightdiff.tasks.grid import faults
 from lightdiff.tasks.handover import rank_and_world_size, receive_job, releasing_ranks
 from lightdiff.tasks.help import help_text
 from lightdiff.tasks.messages import ASKED, FULL_ERROR, bad_configuration
 from lightdiff.tasks.needed import check_checkpoint_extras, check_extras
 from lightdiff.tasks.run_folder import claim_run_folder, discard_if_untrained, next_run_folder
-from lightdiff.tasks.sweep import failures, keep_failure
+from lightdiff.tasks.sweep import failures, keep_failure, refuse
 from lightdiff.utils.config import import_target
 from lightdiff.utils.interruption import SIGNALS, wanted
 from lightdiff.utils.output import survive_lost_output
@@ -167,7 +168,9 @@ def _hydra_command(command: str, arguments: list[str], task: Callable[[DictConfi
         return 2
     showing = any(flag.partition("=")[0] in SHOWING for flag in flags)
     # Hydra refuses overrides on both sides of a flag
-    arguments = [*flags, *readable(overrides, several="-m" in flags or "--multirun" in flags)]
+    several = "-m" in flags or "--multirun" in flags
+    overrides = readable(overrides, several=several)
+    arguments = [*flags, *overrides]
     claim = next_run_folder if showing else claim_run_folder
     OmegaConf.register_new_resolver("claim_run_folder", claim, use_cache=True, replace=True)
     as_typed = {argument.casefold() for argument in arguments}
@@ -188,6 +191,11 @@ def _hydra_command(command: str, arguments: list[str], task: Callable[[DictConfi
             raise SystemExit(code) from error
 
     def composed() -> None:
+        if several and rank_and_world_size()[1] == 1:
+            wrong = faults(command, overrides)
+            refuse(wrong)
+            if wrong:
+                return
         # with this variable Hydra hands exceptions on instead of printing them
         os.environ.update({FULL_ERROR: "1", ASKED: asked})
         former, sys.argv = sys.argv, [sys.argv[0], *arguments]

@@ -20,7 +20,7 @@ from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.described import data_of
 from lightdiff.tasks.reading import fitting, reading
 from lightdiff.tasks.settings import check_eval_settings, check_fit
-from lightdiff.tasks.trained import load_trained, run_of
+from lightdiff.tasks.trained import load_for_sampling, load_trained, run_of
 from lightdiff.utils.config import ConfigError, instantiate, naming
 from lightdiff.utils.files import shown, user_path
 from lightdiff.utils.progress import progress
@@ -60,6 +60,16 @@ def evaluate(cfg: DictConfig) -> None:
         if first:
             print("\n".join(lines(record)) + ("" if new else "\n(measured before)"))
             print(f"all results: {shown((out / 'table.md').absolute())}", flush=True)
+
+
+def check(cfg: DictConfig) -> None:
+    """Raise the errors in the configuration that `evaluate` would raise before it draws; nothing is measured."""
+    config = plain(cfg)
+    check_eval_settings(config)
+    checkpoint, model, _, _ = load_for_sampling(config, torch.device("cpu"))
+    data = _data(config, checkpoint, model)
+    check_fit(model, data)
+    _evaluation(config, data, model)
 
 
 def _evaluation(config: dict[str, Any], data: DiffSet, model: DiffusionModel) -> Evaluation:

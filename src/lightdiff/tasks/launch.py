@@ -59,7 +59,7 @@ def launch(cfg: DictConfig) -> float | None:
     reached = finished(former, config)
     if reached:
         print(f"{shown(former)}: this run is finished ({reached})", flush=True)
-        return _metric(config, json.loads((former / RESULT).read_text()))
+        return _metric(config, json.loads((former / RESULT).read_text(encoding="utf-8")))
     print(f"auto_resume: going on with {shown(former)}", flush=True)
     return start_job(config, former, replace=alone)
 
@@ -106,7 +106,7 @@ def start_job(config: dict[str, Any], folder: Path, *, replace: bool) -> float |
         raise ConfigError(f"{folder.name}: see the message above")
     if code != 0:
         raise JobFailed(f"{folder}: the job ended with exit code {code}; see the messages above")
-    return _metric(config, json.loads((folder / RESULT).read_text()))
+    return _metric(config, json.loads((folder / RESULT).read_text(encoding="utf-8")))
 
 
 def _wait(child: subprocess.Popen[bytes]) -> int:

@@ -6,14 +6,12 @@ import re
 import sys
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from lightdiff.tasks.arguments import KEY
-from lightdiff.tasks.configuration import added_folders, choices, groups, own_folder
+from lightdiff.tasks.configuration import choices, composed, groups
 from lightdiff.tasks.suggestions import no_such_key
 from lightdiff.utils.config import ConfigError, suggest
 from lightdiff.utils.extras import MissingExtra, require
@@ -118,11 +116,8 @@ def _missing_choice(error: MissingConfigException) -> str:
 
 def _composed(command: str) -> DictConfig:
     """Return the configuration of a command with the choices of groups that were typed, where that can be composed."""
-    GlobalHydra.instance().clear()
-    search = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in added_folders())}]"]
-    with initialize_config_dir(str(own_folder()), version_base="1.3"):
-        chosen = [argument for argument in sys.argv[1:] if argument.partition("=")[0] in groups()]
-        try:
-            return compose(command, [*search, *(argument.partition(",")[0] for argument in chosen if "=" in argument)])
-        except HydraException:
-            return compose(command)
+    chosen = [argument for argument in sys.argv[1:] if argument.partition("=")[0] in groups()]
+    try:
+        return composed(command, [argument.partition(",")[0] for argument in chosen if "=" in argument])
+    except HydraException:
+        return composed(command, [])

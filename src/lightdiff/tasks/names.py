@@ -18,7 +18,7 @@ from lightdiff.utils.extras import targets
 def foreign_names(config: Any) -> dict[str, str]:
     """Return the names of classes, by their keys, that are neither in lightdiff's own conf nor allowed in a checkpoint."""
     files = own_folder().rglob("*.yaml")
-    known = {str(name) for path in files for _, name in targets(yaml.safe_load(path.read_text()))}
+    known = {str(name) for path in files for _, name in targets(yaml.safe_load(path.read_text(encoding="utf-8")))}
     return {key: str(name) for key, name in targets(config) if str(name) not in known and not _safe(str(name))}
 
 

@@ -13,7 +13,7 @@ from lightdiff.tasks.good_checkpoint import resumable
 from lightdiff.tasks.launch import start_job
 from lightdiff.tasks.lock import alone_in
 from lightdiff.tasks.names import check_names
-from lightdiff.tasks.run_folder import CONFIG, finished, read_config
+from lightdiff.tasks.run_folder import CONFIG, check_text, finished, read_config
 from lightdiff.tasks.settings import check_settings
 from lightdiff.tasks.suggestions import no_such_key
 from lightdiff.tasks.trained import naming_path
@@ -114,6 +114,7 @@ def _run_folder(path: Path) -> Path:
         shown_path = "" if path == Path() else path
         raise ConfigError(f"resume={shown_path}: no such run folder or checkpoint")
     folder = (path if path.is_dir() else path.parent.parent).absolute()
+    check_text("resume", folder)
     if not (folder / CONFIG).is_file():
         raise ConfigError(f"resume={path}: not a run folder or a checkpoint in one ({shown(folder)} has no {CONFIG})")
     return folder

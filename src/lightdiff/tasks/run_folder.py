@@ -42,12 +42,27 @@ def next_run_folder(log_dir: str, dataset: str) -> str:
             f"dataset.name={shorten(dataset)}: a plain name is expected, which becomes a folder in log_dir"
         )
     parent = user_path(log_dir).absolute() / dataset
+    check_text("log_dir", parent)
     if "${" in str(parent):
         raise ConfigError(
             f"log_dir={shorten(log_dir)}: no run can lie below a folder with ${{ in its name, which Hydra fills in"
         )
     numbers = [int(path.name[8:]) for path in parent.glob("version_*") if path.name[8:].isdecimal()]
     return str(parent / f"version_{max(numbers, default=-1) + 1}")
+
+
+def check_text(key: str, folder: Path) -> None:
+    """Refuse a run folder whose name is no text in the locale of this process: TensorBoard cannot write there.
+
+    Raises:
+        ConfigError: one line with the key and what to do.
+    """
+    try:
+        str(folder).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"{key}={folder}: this name cannot be read as text here; set PYTHONUTF8=1 and LC_ALL=C.UTF-8, or choose another"
+        ) from error
 
 
 def claim_run_folder(log_dir: str, dataset: str) -> str:
@@ -86,7 +101,7 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
         with replaced(kept) as temporary:
             shutil.copyfile(path, temporary)
     with replaced(path) as temporary:
-        temporary.write_text(yaml.safe_dump(config, sort_keys=False))
+        temporary.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -114,7 +129,7 @@ def _plain_yaml(path: Path) -> Any:
         ValueError: it is longer than `MAX_SIZE`, has a number of more than `MAX_DIGITS` digits, or with its aliases (`*name`)
             written out more than `MAX_NODES` entries.
     """
-    with path.open() as file:
+    with path.open(encoding="utf-8") as file:
         text = file.read(MAX_SIZE + 1)
     if len(text) > MAX_SIZE:
         raise ValueError(f"it has more than {MAX_SIZE} characters")
@@ -197,7 +212,7 @@ def same_run(parent: Path, config: dict[str, Any]) -> Path | None:
 def finished(folder: Path, config: dict[str, Any]) -> str | None:
     """Return "N epochs, M steps" if the run has trained as long as its configuration asks for, else None."""
     try:
-        reached = json.loads((folder / RESULT).read_text())
+        reached = json.loads((folder / RESULT).read_text(encoding="utf-8"))
         limits = {unit: config["trainer"].get(f"max_{unit}") for unit in ("epochs", "steps")}
         done = any(isinstance(limit, int) and 0 <= limit <= reached[unit] for unit, limit in limits.items())
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

@@ -16,7 +16,7 @@ from lightdiff.samplers import name_of
 from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.pictures import FILES, MOVING, Drawn
 from lightdiff.tasks.settings import check_sample_settings
-from lightdiff.tasks.trained import load_trained, run_of
+from lightdiff.tasks.trained import load_for_sampling, load_trained, run_of
 from lightdiff.utils.config import ConfigError
 from lightdiff.utils.files import shown, user_path
 from lightdiff.utils.images import to_uint8
@@ -32,8 +32,7 @@ def sample(cfg: DictConfig) -> Path:
     config = plain(cfg)
     check_sample_settings(config)
     checkpoint, model, generation, _ = load_trained(config)
-    if "guidance" in config["save"] and model.conditioning is None:
-        raise ConfigError("save=guidance: this model is unconditional (trained with conditioning=none)")
+    _check_fit(config, model)
     out = user_path(config["out"]) if config["out"] else _default_out(checkpoint, config, generation)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -44,6 +43,19 @@ def sample(cfg: DictConfig) -> Path:
         FILES[name](drawn, out, config)
     print(f"{len(drawn.images)} images: {shown(out.absolute())}")
     return out
+
+
+def check(cfg: DictConfig) -> None:
+    """Raise the errors in the configuration that `sample` would raise; nothing is drawn."""
+    config = plain(cfg)
+    check_sample_settings(config)
+    _, model, _, _ = load_for_sampling(config, torch.device("cpu"))
+    _check_fit(config, model)
+
+
+def _check_fit(config: dict[str, Any], model: DiffusionModel) -> None:
+    if "guidance" in config["save"] and model.conditioning is None:
+        raise ConfigError("save=guidance: this model is unconditional (trained with conditioning=none)")
 
 
 def _default_out(checkpoint: Path, config: dict[str, Any], generation: Generation) -> Path:

@@ -7,6 +7,7 @@ the sweep's folder.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,13 @@ def keep_failure(line: str, code: int, typed: set[str]) -> None:
     folder = Path(now.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
     entry = {"line": f"job {' '.join(special)}: {line}" if special else line, "code": code}
-    with (folder / "failed.jsonl").open("a") as file:
+    with (folder / "failed.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(entry) + "\n")
+
+
+def refuse(lines: Iterable[str]) -> None:
+    """Record what is wrong with a sweep of which no job is started, for `failures`."""
+    _single_failures.extend((line, 2) for line in lines)
 
 
 def failures() -> list[tuple[str, int]]:
@@ -55,7 +61,7 @@ def failures() -> list[tuple[str, int]]:
     while _sweep_folders:
         path = _sweep_folders.pop() / "failed.jsonl"
         if path.is_file():
-            entries += [json.loads(line) for line in path.read_text().splitlines()]
+            entries += [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     single = _single_failures.copy()
     _single_failures.clear()
     return single + [(entry["line"], entry["code"]) for entry in entries]

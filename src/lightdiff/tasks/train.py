@@ -97,7 +97,7 @@ def _run(folder: Path, config: dict[str, Any], rank_zero: bool) -> dict[str, Any
             log_file.close()
     if not rank_zero:
         return {}
-    result = json.loads((folder / RESULT).read_text()) if (folder / RESULT).is_file() else {}
+    result = json.loads((folder / RESULT).read_text(encoding="utf-8")) if (folder / RESULT).is_file() else {}
     print(run_summary(folder, config, result), flush=True)
     return result
 
@@ -205,7 +205,7 @@ def _log_to(path: Path) -> logging.Handler:
 
     Of Lightning's messages the terminal shows only warnings.
     """
-    handler = logging.FileHandler(path)
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     # Lightning advertises other products as tips
     handler.addFilter(lambda record: "Tip:" not in record.getMessage())

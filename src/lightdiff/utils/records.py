@@ -38,7 +38,7 @@ def read_records(path: Path) -> Iterator[Record]:
     """
     if not path.is_file():
         return
-    for line in path.read_text(errors="replace").splitlines():
+    for line in path.read_text(errors="replace", encoding="utf-8").splitlines():
         try:
             record = json.loads(line)
             protocol_key(record)

@@ -134,7 +134,7 @@ def _read_result(folder: Path) -> tuple[int, dict[str, float]] | None:
     """Return epochs and metrics of result.json, which a run writes when it is done; None where it is missing or no result."""
     path = folder / RESULT
     try:
-        result = json.loads(path.read_text()) if path.is_file() and lies_in(path, folder) else {}
+        result = json.loads(path.read_text(encoding="utf-8")) if path.is_file() and lies_in(path, folder) else {}
         return int(result["epochs"]), {name: float(value) for name, value in result["metrics"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
