@@ -58,10 +58,13 @@ def _jobs(overrides: Sequence[str]) -> list[tuple[tuple[str, ...], list[str]]]:
     parsed = OverridesParser.create().parse_overrides([*overrides])
     swept, fixed = [], []
     for override in parsed:
-        if not override.is_sweep_override():
-            fixed.append(str(override.input_line))
-            continue
-        key = str(override.input_line).partition("=")[0]
-        values = [f"{key}={value}" for value in override.sweep_string_iterator()]
-        swept.append(values[:1] if key.lstrip("+").partition(".")[0] in DRAWING else values)
+        line = str(override.input_line)
+        key = line.partition("=")[0]
+        values = (
+            [f"{key}={value}" for value in override.sweep_string_iterator()] if override.is_sweep_override() else [line]
+        )
+        if len(values) == 1 or key.lstrip("+").partition(".")[0] in DRAWING:
+            fixed.append(values[0])
+        else:
+            swept.append(values)
     return [(job, fixed) for job in product(*swept)]
