@@ -37,6 +37,7 @@ from lightdiff.utils.output import survive_lost_output
 from lightdiff.utils.program import typed
 from lightdiff.utils.quoting import word
 from lightdiff.utils.text import printable
+from lightdiff.utils.warned import show_warnings_in_one_line
 
 SHOWING = ("--cfg", "-c", "--info", "-i")
 """Flags that only show the configuration: no run folder is made for them."""
@@ -62,6 +63,7 @@ def run_command(command: str, arguments: list[str]) -> int:
         arguments: what follows it on the command line.
     """
     survive_lost_output()
+    show_warnings_in_one_line()
     if any(argument in ("--help", "-h") for argument in arguments):
         print(help_text(command))
         return 0
