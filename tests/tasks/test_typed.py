@@ -38,6 +38,8 @@ TYPED = {
     "sample.py ckpt_path=ü(1)#=~": "ckpt_path=ü(1)#=~: no such checkpoint or run folder",
     "sample.py runs/ü.ckpt": "runs/ü.ckpt: a key is missing in front of this path; write 'ckpt_path=\"runs/ü.ckpt\"'",
     "train.py resume=lr=0.1": "resume=lr=0.1: no such run folder or checkpoint",
+    "train.py dataset=digits hydra.run.dir=/dev/null/x": "hydra.run.dir: no folder can be made at /dev/null/x (Not a directory)",
+    "train.py --cfg jop": "--cfg jop: choices: job, hydra, all",
     "sample.py somewhere": "somewhere: a key is missing in front of this path; write ckpt_path=somewhere",
     "sample.py runs/last.ckpt": "runs/last.ckpt: a key is missing in front of this path; write ckpt_path=runs/last.ckpt",
     "sample.py ckpt_path=nowhere": "ckpt_path=nowhere: no such checkpoint or run folder",
@@ -66,3 +68,13 @@ def test_a_mistake_ends_the_process_with_one_line_and_code_2(
     typed: str, run_script: Callable[..., CompletedProcess[str]], tmp_path: Path
 ) -> None:
     of_typed(typed, run_script, tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"a: [1\n", b"# \xfc\nseed: 3\n"])
+def test_a_file_of_ones_own_that_is_no_yaml_is_one_line(
+    content: bytes, command: Callable[..., CompletedProcess[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "own" / "experiment").mkdir(parents=True)
+    (tmp_path / "own" / "experiment" / "mine.yaml").write_bytes(content)
+    done = command("train.py", "--config-dir", "own", "experiment=mine")
+    check_refused(done, f"error: --config-dir {tmp_path / 'own'}: a file is not valid YAML (")

@@ -13,12 +13,13 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
@@ -27,7 +28,7 @@ from lightdiff.tasks.configuration import own_folder
 from lightdiff.tasks.grid import faults
 from lightdiff.tasks.handover import rank_and_world_size, receive_job, releasing_ranks
 from lightdiff.tasks.help import help_text
-from lightdiff.tasks.messages import ASKED, FULL_ERROR, bad_configuration
+from lightdiff.tasks.messages import ASKED, FULL_ERROR, bad_configuration, before_a_job
 from lightdiff.tasks.needed import check_checkpoint_extras, check_extras
 from lightdiff.tasks.run_folder import claim_run_folder, discard_if_untrained, next_run_folder
 from lightdiff.tasks.sweep import failures, keep_failure, refuse
@@ -41,6 +42,8 @@ from lightdiff.utils.warned import show_warnings_in_one_line
 
 SHOWING = ("--cfg", "-c", "--info", "-i")
 """Flags that only show the configuration: no run folder is made for them."""
+SHOWN = ("job", "hydra", "all")
+"""Parts of the configuration that --cfg shows."""
 WITH_VALUE = ("--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")
 """Hydra's flags that take the next argument."""
 WITHOUT_VALUE = (
@@ -168,6 +171,10 @@ def _hydra_command(command: str, arguments: list[str], task: Callable[[DictConfi
     if unknown is not None:
         print(f"error: {unknown}: no such flag; settings are written key=value, as in seed=1", file=sys.stderr)
         return 2
+    asked_for = [value for flag, value in pairwise(flags) if flag in ("--cfg", "-c")]
+    if any(value not in SHOWN for value in asked_for):
+        print(f"error: --cfg {asked_for[0]}: choices: {', '.join(SHOWN)}", file=sys.stderr)
+        return 2
     showing = any(flag.partition("=")[0] in SHOWING for flag in flags)
     # Hydra refuses overrides on both sides of a flag
     several = "-m" in flags or "--multirun" in flags
@@ -203,6 +210,8 @@ def _hydra_command(command: str, arguments: list[str], task: Callable[[DictConfi
         former, sys.argv = sys.argv, [sys.argv[0], *arguments]
         try:
             hydra.main(version_base="1.3", config_path=str(own_folder()), config_name=command)(job)()
+        except (FileExistsError, NotADirectoryError, PermissionError, yaml.YAMLError, UnicodeDecodeError) as error:
+            raise before_a_job(error) from error
         finally:
             os.environ[FULL_ERROR] = asked
             sys.argv = former

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from lightdiff.tasks.arguments import KEY
-from lightdiff.tasks.configuration import choices, composed, groups
+from lightdiff.tasks.configuration import added_folders, choices, composed, groups
 from lightdiff.tasks.suggestions import no_such_key
 from lightdiff.utils.config import ConfigError, suggest
 from lightdiff.utils.extras import MissingExtra, require
@@ -67,6 +67,18 @@ def bad_configuration(error: BaseException, command: str) -> str | None:
         return no_such_key(unknown.group(1).lstrip("+~"), config)
     placed = re.match(r"(.*) full_key: (\S+)", text)
     return f"{placed.group(2)}: {placed.group(1)}"[:300] if placed else text[:300]
+
+
+def before_a_job(error: Exception) -> ConfigError:
+    """Return the error that says what kept Hydra from starting a job: a folder that cannot be made, a file that is no YAML.
+
+    Args:
+        error: OSError, YAMLError or UnicodeDecodeError that Hydra has raised outside of a job.
+    """
+    if isinstance(error, OSError):
+        return ConfigError(f"hydra.run.dir: no folder can be made at {error.filename} ({error.strerror})")
+    folders = ", ".join(map(str, added_folders()))
+    return ConfigError(f"--config-dir {folders}: a file is not valid YAML ({' '.join(str(error).split())[:200]})")
 
 
 def _not_understood(override: str, command: str) -> str:
