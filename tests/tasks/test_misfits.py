@@ -45,8 +45,8 @@ def test_they_are_when_a_model_is_measured(override: str, memory: str, command: 
     check_refused(done, f"error: {MISFITS[override]}")
 
 
-def test_a_broken_image_is_no_wrong_setting(command: Command, tmp_path: Path) -> None:
+def test_a_broken_image_is_named(command: Command, tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", each=8)
     (tmp_path / "photos" / "red" / "00.png").write_bytes(b"nothing")
     done = command("train.py", *SMALL, "dataset.resize_mode=crop")
-    assert done.returncode == 1 and "photos/red/00.png: " in done.stderr
+    assert done.returncode == 2 and "photos/red/00.png: " in done.stderr

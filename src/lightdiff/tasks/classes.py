@@ -25,8 +25,8 @@ def with_classes(config: dict[str, Any], data: DiffSet) -> dict[str, Any]:
         data: its data set.
 
     Raises:
-        ConfigError: a data set without classes.
-        DataError: missing files.
+        ConfigError: a data set without classes, or files that cannot be read.
+        DownloadError: missing files.
     """
     conditioning = config.get("conditioning") or {}
     if not any(key in conditioning and conditioning[key] is None for key in CLASSES):

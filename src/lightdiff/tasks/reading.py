@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lightdiff.data import DataError
+from lightdiff.data import DataError, DownloadError
 from lightdiff.utils.config import ConfigError, naming
 
 NAMING_A_SETTING = re.compile(r"(?:(?P<file>.*?): )?(?P<fault>(?:source\.)?(?P<name>\w+)=.*)")
@@ -16,17 +16,23 @@ NAMING_A_SETTING = re.compile(r"(?:(?P<file>.*?): )?(?P<fault>(?:source\.)?(?P<n
 
 @contextmanager
 def reading(dataset: dict[str, Any]) -> Iterator[None]:
-    """Name the key of group dataset in errors of reading it.
+    """Turn errors of reading a data set into ConfigError, which names the file or the key of group dataset.
 
     Args:
         dataset: the group.
 
     Raises:
-        ConfigError: a setting is wrong, such as a folder that does not exist.
-        DataError: files are missing or broken.
+        ConfigError: a setting is wrong, or a file is missing, unreadable or refused.
+        DownloadError: files are not there and could not be downloaded, so that no setting is wrong.
     """
-    with naming("dataset", dataset), _settings_named(dataset):
-        yield
+    try:
+        with naming("dataset", dataset), _settings_named(dataset):
+            yield
+    except DownloadError:
+        raise
+    except DataError as error:
+        names_a_key = str(error).startswith(("data_dir=", "source."))
+        raise ConfigError(f"dataset.{error}" if names_a_key else str(error)) from error
 
 
 @contextmanager

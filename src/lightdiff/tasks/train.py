@@ -138,6 +138,9 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     def fit() -> None:
         (folder / RESULT).unlink(missing_ok=True)
         if trainer.is_global_zero:
+            # train.log has them already
+            for line in data.warnings:
+                print(f"warning:    {line}", flush=True)
             lines = [network_summary(model)] if config["trainer"].get("enable_model_summary", True) else []
             lines += [device_summary(trainer), *batch_norm_warning(trainer, model), str(speed)]
             for line in (*found_in_data(given, config["dataset"]), *lines):
