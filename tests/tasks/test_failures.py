@@ -22,6 +22,7 @@ from lightdiff.tasks.run_folder import write_config
 from lightdiff.tasks.train import run_job
 from lightdiff.utils.files import causes, disk_error
 from runs import last, tiny, train
+from waiting import PATIENCE
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ sys.argv = {arguments}
 from lightdiff.tasks.cli import train_command
 raise SystemExit(train_command(sys.argv[1:]))
 """
-    done = subprocess.run([sys.executable, "-c", job], cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    done = subprocess.run([sys.executable, "-c", job], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and "best.ckpt: File too large; no checkpoint was saved yet" in errors[0]
@@ -102,7 +103,7 @@ def test_a_run_whose_folder_goes_away_ends(how: str, tmp_path: Path) -> None:
     folder.mkdir()
     write_config(folder, config(max_epochs=1))
     job = [sys.executable, "-c", REMOVING.format(how=how)]
-    done = subprocess.run(job, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(job, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert (done.returncode, len(errors)) in ((1, 1), (0, 0)), done.stderr
     assert all("No such file or directory; " in line and "b'" not in line for line in errors), errors
