@@ -17,6 +17,7 @@ import pytest
 from hostile_names import NAMES
 from lightdiff.utils.quoting import setting
 from runs import ROOT, TINY, tiny, train
+from waiting import PATIENCE
 
 Command = Callable[..., CompletedProcess[str]]
 SHORT = (*TINY, "callbacks=no_samples", "trainer.max_epochs=1")
@@ -53,7 +54,7 @@ def bash(tmp_path: Path) -> Callable[[str], CompletedProcess[str]]:
 
     def run(line: str) -> CompletedProcess[str]:
         done = subprocess.run(
-            ["bash", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+            ["bash", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE
         )
         assert done.returncode == 0, done.stderr
         return done
