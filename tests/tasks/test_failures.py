@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from pytorch_lightning import Callback
 
 from lightdiff.tasks.failures import RunFailed
@@ -155,6 +156,34 @@ def test_a_lost_process_is_told_in_one_line(message: str, tmp_path: Path, monkey
     made["callbacks"] = {"lonely": {"_target_": "runs.Lonely", "message": message}, **made["callbacks"]}
     write_config(tmp_path, made)
     with pytest.raises(
-        RunFailed, match="a process of this run was killed, has failed or .*; no checkpoint was saved yet"
+        RunFailed,
+        match="a process of this run was killed, has failed or .*; no checkpoint was saved yet; begin again with the same",
     ):
         run_job(tmp_path)
+
+
+def test_going_on_is_offered_only_where_there_is_a_checkpoint(command: Any, tmp_path: Path) -> None:
+    """A run that was stopped before its first checkpoint begins again by the command that is shown instead."""
+    run = tmp_path / "lightning_logs" / "digits" / "version_0"
+    run.mkdir(parents=True)
+    write_config(run, config(max_epochs=1))
+    again = "python train.py --job lightning_logs/digits/version_0"
+    for typed in (["resume=lightning_logs/digits/version_0"], ["dataset=digits", f"hydra.run.dir={run}"]):
+        done = command("train.py", *typed)
+        assert done.returncode == 2
+        assert done.stderr.endswith(f"nothing was saved in it; begin again with: {again}\n")
+    assert command("train.py", *again.split()[2:]).returncode == 0
+    done = command("train.py", "dataset=digits", f"hydra.run.dir={run}")
+    assert done.stderr.endswith("go on with: python train.py resume=lightning_logs/digits/version_0\n")
+
+
+def test_the_summary_offers_nothing_that_needs_a_checkpoint_where_none_is_saved(command: Any, tmp_path: Path) -> None:
+    run = tmp_path / "version_0"
+    run.mkdir()
+    made = config(max_epochs=1)
+    made["callbacks"]["checkpoints"] = None
+    write_config(run, made)
+    done = command("train.py", "--job", "version_0")
+    assert done.returncode == 0, done.stderr
+    assert "checkpoint: none" in done.stdout and "resume=" not in done.stdout and "ckpt_path=" not in done.stdout
+    assert yaml.safe_load((run / "config.yaml").read_text())["callbacks"]["checkpoints"] is None

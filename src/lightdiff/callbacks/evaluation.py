@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -14,6 +13,7 @@ from lightdiff.callbacks.common import is_last_epoch, log_metrics, run_folder, s
 from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.metrics import Evaluation, FeatureExtractor, Metric, Results, measure
 from lightdiff.samplers import Sampler
+from lightdiff.utils.files import user_path
 from lightdiff.utils.progress import progress
 from lightdiff.utils.structure import COUNT, NUMBER, Every, Items, Keys, Pair
 
@@ -90,7 +90,7 @@ class EvaluateSamples(Callback):
                 trainer.datamodule,  # type: ignore[attr-defined]
                 num_samples=self.num_samples,
                 split=self.split,
-                cache_dir=Path(self.cache_dir).expanduser(),
+                cache_dir=user_path(self.cache_dir),
                 batch_size=self.batch_size,
             )
             self.evaluation.check(conditional=pl_module.conditioning is not None)

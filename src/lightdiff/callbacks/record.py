@@ -78,7 +78,7 @@ class RunRecord(Callback):
                 "measured_at": self.measured_at,
             }
             with replaced(self.folder / "result.json") as temporary:
-                temporary.write_text(json.dumps(result, indent=2) + "\n")
+                temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
     def state_dict(self) -> dict[str, Any]:
         return {"metrics": self.metrics, "measured_at": self.measured_at}

@@ -16,7 +16,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from lightdiff.callbacks.common import at_optimizer_step, is_last_batch, last_checkpoint
 from lightdiff.utils.files import shown
 from lightdiff.utils.interruption import SIGNALS, wanted
-from lightdiff.utils.program import typed
+from lightdiff.utils.program import way_on
 
 ASK_EVERY = 8
 """Batches after which several processes ask each other for signals, because none of them may leave alone."""
@@ -99,7 +99,7 @@ class SaveOnSignal(Checkpoint):
             trainer.save_checkpoint(self._checkpoint, weights_only=False)
         if trainer.is_global_zero:
             run = self._checkpoint.parent.parent
-            how = f"; go on with: {typed('train')} resume={shown(run)}" if (run / "config.yaml").is_file() else ""
+            how = f"; {way_on(run)}" if (run / "config.yaml").is_file() else ""
             _say(f"saved step {trainer.global_step} to {shown(self._checkpoint)}{how}")
         if asked == signal.SIGUSR2:
             self._restore()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakSet
 
@@ -19,6 +18,7 @@ from lightdiff.data.resize import Fit, ResizeMode
 from lightdiff.data.sources import SOURCES, Source, Splits
 from lightdiff.data.value_check import value_warnings
 from lightdiff.utils.config import shorten, suggest
+from lightdiff.utils.files import user_path
 
 USUAL_BATCH_SIZE = 128
 SHARE_OF_MEMORY = 0.25
@@ -110,7 +110,7 @@ class DiffSet(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Download missing files; Lightning calls this in one process only."""
-        self.source.prepare(Path(self.data_dir).expanduser())
+        self.source.prepare(user_path(self.data_dir))
 
     def setup(self, stage: str | None = None) -> None:
         """Load both splits, unless they are loaded already; without `prepare_data` missing files are downloaded here."""
@@ -136,7 +136,7 @@ class DiffSet(LightningDataModule):
     def _find(self) -> Splits:
         """Both splits as the source gives them: files are listed and not yet read."""
         if self._found is None:
-            self._found = self.source.load(Path(self.data_dir).expanduser(), self.channels, self._fit)
+            self._found = self.source.load(user_path(self.data_dir), self.channels, self._fit)
         return self._found
 
     @property

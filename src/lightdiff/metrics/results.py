@@ -72,7 +72,7 @@ class Results:
     def write_summaries(self) -> None:
         """Make the table, and the figure if there is anything to draw."""
         with replaced(self.folder / "table.md") as temporary:
-            temporary.write_text(table(self.cells().values()), encoding="utf-8")
+            temporary.write_text(table(self.cells().values()), encoding="utf-8", errors="backslashreplace")
         # evaluations of a run in training, which have no file, are curves of TensorBoard
         of_files = [cell for cell in self.cells().values() if cell["checkpoint"]["file"] is not None]
         if len({cell["num_steps"] for cell in of_files}) > 1:

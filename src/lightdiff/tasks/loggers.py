@@ -50,7 +50,7 @@ class ResumableCSV(CSVLogger):
     def _kept(self) -> Iterator[dict[str, Any]]:
         if self._purge_step is None or not self._file.is_file():
             return
-        with self._file.open(newline="") as file:
+        with self._file.open(newline="", encoding="utf-8") as file:
             yield from (row for row in DictReader(file) if int(row["step"]) < self._purge_step)
 
 

@@ -7,6 +7,7 @@ the sweep's folder.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,18 @@ def keep_failure(line: str, code: int, typed: set[str]) -> None:
     append_line(folder / "failed.jsonl", json.dumps(entry))
 
 
+def refuse(lines: Iterable[str]) -> None:
+    """Record what is wrong with a sweep of which no job is started, for `failures`."""
+    _single_failures.extend((line, 2) for line in lines)
+
+
 def failures() -> list[tuple[str, int]]:
     """Return line and exit code of each failed job of the command that has just ended, and forget them."""
     entries = []
     while _sweep_folders:
         path = _sweep_folders.pop() / "failed.jsonl"
         if path.is_file():
-            entries += [json.loads(line) for line in path.read_text().splitlines()]
+            entries += [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     single = _single_failures.copy()
     _single_failures.clear()
     return single + [(entry["line"], entry["code"]) for entry in entries]

@@ -65,6 +65,7 @@ class TensorBoard(TensorBoardLogger):
     """
 
     def __init__(self, folder: Path, purge_step: int | None) -> None:
+        self._folder, self._purge_step = folder, purge_step
         super().__init__(
             folder.parent.parent,
             name=folder.parent.name,
@@ -72,8 +73,12 @@ class TensorBoard(TensorBoardLogger):
             default_hp_metric=False,
             purge_step=purge_step,
         )
-        self._folder, self._purge_step = folder, purge_step
         self._losses: dict[str, SummaryWriter] = {}
+
+    @property
+    def log_dir(self) -> str:
+        # Lightning's would replace $HOME and ~ in the names of folders
+        return str(self._folder)
 
     @property
     @rank_zero_experiment

@@ -75,6 +75,11 @@ def _free_bytes(path: Path) -> int:
     return shutil.disk_usage(next(folder for folder in path.absolute().parents if folder.is_dir())).free
 
 
+def user_path(path: str | Path) -> Path:
+    """Return a path that a user gave; ~ in front of a slash is the user's own home folder, as in a shell."""
+    return Path(os.path.expanduser(path) if str(path).partition("/")[0] == "~" else path)  # noqa: PTH111
+
+
 def shown(path: Path) -> str:
     """Return a path as a user would type it: relative to the working directory if it lies inside."""
     try:
