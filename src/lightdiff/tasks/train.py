@@ -77,7 +77,8 @@ def _run(folder: Path, config: dict[str, Any], rank_zero: bool) -> dict[str, Any
     log_file = _log_to(folder / "train.log") if rank_zero else None
     try:
         if rank_zero:
-            remove_unfinished(folder / "checkpoints")
+            for written in (folder, folder / "checkpoints"):
+                remove_unfinished(written)
         fit = _prepare(config, folder)
         if rank_zero:
             write_config(folder, config)
