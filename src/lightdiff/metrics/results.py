@@ -30,7 +30,7 @@ class Results:
     """The results in a folder: `results.jsonl`, and `table.md` and `quality.png` made from it.
 
     Args:
-        folder: the folder, which is made with the first result.
+        folder: the folder, which is made with the first result, but not the folder above it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,7 +54,7 @@ class Results:
 
     def add(self, record: Record) -> None:
         """Append a record to `results.jsonl`, and make the table and the figure anew."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(exist_ok=True)
         with self._path.open("ab+") as file:
             # a process that was killed may have left half a line
             start = "" if _at_a_new_line(file) else "\n"

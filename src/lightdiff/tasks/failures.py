@@ -32,8 +32,9 @@ def explained(folder: Path, config: dict[str, Any]) -> Iterator[None]:
         yield
     except Exception as error:
         cause = disk_error(error)
+        if cause is not None and not folder.is_dir():
+            raise RunFailed(f"{shown(folder)}: this run's folder was moved or deleted while the run went on") from error
         if cause is not None:
-            # TensorBoard names its file in bytes
             file = f"{os.fsdecode(cause.filename)}: " if isinstance(cause.filename, str | bytes) else ""
             raise RunFailed(f"{file}{cause.strerror}; {_last_checkpoint(folder)}") from error
         if isinstance(error, RuntimeError) and any(sign in str(error).casefold() for sign in SIGNS_OF_A_LOST_PROCESS):

@@ -64,8 +64,11 @@ def enlarge(images: Tensor, at_least: int = 256) -> Tensor:
 
 
 def save_png(path: Path, image: Tensor) -> None:
-    """Write a uint8 image (C, H, W) as PNG, in grayscale if it has one channel. Missing folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a uint8 image (C, H, W) as PNG, in grayscale if it has one channel.
+
+    Its folder is made if need be, but not the folder above it: a run whose folder was moved must not make a part of it anew.
+    """
+    path.parent.mkdir(exist_ok=True)
     iio.imwrite(path, _channels_last(image), extension=".png")
 
 

@@ -43,8 +43,8 @@ def log_y(axes: Any) -> None:
 
 
 def save_figure(path: Path, figure: Figure) -> None:
-    """Save a figure as PNG; the same figure gives the same bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Save a figure as PNG; the same figure gives the same bytes. Its folder is made if need be, but not the folder above it."""
+    path.parent.mkdir(exist_ok=True)
     figure.savefig(path, format="png", metadata={"Software": None})
 
 
