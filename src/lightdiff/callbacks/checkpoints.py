@@ -7,13 +7,13 @@ import shutil
 from typing import Any, Literal
 
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import Checkpoint
 
-from lightdiff.callbacks.common import is_last_batch, last_checkpoint
+from lightdiff.callbacks.common import is_last_batch, last_checkpoint, save_checkpoint
+from lightdiff.callbacks.due import DueCheckpoint
 from lightdiff.utils.files import replaced
 
 
-class Checkpoints(Checkpoint):
+class Checkpoints(DueCheckpoint):
     """Write `checkpoints/last.ckpt` at the end of epochs, every few steps if asked, and at the end of the run.
 
     Lightning calls a `Checkpoint` after all other callbacks of the same event, so the file has their state at the end of an
@@ -58,6 +58,7 @@ class Checkpoints(Checkpoint):
         self.path = last_checkpoint(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
         self._saved_step = trainer.global_step
 
     def on_train_batch_end(
@@ -75,6 +76,7 @@ class Checkpoints(Checkpoint):
             self._save(trainer, self.path.name)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_epoch_end(trainer, pl_module)
         epoch = trainer.current_epoch + 1
         names = []
         if self._improved(trainer):
@@ -98,7 +100,7 @@ class Checkpoints(Checkpoint):
         first, *others = map(self.path.with_name, names)
         if self.path in (first, *others):
             self._saved_step = trainer.global_step
-        trainer.save_checkpoint(first, weights_only=False)
+        save_checkpoint(trainer, first)
         if trainer.is_global_zero:
             for other in others:
                 with replaced(other) as temporary:

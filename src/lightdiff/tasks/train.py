@@ -20,6 +20,7 @@ from pytorch_lightning import seed_everything
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
+from lightdiff.callbacks.due import first_step_to_log
 from lightdiff.lightning import DiffusionModel, Generation, load_weights_into
 from lightdiff.tasks.build import build_data, build_model, build_sampler, build_trainer
 from lightdiff.tasks.classes import reading, with_classes
@@ -115,7 +116,7 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     model = build_model(config)
     former = _check_resumable(model, last) if checkpoint else None
     # without a checkpoint the run begins anew, and points that a killed run has left are dropped
-    purge_step = former["global_step"] + 1 if former else 0
+    purge_step = first_step_to_log(former) if former else 0
     sampler, num_steps = build_sampler(config)
     with naming("sampler", config["sampler"]):
         Generation.of(model, sampler=sampler, num_steps=num_steps)
