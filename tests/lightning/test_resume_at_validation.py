@@ -1,7 +1,8 @@
-"""A run that goes on from a checkpoint right before a validation or the end of an epoch has all that the uninterrupted run has."""
+"""A run that goes on from a checkpoint right before a validation or the end of an epoch does what the uninterrupted run did."""
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from csv import DictReader
@@ -11,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from crashes import violations
+from crashes import SAVED, violations
 from lightdiff.lightning import Generation
 from lightdiff.tasks.run_folder import write_config
-from runs import KillAt, killed, last, scalars, tiny, train
+from runs import KillAt, differences, killed, last, scalars, tiny, train
 
 EVERY_STEP = ("callbacks=no_samples", "callbacks.checkpoints.every_n_steps=1", "+logger.csv={}")
 VALIDATION = {
@@ -120,22 +121,58 @@ def test_a_stop_saves_before_validation_and_pictures(
     stop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runs.SignalAt", SignalAt, raising=False)
-    monkeypatch.setattr(Generation, "trajectory", Generation.trajectory)
     overrides, batch, place = STOPS[stop]
     cache = f"callbacks.evaluation.cache_dir={tmp_path / 'cache'}"
     config = tiny("callbacks=evaluation", *EVALUATION, cache, *overrides)
     whole, folder = (tmp_path / name / "version_0" for name in ("whole", "stopped"))
     train(config, whole)
     signalled = {"_target_": "runs.SignalAt", "batch": batch, "place": place}
-    try:
-        train({**config, "callbacks": {"signal": signalled, **config["callbacks"]}}, folder)
-    except SystemExit as error:
-        assert error.code == 143
-    else:
-        assert "max_steps" in stop
+    with monkeypatch.context() as patch:
+        patch.setattr(Generation, "trajectory", Generation.trajectory)
+        try:
+            train({**config, "callbacks": {"signal": signalled, **config["callbacks"]}}, folder)
+        except SystemExit as error:
+            assert error.code == 143
+        else:
+            assert "max_steps" in stop
     if "max_steps" not in stop:
         assert last(folder)["global_step"] == batch
-        assert not list(folder.glob(f"samples/step_{batch:07d}.*"))
+        assert place == "metrics" or not list(folder.glob(f"samples/step_{batch:07d}.*"))
         write_config(folder, config)
         train(config, folder)
     equal(whole, folder)
+
+
+@pytest.mark.parametrize("max_epochs", [-1, 2])
+def test_a_run_with_max_steps_goes_on_after_an_epoch(max_epochs: int, tmp_path: Path) -> None:
+    """Killed in the second epoch, and then made longer."""
+    whole, folder = (tmp_path / name / "version_0" for name in ("whole", "killed"))
+    config = tiny("callbacks=no_samples", "trainer.max_steps=14", f"trainer.max_epochs={max_epochs}")
+    train(config, whole)
+    killed(config, folder, batch=9)
+    train(config, folder)
+    equal(whole, folder)
+    longer = {**config, "trainer": {**config["trainer"], "max_steps": 18, "max_epochs": -1}}
+    write_config(folder, longer)
+    train(longer, folder)
+    train(longer, tmp_path / "longer")
+    equal(tmp_path / "longer", folder)
+
+
+def test_a_run_that_max_steps_has_ended_goes_on_within_its_epoch(tmp_path: Path) -> None:
+    whole, folder = (tmp_path / name / "version_0" for name in ("whole", "extended"))
+    config = tiny("callbacks=no_samples")
+    train(config, whole)
+    train(tiny("callbacks=no_samples", "trainer.max_steps=10"), folder)
+    result = json.loads((folder / "result.json").read_text())
+    assert (result["epochs"], result["steps"]) == (1, 10)
+    write_config(folder, config)
+    train(config, folder)
+    for name in SAVED:
+        assert differences(last(whole)[name], last(folder)[name], name) == []
+    curves, expected = scalars(folder), scalars(whole)
+    # the end of the shorter run has a point of its own
+    assert [step for step, _ in curves["train/loss_epoch"]] == [7, 10, 14]
+    for tag in expected.keys() - {"train/images_per_second"}:
+        assert [point for point in curves[tag] if point[0] != 10] == expected[tag], tag
+    assert json.loads((folder / "result.json").read_text()) == json.loads((whole / "result.json").read_text())

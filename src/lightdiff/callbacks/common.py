@@ -53,6 +53,12 @@ def is_last_epoch(trainer: Trainer) -> bool:
     return trainer.current_epoch + 1 == trainer.max_epochs or trainer.global_step == trainer.max_steps
 
 
+def epochs_done(trainer: Trainer) -> int:
+    """Return the number of epochs that are done with all their batches; Lightning counts one that max_steps has ended too."""
+    epochs = trainer.fit_loop.epoch_progress.current
+    return epochs.completed if is_last_batch(trainer) else min(epochs.completed, epochs.ready - 1)
+
+
 def point_is_due(trainer: Trainer, after: int = 0) -> bool:
     """Return whether the curves get a point at this optimizer step, or at the one `after` steps later."""
     return (trainer.global_step + after) % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]

@@ -22,7 +22,9 @@ def first_step_to_log(checkpoint: dict[str, Any]) -> int:
 def epoch_end_is_due(trainer: Trainer) -> bool:
     """Return, when training starts, whether the run goes on with the end of an epoch, of which all batches are done."""
     loop = trainer.fit_loop
-    return loop.restarted_mid_epoch and loop.epoch_loop.restarted_on_last and loop.epoch_loop.batch_progress.is_last_batch
+    return (
+        loop.restarted_mid_epoch and loop.epoch_loop.restarted_on_last and loop.epoch_loop.batch_progress.is_last_batch
+    )
 
 
 class DueCheckpoint(Checkpoint):
@@ -32,6 +34,7 @@ class DueCheckpoint(Checkpoint):
     """
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        _uncount_part_of_epoch(checkpoint)
         loops = checkpoint["loops"]["fit_loop"]
         batches, validation = (loops[f"epoch_loop.{name}batch_progress"] for name in ("", "val_loop."))
         # a batch counts as completed after its last hook, and a batch of the validation after its own
@@ -45,6 +48,7 @@ class DueCheckpoint(Checkpoint):
         _mark(checkpoint)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        _go_on_with_next_epoch(trainer)
         if epoch_end_is_due(trainer) and not _validation_follows(trainer):
             # without this Lightning would look for a validation that has still to be made, and train on until it finds one
             trainer.fit_loop.epoch_loop.val_loop._has_run = True
@@ -59,6 +63,32 @@ def end_epoch_again(checkpoint: dict[str, Any]) -> None:
     for progress in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
         progress["processed"] -= 1
     _mark(checkpoint)
+
+
+def _go_on_with_next_epoch(trainer: Trainer) -> None:
+    """Let a run that goes on from the end of an epoch begin the next one.
+
+    Where max_steps is set, Lightning would end that epoch once more, without a batch, and count it twice.
+    """
+    loop = trainer.fit_loop
+    if not loop.restarting or loop.restarted_mid_epoch or loop.restarted_on_epoch_start:
+        return
+    if loop.restarted_on_epoch_end:
+        loop.epoch_progress.increment_completed()
+    loop._restarting = loop.epoch_loop.restarting = False
+    loop.reset_restart_stage()
+    loop.epoch_loop.reset_restart_stage()
+
+
+def _uncount_part_of_epoch(checkpoint: dict[str, Any]) -> None:
+    """Take back that an epoch counts as done of which `trainer.max_steps` left batches out, so that a longer run trains them."""
+    loops = checkpoint["loops"]["fit_loop"]
+    batches, epochs = loops["epoch_loop.batch_progress"], loops["epoch_progress"]
+    counted = epochs["current"]["processed"] == epochs["current"]["started"] > 0
+    if counted and not batches["is_last_batch"]:
+        for progress in epochs.values():
+            progress["completed"] = progress["processed"] = progress["processed"] - 1
+        checkpoint["epoch"] = epochs["current"]["completed"]
 
 
 def _mark(checkpoint: dict[str, Any]) -> None:

@@ -64,7 +64,9 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], initial_job_id
             process.shutdown()
 
     with ThreadPoolExecutor(at_once) as waiting:
-        jobs = [waiting.submit(run, number, overrides) for number, overrides in enumerate(job_overrides, initial_job_idx)]
+        jobs = [
+            waiting.submit(run, number, overrides) for number, overrides in enumerate(job_overrides, initial_job_idx)
+        ]
         try:
             return [job.result() for job in jobs]
         except BaseException:
