@@ -44,7 +44,7 @@ class ResumableCSV(CSVLogger):
         return self._rows
 
     @rank_zero_only
-    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:  # type: ignore[override]
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
         values = {name: value.item() if isinstance(value, Tensor) else value for name, value in metrics.items()}
         self.experiment.add(values, step or 0)
 

@@ -118,6 +118,10 @@ class RunWriter(SummaryWriter):
         purge_step: TensorBoard forgets the points of the files before it from this step on; None: none.
     """
 
+    # torch declares both as None
+    file_writer: Any
+    all_writers: Any
+
     def __init__(self, folder: Path, purge_step: int | None) -> None:
         super().__init__(str(folder), purge_step=purge_step)
 
@@ -130,7 +134,8 @@ class RunWriter(SummaryWriter):
                 for event in (Event(file_version=VERSION), Event(session_log=SessionLog(status=SessionLog.START))):
                     self.file_writer.add_event(event, self.purge_step)
                 self.purge_step = None
-        return self.file_writer
+        writer: FileWriter = self.file_writer
+        return writer
 
 
 class DescribingFile(FileWriter):
