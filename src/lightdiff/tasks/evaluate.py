@@ -16,6 +16,7 @@ from lightdiff.data import DiffSet
 from lightdiff.lightning import DiffusionModel
 from lightdiff.metrics import Evaluation, FeatureExtractor, Metric, Results, lines, measure
 from lightdiff.tasks.build import build_data
+from lightdiff.tasks.classes import reading
 from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.described import data_of
 from lightdiff.tasks.settings import check_eval_settings, check_fit
@@ -30,8 +31,8 @@ def evaluate(cfg: DictConfig) -> None:
     """Draw samples and compute the metrics that have not been computed yet under these settings.
 
     Raises:
-        ConfigError: a setting that does not exist, or does not fit the model or the data.
-        DataError: the real images are missing.
+        ConfigError: a setting that does not exist, or does not fit the model or the data, or real images that cannot be read.
+        DownloadError: the real images are missing.
     """
     config = plain(cfg)
     check_eval_settings(config)
@@ -89,7 +90,7 @@ def _data(config: dict[str, Any], checkpoint: Path, model: DiffusionModel) -> Di
     else:
         typed = {} if config["data_dir"] is None else {"data_dir": config["data_dir"]}
         data = build_data({"dataset": {**described, **typed}})
-    with naming("dataset", described or model.dataset or {}):
+    with reading(described or model.dataset or {}):
         if process()[0] == 0:
             data.prepare_data()
         # the other processes wait for the download

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from torch import Tensor
+
+from lightdiff.data.errors import DataError
 from lightdiff.data.image_store import ImageStore
 from lightdiff.data.resize import Fit, ResizeMode
+from lightdiff.utils.text import escaped
 
 
 @dataclass(frozen=True)
@@ -17,12 +21,15 @@ class Splits:
 
     Args:
         train, val: the images with their labels, which index `class_names`.
-        class_names: names of the classes.
+        class_names: names of the classes. What cannot be shown of a name, such as bytes that are no UTF-8, is escaped.
     """
 
     train: ImageStore
     val: ImageStore
     class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_names", tuple(map(escaped, self.class_names)))
 
 
 class Source(ABC):
@@ -63,6 +70,19 @@ def check_channels(channels: int, of_data: int, name: str) -> None:
     """Raise ValueError if the images do not have the `channels` asked for."""
     if channels != of_data:
         raise ValueError(f"channels={channels}: the images of {name} have {of_data}")
+
+
+def check_labels(labels: Tensor, num_classes: int, name: str) -> None:
+    """Raise DataError unless all labels, whole numbers (N,), name one of the classes.
+
+    Args:
+        labels: the labels.
+        num_classes: number of classes.
+        name: the file that the labels come from, or the key.
+    """
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= num_classes:
+        raise DataError(f"{name}: labels from {low} to {high}, but 0 to {num_classes - 1} are expected")
 
 
 def check_val_fraction(val_fraction: float) -> None:

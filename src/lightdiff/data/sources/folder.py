@@ -13,6 +13,7 @@ import torch
 from lightdiff.data.errors import DataError
 from lightdiff.data.image_store import FileStore
 from lightdiff.data.order import keyed_split
+from lightdiff.data.pixel_values import check_range
 from lightdiff.data.resize import Fit, ResizeMode
 from lightdiff.data.sources.base import Source, Splits, check_val_fraction
 
@@ -31,10 +32,12 @@ class Folder(Source):
     Args:
         val_fraction: share of the images to validate on, where the folder has no splits of its own.
         max_pixels: images with more pixels are refused.
+        range: the numbers that are black and white, where their type does not say (see `read_image`).
     """
 
     val_fraction: float = 0.1
     max_pixels: int = 50_000_000
+    range: tuple[float, float] | None = None
 
     usual_channels: ClassVar[int] = 3
     usual_image_size: ClassVar[tuple[int, int]] = (64, 64)
@@ -43,6 +46,7 @@ class Folder(Source):
 
     def __post_init__(self) -> None:
         check_val_fraction(self.val_fraction)
+        check_range(self.range)
         if self.max_pixels < 1:
             raise ValueError(f"max_pixels={self.max_pixels}: a number of pixels is expected, such as 50000000")
 
@@ -61,6 +65,7 @@ class Folder(Source):
                 channels=channels,
                 fit=fit,
                 max_pixels=self.max_pixels,
+                value_range=self.range,
             )
 
         return Splits(store(train), store(val), class_names)
