@@ -55,7 +55,7 @@ def test_a_joblib_worker_that_is_killed_is_one_failed_job(run_script, tmp_path: 
     paths = [str(ROOT / "tests"), str(ROOT / "tests" / "tasks"), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = run_script(
         *("train.py", "-m", "launcher=joblib", *TINY, "seed=1,2,3", "trainer.max_epochs=1", "callbacks=no_samples"),
-        *("+callbacks.kill._target_=test_launchers.KillSelf"),
+        "+callbacks.kill._target_=test_launchers.KillSelf",
         PYTHONPATH=os.pathsep.join(paths),
         timeout=3 * PATIENCE,
     )
