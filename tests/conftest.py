@@ -12,6 +12,7 @@ import pytest
 from filelock import FileLock
 
 from lightdiff.tasks.cli import run_command
+from waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 # as in an activated environment, so that messages show "python" and not its path
@@ -45,10 +46,18 @@ def real_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds for which the program goes to sleep in this test; it is not left to sleep."""
+    seconds: list[float] = []
+    monkeypatch.setattr("time.sleep", seconds.append)
+    return seconds
+
+
+@pytest.fixture
 def run_module(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run Python with these arguments in an empty working directory; returns the finished process."""
 
-    def run(*arguments: str, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, timeout: float = PATIENCE, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=tmp_path,

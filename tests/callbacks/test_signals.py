@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from lightdiff.callbacks import SaveOnSignal, signals
+from waiting import PATIENCE
 
 HANGING = """
 import sys
@@ -43,7 +44,7 @@ def test_a_second_sigterm_ends_a_process_that_hangs() -> None:
         try:
             time.sleep(0.2)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=60) == -signal.SIGTERM
+            assert process.wait(timeout=PATIENCE) == -signal.SIGTERM
         finally:
             process.kill()
 

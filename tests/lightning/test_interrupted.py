@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from crashes import PATIENCE, Run, send, until, violations
+from crashes import Run, send, violations
 from lightdiff.tasks.run_folder import write_config
 from runs import KillAt, scalars, tiny, train
+from waiting import PATIENCE, until
 
 
 class SignalAt(KillAt):

@@ -21,6 +21,7 @@ from lightdiff.tasks.run_folder import write_config
 from lightdiff.tasks.train import run_job
 from lightdiff.utils.files import causes, disk_error
 from runs import last, tiny, train
+from waiting import PATIENCE
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ sys.argv = {arguments}
 from lightdiff.tasks.cli import train_command
 raise SystemExit(train_command(sys.argv[1:]))
 """
-    done = subprocess.run([sys.executable, "-c", job], cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    done = subprocess.run([sys.executable, "-c", job], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and "best.ckpt: File too large; no checkpoint was saved yet" in errors[0]
@@ -114,7 +115,7 @@ def test_a_run_whose_folder_goes_away_ends(
     made = tiny(*overrides)
     write_config(folder, {**made, "trainer": {**made["trainer"], "max_epochs": 1}})
     job = [sys.executable, "-c", REMOVING.format(how=how, hook=hook, step=step)]
-    done = subprocess.run(job, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(job, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert done.returncode == 1, done.stderr
     assert errors == ["error: run: this run's folder was moved or deleted while the run went on"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ import yaml
 
 from lightdiff.lightning.lr_schedules import Cosine, adopt_settings
 from runs import ROOT, last, tiny, train
+from waiting import PATIENCE, until
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 TINY = ("dataset=digits", "model=unet_small", "model.widths=[8,8]", "model.attention_levels=[]", "trainer=debug")
@@ -155,21 +157,18 @@ def test_interrupting_a_sweep_of_two_process_jobs_saves_and_leaves_no_process(
             start_new_session=True,
         )
     checkpoint = tmp_path / "lightning_logs" / "digits" / "version_0" / "checkpoints" / "last.ckpt"
-    deadline = time.monotonic() + 120
-    while not checkpoint.exists():
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.1)
-    (os.killpg if group else os.kill)(process.pid, number)
-    assert process.wait(60) == code
-    deadline = time.monotonic() + 60
-    while "saved step" not in (tmp_path / "errors").read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert "Traceback" not in (tmp_path / "errors").read_text()
-    assert not (checkpoint.parent.parent.parent / "version_1").exists()
-    while any(_command_line(path).count(str(checkpoint.parent.parent)) for path in Path("/proc").glob("[0-9]*")):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    run = checkpoint.parent.parent
+    try:
+        assert until(checkpoint.exists, process)
+        (os.killpg if group else os.kill)(process.pid, number)
+        assert process.wait(PATIENCE) == code
+        until(lambda: "saved step" in (tmp_path / "errors").read_text())
+        assert "Traceback" not in (tmp_path / "errors").read_text()
+        assert not (run.parent / "version_1").exists()
+        until(lambda: not any(str(run) in _command_line(other) for other in Path("/proc").glob("[0-9]*")))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _command_line(process: Path) -> str:

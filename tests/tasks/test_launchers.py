@@ -14,9 +14,9 @@ import pytest
 import yaml
 from pytorch_lightning import Callback, Trainer
 
-from crashes import PATIENCE
 from lightdiff.tasks import cli
 from runs import ROOT, TINY
+from waiting import PATIENCE
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(ROOT / "train.py"))
 
@@ -57,7 +57,6 @@ def test_a_joblib_worker_that_is_killed_is_one_failed_job(run_script, tmp_path: 
         *("train.py", "-m", "launcher=joblib", *TINY, "seed=1,2,3", "trainer.max_epochs=1", "callbacks=no_samples"),
         "+callbacks.kill._target_=test_launchers.KillSelf",
         PYTHONPATH=os.pathsep.join(paths),
-        timeout=3 * PATIENCE,
     )
     assert done.returncode == 1, done.stderr
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]

@@ -13,6 +13,7 @@ import pytest
 from lightdiff.tasks.loggers import ResumableCSV
 from lightdiff.tasks.run_folder import write_config
 from runs import tiny, train
+from waiting import PATIENCE
 
 KILLED = """
 import csv, os, signal, sys
@@ -39,7 +40,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 def kill_at_header(folder: Path, *, after: int) -> None:
     job = [sys.executable, "-c", KILLED.format(after=after, folder=str(folder))]
-    done = subprocess.run(job, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(job, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
