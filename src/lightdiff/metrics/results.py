@@ -33,7 +33,7 @@ class Results:
     """The results in a folder: `results.jsonl`, and `table.md` and `quality.png` made from it.
 
     Args:
-        folder: the folder, which is made with the first result.
+        folder: the folder, which is made with the first result, but not the folder above it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -60,7 +60,7 @@ class Results:
 
     def add(self, record: Record) -> None:
         """Append a record to `results.jsonl`, and make the table and the figure anew."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(exist_ok=True)
         append_line(self._path, json.dumps(record))
         size = -1
         # another process that measures the same run may have added a record meanwhile

@@ -31,6 +31,8 @@ def explained(folder: Path, config: dict[str, Any]) -> Iterator[None]:
         yield
     except Exception as error:
         cause = disk_error(error)
+        if cause is not None and not folder.is_dir():
+            raise RunFailed(f"{shown(folder)}: this run's folder was moved or deleted while the run went on") from error
         if cause is not None:
             raise RunFailed(disk_line(cause, _last_checkpoint(folder))) from error
         if isinstance(error, RuntimeError) and any(sign in str(error).casefold() for sign in SIGNS_OF_A_LOST_PROCESS):

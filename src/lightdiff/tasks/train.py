@@ -18,6 +18,7 @@ import torch
 from pytorch_lightning import seed_everything
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from lightdiff.callbacks.due import first_step_to_log
 from lightdiff.data import DataError
 from lightdiff.lightning import Generation, load_weights_into
 from lightdiff.tasks.build import build_data, build_model, build_sampler, build_trainer
@@ -86,7 +87,8 @@ def _run(folder: Path, config: dict[str, Any], rank_zero: bool) -> dict[str, Any
     try:
         with put_back_if_refused(folder) if rank_zero else nullcontext():
             if rank_zero:
-                remove_unfinished(folder / "checkpoints")
+                for written in (folder, folder / "checkpoints"):
+                    remove_unfinished(written)
             fit = _prepare(config, folder)
             if rank_zero:
                 write_config(folder, config)
@@ -123,7 +125,7 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     model = build_model(config)
     former = resumable(last)[1] if checkpoint else None
     # without a checkpoint the run begins anew, and points that a killed run has left are dropped
-    purge_step = former["global_step"] + 1 if former else 0
+    purge_step = first_step_to_log(former) if former else 0
     sampler, num_steps = build_sampler(config)
     with naming("sampler", config["sampler"]):
         Generation.of(model, sampler=sampler, num_steps=num_steps)
