@@ -78,7 +78,9 @@ def features(random: Random, folder: Path) -> tuple[list[str], int]:
 def images(folder: Path) -> Path:
     """Digits as files in folders of their classes."""
     digits = load_digits()
-    for i in range(0 if folder.exists() else 200):
+    count = 0 if folder.exists() else 200
+    folder.mkdir(exist_ok=True)
+    for i in range(count):
         image = torch.from_numpy(digits.images[i] * 15.9).byte()[None]
         save_png(folder / str(digits.target[i]) / f"{i}.png", image)
     return folder

@@ -9,7 +9,7 @@ import yaml
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.utils.tensorboard.summary import hparams
 
-from lightdiff.callbacks.common import just_measured, run_folder, tensorboards
+from lightdiff.callbacks.common import epochs_done, just_measured, run_folder, tensorboards
 from lightdiff.callbacks.hparams import settings_of
 from lightdiff.lightning import DiffusionModel
 from lightdiff.utils.files import replaced
@@ -72,7 +72,7 @@ class RunRecord(Callback):
         # a kill between the two.
         if trainer.is_global_zero:
             result = {
-                "epochs": trainer.current_epoch,
+                "epochs": epochs_done(trainer),
                 "steps": trainer.global_step,
                 "metrics": self.metrics,
                 "measured_at": self.measured_at,
@@ -80,7 +80,7 @@ class RunRecord(Callback):
                 "data": getattr(trainer.datamodule, "facts", None),  # type: ignore[attr-defined]
             }
             with replaced(self.folder / "result.json") as temporary:
-                temporary.write_text(json.dumps(result, indent=2) + "\n")
+                temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
     def state_dict(self) -> dict[str, Any]:
         return {"metrics": self.metrics, "measured_at": self.measured_at}

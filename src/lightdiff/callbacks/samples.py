@@ -12,6 +12,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
 from lightdiff.callbacks.common import forget_pictures, run_folder, shows_progress, tensorboards
+from lightdiff.callbacks.signals import unless_stopped
 from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.samplers import DDIM, Sampler
 from lightdiff.utils.files import write_picture
@@ -90,7 +91,7 @@ class SampleImages(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
-            self._draw(trainer, pl_module)
+            unless_stopped(trainer, lambda: self._draw(trainer, pl_module))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._drawn_step != trainer.global_step:

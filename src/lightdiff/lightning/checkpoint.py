@@ -18,7 +18,7 @@ from lightdiff.lightning.export import WEIGHTS, read_export
 from lightdiff.lightning.limits import check_archive, check_fit, check_size
 from lightdiff.lightning.model import DiffusionModel, Weights
 from lightdiff.utils.config import import_safe_target, instantiate, shorten
-from lightdiff.utils.files import sha256_of
+from lightdiff.utils.files import sha256_of, user_path
 from lightdiff.utils.structure import Keys, Misfit, Structure
 
 DATA = "DiffSet"
@@ -34,7 +34,7 @@ def find_checkpoint(path: str | Path) -> Path:
     Raises:
         CheckpointError: there is no such file or folder, or the folder holds neither.
     """
-    path = Path(path)
+    path = user_path(path)
     if path.is_file():
         return path
     if not path.exists():

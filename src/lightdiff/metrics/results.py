@@ -33,7 +33,7 @@ class Results:
     """The results in a folder: `results.jsonl`, and `table.md` and `quality.png` made from it.
 
     Args:
-        folder: the folder, which is made with the first result.
+        folder: the folder, which is made with the first result, but not the folder above it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -60,7 +60,7 @@ class Results:
 
     def add(self, record: Record) -> None:
         """Append a record to `results.jsonl`, and make the table and the figure anew."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(exist_ok=True)
         append_line(self._path, json.dumps(record))
         size = -1
         # another process that measures the same run may have added a record meanwhile
@@ -72,7 +72,7 @@ class Results:
     def write_summaries(self) -> None:
         """Make the table, and the figure if there is anything to draw."""
         with replaced(self.folder / "table.md") as temporary:
-            temporary.write_text(table(self.cells().values()), encoding="utf-8")
+            temporary.write_text(table(self.cells().values()), encoding="utf-8", errors="backslashreplace")
         # evaluations of a run in training, which have no file, are curves of TensorBoard
         of_files = [cell for cell in self.cells().values() if cell["checkpoint"]["file"] is not None]
         if len({cell["num_steps"] for cell in of_files}) > 1:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from lightdiff.data import DataError, DiffSet, DownloadError
+from lightdiff.data import DiffSet
 from lightdiff.tasks.from_data import CLASSES, filled
-from lightdiff.utils.config import ConfigError, naming
+from lightdiff.tasks.reading import reading
+from lightdiff.utils.config import ConfigError
 
 
 def needs_classes(config: dict[str, Any]) -> bool:
@@ -43,21 +42,3 @@ def with_classes(config: dict[str, Any], data: DiffSet) -> dict[str, Any]:
     # a list for each group: YAML would write the same one as an alias
     found = {group: {"num_classes": len(names), "class_names": [*names]} for group in ("dataset", "conditioning")}
     return filled(config, found)
-
-
-@contextmanager
-def reading(dataset: dict[str, Any]) -> Iterator[None]:
-    """Turn errors of reading a data set into ConfigError, which names the file or the key of group dataset.
-
-    Raises:
-        ConfigError: a setting is wrong, or a file is missing, unreadable or refused.
-        DownloadError: files are not there and could not be downloaded, so that no setting is wrong.
-    """
-    try:
-        with naming("dataset", dataset):
-            yield
-    except DownloadError:
-        raise
-    except DataError as error:
-        names_a_key = str(error).startswith(("data_dir=", "source."))
-        raise ConfigError(f"dataset.{error}" if names_a_key else str(error)) from error

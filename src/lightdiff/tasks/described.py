@@ -17,6 +17,7 @@ from lightdiff.tasks.run_folder import CONFIG, read_config
 from lightdiff.tasks.trained import run_of
 from lightdiff.utils.config import ConfigError, import_safe_target
 from lightdiff.utils.files import user_path
+from lightdiff.utils.quoting import setting, word
 
 OF_THE_MACHINE = ("data_dir", "num_workers", "resident", "max_memory_gb", "on_changed")
 """Keys of group dataset that a model's file neither gets nor decides."""
@@ -64,7 +65,8 @@ def data_of(checkpoint: Path, model: DiffusionModel, data_dir: str | None) -> Di
     if isinstance(data.source, HuggingFace):
         raise ConfigError(
             f"dataset=null: the model's data set is {data.source.path!r}; if you want it read, say dataset=huggingface "
-            f"dataset.source.path={data.source.path} dataset.image_size={image_size} dataset.channels={channels}"
+            f"{setting('dataset.source.path', data.source.path)} {word(f'dataset.image_size={image_size}')} "
+            f"dataset.channels={channels}"
         )
     if data_dir is None and data.source.usual_data_dir is None:
         raise ConfigError(

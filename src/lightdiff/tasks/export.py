@@ -32,7 +32,7 @@ from lightdiff.tasks.output_folder import has_content, output_folder
 from lightdiff.tasks.settings import ExportSettings
 from lightdiff.tasks.trained import naming_path
 from lightdiff.utils.config import ConfigError, call
-from lightdiff.utils.files import shown
+from lightdiff.utils.files import shown, user_path
 
 PREDICTIONS: dict[type[Prediction], str] = {
     EpsilonPrediction: "epsilon",
@@ -59,7 +59,7 @@ def export(cfg: DictConfig) -> Path:
     if settings.half and settings.format == "diffusers":
         raise ConfigError("half=true: only with format=safetensors")
     schedule = diffusers_schedule(model) if settings.format == "diffusers" else None
-    out = Path(settings.out)
+    out = user_path(settings.out)
     if has_content(out):
         raise ConfigError(f"out={out}: a new or an empty folder is expected")
     with output_folder(out) as folder:

@@ -13,9 +13,11 @@ from lightdiff.lightning import AtomicCheckpointIO, CheckpointError, DiffusionMo
 from lightdiff.lightning.checkpoint import check_content
 from lightdiff.lightning.content import TRAINING
 from lightdiff.lightning.rehearsal import describe, rehearse
+from lightdiff.tasks.run_folder import CONFIG
 from lightdiff.utils.config import ConfigError, out_of_memory
 from lightdiff.utils.files import shown
-from lightdiff.utils.program import typed
+from lightdiff.utils.program import typed, way_on
+from lightdiff.utils.quoting import setting
 from lightdiff.utils.structure import Misfit
 
 
@@ -53,9 +55,15 @@ def _way_on(folder: Path) -> str:
         except CheckpointError:
             continue
     if not good:
-        return f"there is no good checkpoint in {shown(folder)}"
+        again = f"; {way_on(folder.parent)}" if _began(folder) else ""
+        return f"there is no good checkpoint in {shown(folder)}{again}"
     newest = max(good, key=lambda file: good[file])
-    return f"go on from the newest good one, of step {good[newest]}: {typed('train')} resume={shown(newest)}"
+    return f"go on from the newest good one, of step {good[newest]}: {typed('train')} {setting('resume', newest)}"
+
+
+def _began(folder: Path) -> bool:
+    """Return whether a run was begun of which no checkpoint was saved; a broken one is there for its owner to look at."""
+    return (folder.parent / CONFIG).is_file() and not (folder / "last.ckpt").exists()
 
 
 def check_fits_run(trainer: Trainer, model: DiffusionModel, file: Path, checkpoint: dict[str, Any]) -> None:

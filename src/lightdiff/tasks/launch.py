@@ -25,7 +25,7 @@ from lightdiff.tasks.settings import check_known, check_settings
 from lightdiff.utils.config import ConfigError, suggest
 from lightdiff.utils.files import shown
 from lightdiff.utils.interruption import EXIT_CODES
-from lightdiff.utils.program import restart
+from lightdiff.utils.program import restart, way_on
 
 
 class JobFailed(RuntimeError):
@@ -37,7 +37,7 @@ def launch(cfg: DictConfig) -> float | None:
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
     if (folder / CONFIG).exists():  # only with a hydra.run.dir of one's own
-        raise ConfigError(f"hydra.run.dir={folder}: there is a run in this folder; go on with it by resume={folder}")
+        raise ConfigError(f"hydra.run.dir={folder}: there is a run in this folder; {way_on(folder)}")
     try:
         config = plain(cfg)
         check_known(config, "train")

@@ -18,7 +18,7 @@ from lightdiff.tasks.from_data import filled
 from lightdiff.tasks.handover import rank_and_world_size
 from lightdiff.tasks.lock import LOCK, in_training
 from lightdiff.utils.config import ConfigError, shorten
-from lightdiff.utils.files import replaced
+from lightdiff.utils.files import replaced, user_path
 from lightdiff.utils.structure import COUNT, NUMBER, Every, Keys
 
 CONFIG = "config.yaml"
@@ -44,9 +44,28 @@ def next_run_folder(log_dir: str, dataset: str) -> str:
         raise ConfigError(
             f"dataset.name={shorten(dataset)}: a plain name is expected, which becomes a folder in log_dir"
         )
-    parent = Path(log_dir).absolute() / dataset
+    parent = user_path(log_dir).absolute() / dataset
+    check_text("log_dir", parent)
+    if "${" in str(parent):
+        raise ConfigError(
+            f"log_dir={shorten(log_dir)}: no run can lie below a folder with ${{ in its name, which Hydra fills in"
+        )
     numbers = [int(path.name[8:]) for path in parent.glob("version_*") if path.name[8:].isdecimal()]
     return str(parent / f"version_{max(numbers, default=-1) + 1}")
+
+
+def check_text(key: str, folder: Path) -> None:
+    """Refuse a run folder whose name is no text in the locale of this process: TensorBoard cannot write there.
+
+    Raises:
+        ConfigError: one line with the key and what to do.
+    """
+    try:
+        str(folder).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"{key}={folder}: this name cannot be read as text here; set PYTHONUTF8=1 and LC_ALL=C.UTF-8, or choose another"
+        ) from error
 
 
 def claim_run_folder(log_dir: str, dataset: str) -> str:
@@ -59,7 +78,7 @@ def claim_run_folder(log_dir: str, dataset: str) -> str:
         ConfigError: no folder can be made in `log_dir`.
     """
     if rank_and_world_size()[0] > 0:
-        return str(Path(log_dir).absolute() / ".sweeps" / f"process_{rank_and_world_size()[0]}_{os.getpid()}")
+        return str(user_path(log_dir).absolute() / ".sweeps" / f"process_{rank_and_world_size()[0]}_{os.getpid()}")
     while True:
         folder = Path(next_run_folder(log_dir, dataset))
         try:
@@ -88,7 +107,7 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
         with replaced(kept) as temporary:
             shutil.copyfile(path, temporary)
     with replaced(path) as temporary:
-        temporary.write_text(yaml.safe_dump(recorded(config, folder), sort_keys=False))
+        temporary.write_text(yaml.safe_dump(recorded(config, folder), sort_keys=False), encoding="utf-8")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -116,7 +135,7 @@ def _plain_yaml(path: Path) -> Any:
         ValueError: it is longer than `MAX_SIZE`, has a number of more than `MAX_DIGITS` digits, or with its aliases (`*name`)
             written out more than `MAX_NODES` entries.
     """
-    with path.open() as file:
+    with path.open(encoding="utf-8") as file:
         text = file.read(MAX_SIZE + 1)
     if len(text) > MAX_SIZE:
         raise ValueError(f"it has more than {MAX_SIZE} characters")

@@ -17,9 +17,9 @@ from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.output_folder import check_out, hash_of, output_folder, write_record
 from lightdiff.tasks.pictures import FILES, MOVING, Drawn
 from lightdiff.tasks.settings import check_sample_settings
-from lightdiff.tasks.trained import load_trained, run_of
+from lightdiff.tasks.trained import load_for_sampling, load_trained, run_of
 from lightdiff.utils.config import ConfigError
-from lightdiff.utils.files import shown
+from lightdiff.utils.files import shown, user_path
 from lightdiff.utils.images import to_uint8
 from lightdiff.utils.progress import progress
 
@@ -38,20 +38,18 @@ def sample(cfg: DictConfig) -> Path:
     """
     config = plain(cfg)
     check_sample_settings(config)
-    if config["out"]:
-        check_out(Path(config["out"]), overwrite=config["overwrite"])
+    out = user_path(config["out"]) if config["out"] else None
+    if out is not None:
+        check_out(out, overwrite=config["overwrite"])
     checkpoint, model, generation, identity = load_trained(config)
     # the data of the training decide nothing here
     del identity["data"]
-    if "guidance" in config["save"] and model.conditioning is None:
-        raise ConfigError("save=guidance: this model is unconditional (trained with conditioning=none)")
+    _check_fit(config, model)
     settings = {
         "checkpoint": identity,
         "settings": {key: value for key, value in config.items() if key not in NOT_CONTENT},
     }
-    if config["out"]:
-        out = Path(config["out"])
-    else:
+    if out is None:
         out = run_of(checkpoint) / "samples" / _name(config, generation, settings)
         check_out(out, overwrite=True)
     with output_folder(out) as folder:
@@ -61,6 +59,21 @@ def sample(cfg: DictConfig) -> Path:
         write_record(folder, settings)
     print(f"{len(drawn.images)} images: {shown(out.absolute())}")
     return out
+
+
+def check(cfg: DictConfig) -> None:
+    """Raise the errors in the configuration that `sample` would raise; nothing is drawn."""
+    config = plain(cfg)
+    check_sample_settings(config)
+    if config["out"]:
+        check_out(user_path(config["out"]), overwrite=config["overwrite"])
+    _, model, _, _ = load_for_sampling(config, torch.device("cpu"))
+    _check_fit(config, model)
+
+
+def _check_fit(config: dict[str, Any], model: DiffusionModel) -> None:
+    if "guidance" in config["save"] and model.conditioning is None:
+        raise ConfigError("save=guidance: this model is unconditional (trained with conditioning=none)")
 
 
 def _name(config: dict[str, Any], generation: Generation, settings: dict[str, Any]) -> str:

@@ -259,7 +259,7 @@ def check_known(config: Iterable[str], command: str) -> None:
     Raises:
         ConfigError: one line with the key and the choices.
     """
-    own = yaml.safe_load((own_folder() / f"{command}.yaml").read_text())
+    own = yaml.safe_load((own_folder() / f"{command}.yaml").read_text(encoding="utf-8"))
     known = {*own, *groups()} - {"defaults", "hydra"}
     for key in config:
         if key not in known:

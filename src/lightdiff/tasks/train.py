@@ -18,9 +18,11 @@ import torch
 from pytorch_lightning import seed_everything
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from lightdiff.callbacks.due import first_step_to_log
+from lightdiff.data import DataError
 from lightdiff.lightning import Generation, load_weights_into
 from lightdiff.tasks.build import build_data, build_model, build_sampler, build_trainer
-from lightdiff.tasks.classes import reading, with_classes
+from lightdiff.tasks.classes import with_classes
 from lightdiff.tasks.described import portable
 from lightdiff.tasks.devices import Ranks
 from lightdiff.tasks.failures import explained
@@ -29,6 +31,7 @@ from lightdiff.tasks.good_checkpoint import check_fits_run, naming_field, resuma
 from lightdiff.tasks.handover import rank_and_world_size
 from lightdiff.tasks.lock import alone_in
 from lightdiff.tasks.processes import end_with_first_rank, hold_signals, take_signals
+from lightdiff.tasks.reading import fitting, reading
 from lightdiff.tasks.run_folder import (
     CONFIG,
     RESULT,
@@ -84,7 +87,8 @@ def _run(folder: Path, config: dict[str, Any], rank_zero: bool) -> dict[str, Any
     try:
         with put_back_if_refused(folder) if rank_zero else nullcontext():
             if rank_zero:
-                remove_unfinished(folder / "checkpoints")
+                for written in (folder, folder / "checkpoints"):
+                    remove_unfinished(written)
             fit = _prepare(config, folder)
             if rank_zero:
                 write_config(folder, config)
@@ -121,7 +125,7 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     model = build_model(config)
     former = resumable(last)[1] if checkpoint else None
     # without a checkpoint the run begins anew, and points that a killed run has left are dropped
-    purge_step = former["global_step"] + 1 if former else 0
+    purge_step = first_step_to_log(former) if former else 0
     sampler, num_steps = build_sampler(config)
     with naming("sampler", config["sampler"]):
         Generation.of(model, sampler=sampler, num_steps=num_steps)
@@ -160,10 +164,13 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
         try:
             with naming_field(trainer, checkpoint):
                 trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-        except (ValueError, MisconfigurationException) as error:
+        except (ValueError, MisconfigurationException, DataError) as error:
             if model.batch_number > 0:
                 raise
             # refused before the first batch, so a setting is wrong
+            with fitting(config["dataset"]):
+                if isinstance(error, DataError):
+                    raise
             raise ConfigError(" ".join(str(error).split())) from error
         except SystemExit as error:
             if isinstance(error.__context__, KeyboardInterrupt):
