@@ -40,7 +40,7 @@ class MetricsFile:
         row = {**metrics, "step": step}
         if row.keys() <= {*self._columns}:
             # this mode makes no file, where "a" would make one without a header in place of a file that has gone
-            with self._path.open("r+", newline="") as file:
+            with self._path.open("r+", newline="", encoding="utf-8") as file:
                 file.seek(0, 2)
                 csv.DictWriter(file, self._columns).writerow(row)
         else:
@@ -49,7 +49,7 @@ class MetricsFile:
     def _write(self, rows: Iterable[Row]) -> None:
         rows = list(rows)
         self._columns = sorted(set().union(*rows))
-        with replaced(self._path) as temporary, temporary.open("w", newline="") as file:
+        with replaced(self._path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(rows)
@@ -62,7 +62,7 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
     """
     if not path.is_file():
         return []
-    with path.open(newline="", errors="replace") as file:
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
         whole, line_break, _ = file.read().rpartition("\n")
     rows = csv.DictReader(StringIO(whole + line_break, newline=""))
     return [row for row in rows if None not in row and None not in row.values() and row.get("step", "").isdecimal()]
