@@ -11,10 +11,8 @@ from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
 from lightdiff.data.errors import DataError
+from lightdiff.data.formats import readable_formats
 from lightdiff.data.in_flight import in_flight
-
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""Formats to read, whatever a file's name says. Pillow itself would also pass PostScript, which is code, to another program."""
 
 
 def read_image(file: Path | BinaryIO, channels: int, max_pixels: int, *, name: str | None = None) -> Tensor:
@@ -30,14 +28,14 @@ def read_image(file: Path | BinaryIO, channels: int, max_pixels: int, *, name: s
         uint8 (channels, h, w).
 
     Raises:
-        DataError: the file is no readable image in one of `FORMATS`, or has more than `max_pixels` pixels.
+        DataError: the file is no image in one of the formats of `lightdiff.data.formats`, or has more than `max_pixels` pixels.
     """
     name = name or str(file)
     # Pillow's own limit might refuse an image that `max_pixels` allows
     if Image.MAX_IMAGE_PIXELS is not None:
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
     try:
-        with Image.open(file, formats=FORMATS) as image:
+        with Image.open(file, formats=readable_formats()) as image:
             # Pillow has only warned of a size that it finds suspicious
             width, height = image.size
             if width * height > max_pixels:

@@ -16,9 +16,11 @@ from lightdiff.data import DiffSet
 from lightdiff.lightning import DiffusionModel
 from lightdiff.metrics import Evaluation, FeatureExtractor, Metric, Results, lines, measure
 from lightdiff.tasks.build import build_data
+from lightdiff.tasks.classes import keep_former_order, reading
 from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.described import data_of
 from lightdiff.tasks.settings import check_eval_settings, check_fit
+from lightdiff.tasks.summary import data_summary
 from lightdiff.tasks.trained import load_trained, run_of
 from lightdiff.utils.config import ConfigError, instantiate, naming
 from lightdiff.utils.files import shown
@@ -39,6 +41,8 @@ def evaluate(cfg: DictConfig) -> None:
         checkpoint, model, generation, identity = load_trained(config)
         data = _data(config, checkpoint, model)
         check_fit(model, data)
+        if process()[0] == 0:
+            print(data_summary(data), flush=True)
         evaluation = _evaluation(config, data, model)
         out = Path(config["out"]) if config["out"] else run_of(checkpoint) / "evaluation"
         try:
@@ -89,11 +93,13 @@ def _data(config: dict[str, Any], checkpoint: Path, model: DiffusionModel) -> Di
     else:
         typed = {} if config["data_dir"] is None else {"data_dir": config["data_dir"]}
         data = build_data({"dataset": {**described, **typed}})
-    with naming("dataset", described or model.dataset or {}):
+    with reading(described or model.dataset or {}):
         if process()[0] == 0:
             data.prepare_data()
         # the other processes wait for the download
         from_first(None)
+        if described is None:
+            keep_former_order(data)
         data.setup()
     return data
 
