@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lightdiff.utils.text import listed, printable
-
 Labels = int | str | Sequence[int | str] | Tensor | None
 """Classes a user asks for: numbers or names, one or several; None: each class once."""
+LISTED = 30
+"""Number of classes that a message lists."""
 
 
 class Conditioner(nn.Module, ABC):
@@ -94,4 +94,6 @@ def label_choices(num_classes: int, class_names: Sequence[str] | None) -> str:
     if all(name == str(number) for number, name in enumerate(names)):
         return f"whole numbers in 0..{num_classes - 1}"
     numbered = [f"{number} {name}" for number, name in enumerate(names)]
-    return printable(listed(numbered + [str(number) for number in range(len(names), num_classes)]))
+    numbered += [str(number) for number in range(len(names), num_classes)]
+    more = f", ... ({num_classes} in all)" if num_classes > LISTED else ""
+    return ", ".join(numbered[:LISTED]) + more

@@ -20,7 +20,7 @@ from lightdiff.lightning.limits import check_archive, check_fit, check_size
 from lightdiff.lightning.model import DiffusionModel, Weights
 from lightdiff.utils.config import import_safe_target, instantiate, shorten
 from lightdiff.utils.files import replaced
-from lightdiff.utils.text import listed, printable
+from lightdiff.utils.text import listed
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -268,7 +268,7 @@ def load_weights_into(model: DiffusionModel, path: str | Path, *, weights: Weigh
         raise CheckpointError(f"init_from={error}") from error
     if source.class_names != model.class_names and sorted(source.class_names) == sorted(model.class_names):
         raise CheckpointError(
-            f"init_from={path}: its labels are numbered in another order, {printable(listed(source.class_names))}; give "
+            f"init_from={path}: its labels are numbered in another order, {listed(source.class_names)}; give "
             "dataset.class_names in that order"
         )
     for name, module in model.modules_of("raw").items():

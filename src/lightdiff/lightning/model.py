@@ -83,19 +83,14 @@ class DiffusionModel(LightningModule):
                 f"conditioning={type(conditioning).__name__}: it gives {', '.join(conditioning.cond_keys)}, "
                 f"but {type(network).__name__} takes {', '.join(taken) or 'no condition (as it is configured)'}"
             )
-        self.network = network
-        self.schedule = schedule
-        self.conditioning = conditioning
+        self.network, self.schedule, self.conditioning = network, schedule, conditioning
         self.value_range = bounds
         self.image_shape: tuple[int, int, int] = tuple(int(size) for size in shape)  # type: ignore[assignment]
-        self.time_input = time_input
-        self.ema_decay = ema_decay
-        self.seed = seed
+        self.time_input, self.ema_decay, self.seed = time_input, ema_decay, seed
         self.ema = EMA(self._averaged(), ema_decay) if ema_decay is not None else None
         self.loss = DiffusionLoss(self.objective)
         self.val_loss = MeanMetric().set_dtype(torch.float64)
-        self._make_optimizer = optimizer
-        self._make_lr_scheduler = lr_scheduler
+        self._make_optimizer, self._make_lr_scheduler = optimizer, lr_scheduler
         # what its file says of the images it is trained on, in plain data
         self.dataset: dict[str, Any] | None = None
         # built only to refuse a time_input that does not exist
@@ -110,8 +105,7 @@ class DiffusionModel(LightningModule):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the labels 0, 1, ... that samples can be asked for; the number itself where a label has no name, and () for
-        a model without labels."""
+        """Names of the labels 0, 1, ...; the number where a label has no name, and () for a model without labels."""
         return () if self.conditioning is None else self.conditioning.names_of_labels
 
     # -- weights ------------------------------------------------------------------------------------------------------
