@@ -85,8 +85,9 @@ def test_an_ambiguous_folder_is_refused_in_one_line(command: Command, tmp_path: 
         done = command("train.py", *settings)
         assert done.returncode == 2
         assert done.stderr.splitlines() == [
-            "error: dataset.data_dir=photos: 1 image (preview.png) lies beside the folders blue, green, red; choices: move them "
-            "elsewhere, dataset.source.layout=classes (they are left out), dataset.source.layout=flat (all images are one class)"
+            "error: dataset.data_dir=photos: 1 image (preview.png) lies beside the folders blue, green, red; choices: move it "
+            "elsewhere, dataset.source.layout=classes (leaves out what lies beside the folders), dataset.source.layout=flat (all "
+            "images are one class)"
         ]
         assert not (tmp_path / "lightning_logs" / "folder").exists()
     done = command("train.py", *LABEL, "dataset.source.layout=classes")

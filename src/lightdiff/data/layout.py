@@ -17,7 +17,8 @@ SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation", 
 SPLIT_OF = {name: split for split, names in SPLITS.items() for name in names}
 ONE_CLASS = "image"
 """Name of the class where there are no class folders."""
-MOVE = "move them elsewhere"
+OR_CLASSES = "dataset.source.layout=classes (leaves out what lies beside the folders)"
+OR_SPLITS = "dataset.source.layout=splits (leaves out what lies beside the splits)"
 LISTED = 4
 """Largest number of names in a message."""
 
@@ -97,24 +98,18 @@ def recognised(files: list[str], layout: str) -> Layout:
 def automatic(root: Level) -> Layout:
     """Splits where the folders have their names, else classes; refuse what is neither for certain."""
     level = root.unwrapped(stop_at=SPLIT_OF)
+    named = [name for name in level.folders if name.lower() in SPLIT_OF]
     others = [name for name in level.folders if name.lower() not in SPLIT_OF]
-    if len(others) == len(level.folders):
+    if not named:
         _check_without_splits(level)
-        either = (
-            "dataset.source.layout=classes (they are left out), dataset.source.layout=flat (all images are one class)"
-        )
-        return Layout(_classes(level, f"{MOVE}, {either}"))
-    splits = [name for name in level.folders if name.lower() in SPLIT_OF]
+        return Layout(_classes(level, OR_CLASSES, "dataset.source.layout=flat (all images are one class)"))
     if others:
         raise DataError(
-            f"the folders {_listed(others)} lie beside {_listed(splits)}; choices: {MOVE}, "
-            "dataset.source.layout=splits (they are left out), dataset.source.layout=classes (every folder is a class)"
+            f"{_folders(others)} {'lies' if len(others) == 1 else 'lie'} beside {_listed(named)}; choices: "
+            f"{_move(len(others))}, {OR_SPLITS}, dataset.source.layout=classes (every folder is a class)"
         )
     if level.images:
-        raise DataError(
-            f"{_images(level)} beside the folders {_listed(splits)}; choices: {MOVE}, "
-            "dataset.source.layout=splits (they are left out)"
-        )
+        raise DataError(f"{_images(level)} beside {_folders(named)}; choices: {_move(len(level.images))}, {OR_SPLITS}")
     return _splits(level)
 
 
@@ -129,7 +124,7 @@ def classes(root: Level) -> Layout:
     if not level.folders:
         raise DataError("no folders that could be classes; choices: dataset.source.layout=auto, flat")
     inside = [file for files in level.folders.values() for file in files]
-    return Layout(_classes(Level(inside, level.path), MOVE), beside=len(level.images))
+    return Layout(_classes(Level(inside, level.path)), beside=len(level.images))
 
 
 def splits(root: Level) -> Layout:
@@ -158,11 +153,11 @@ def _splits(level: Level, beside: int = 0) -> Layout:
     train = level.below(found["train"])
     inner = train.unwrapped()
     _check_without_splits(inner)
-    labelled = {"train": _classes(inner, MOVE)}
+    labelled = {"train": _classes(inner)}
     for split in ("val", "test"):
         if split in found:
             other = _below(level.below(found[split]), inner.path[len(train.path) :])
-            labelled[split] = _classes(other, MOVE)
+            labelled[split] = _classes(other)
             _check_same_classes(found["train"], labelled["train"], found[split], labelled[split])
     if "val" not in labelled and "test" in labelled:
         labelled["val"] = labelled.pop("test")
@@ -175,14 +170,14 @@ def _below(level: Level, wrapper: str) -> Level:
     return Level(level.files, level.path + wrapper) if wrapped else level
 
 
-def _classes(level: Level, choices: str) -> Classes:
+def _classes(level: Level, *choices: str) -> Classes:
     """Return the classes of a level without splits: its folders, or one class where there are only images.
 
-    Images and folders beside one another are refused with the `choices` that there are instead.
+    Images and folders beside one another are refused, with these `choices` beside moving the images.
     """
     if level.images and level.folders:
-        folders = f"the folder{'s' if len(level.folders) > 1 else ''} {_listed(level.folders)}"
-        raise DataError(f"{_images(level)} beside {folders}; choices: {choices}")
+        listed_choices = ", ".join((_move(len(level.images)), *choices))
+        raise DataError(f"{_images(level)} beside {_folders(level.folders)}; choices: {listed_choices}")
     if not level.folders:
         return dict.fromkeys(level.files, ONE_CLASS)
     return {file: name for name, files in level.folders.items() for file in files}
@@ -225,13 +220,18 @@ def _described(names: list[str]) -> str:
 
 def _images(level: Level) -> str:
     """Return words such as "2 images (a.png, b.png) in train/ lie"."""
+    number = len(level.images)
     names = _listed(file[len(level.path) :] for file in level.images)
     where = f" in {printable(level.path)}" if level.path else ""
-    return (
-        f"1 image ({names}){where} lies"
-        if len(level.images) == 1
-        else f"{len(level.images)} images ({names}){where} lie"
-    )
+    return f"1 image ({names}){where} lies" if number == 1 else f"{number} images ({names}){where} lie"
+
+
+def _folders(names: Collection[str]) -> str:
+    return f"the folder{'s' if len(names) > 1 else ''} {_listed(names)}"
+
+
+def _move(number: int) -> str:
+    return f"move {'it' if number == 1 else 'them'} elsewhere"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -37,7 +37,8 @@ class Splits:
         """Return the splits with labels that index `class_names`, if these are the names of the classes in another order."""
         if class_names is None or sorted(class_names) != sorted(self.class_names):
             return self
-        numbers = torch.tensor([list(class_names).index(name) for name in self.class_names])
+        number_of = {name: number for number, name in enumerate(class_names)}
+        numbers = torch.tensor([number_of[name] for name in self.class_names])
         return self.each(lambda store: store.relabelled(numbers), class_names=tuple(class_names))
 
     def readable(self) -> Splits:
