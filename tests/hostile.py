@@ -10,7 +10,14 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+import pytest
 import torch
+
+from lightdiff import load_model
+from lightdiff.lightning import CheckpointError
+from runs import TINY
+
+Command = Callable[..., CompletedProcess[str]]
 
 NAMES: dict[str, dict[str, Any]] = {
     "os.system": {"command": "touch '{marker}'"},
@@ -77,3 +84,24 @@ def refused(done: CompletedProcess[str], *mentioned: str) -> None:
     assert done.returncode == 2
     for text in mentioned:
         assert text in done.stderr
+
+
+def tampered(run: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """Change the content of the run's last.ckpt."""
+    path = run / "checkpoints" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    change(content)
+    torch.save(content, path)
+    return path
+
+
+def refused_everywhere(run: Path, command: Command, marker: Path) -> None:
+    """By load_model, sample.py, export.py and init_from=."""
+    for path in (run, run / "checkpoints" / "last.ckpt"):
+        with pytest.raises(CheckpointError) as caught:
+            load_model(path)
+        assert str(run) in str(caught.value) and "\n" not in str(caught.value)
+    refused(command("sample.py", f"ckpt_path={run}", "num_samples=1"), str(run))
+    refused(command("export.py", f"ckpt_path={run}", "out=shared"), str(run))
+    refused(command("train.py", *TINY, f"init_from={run}", "callbacks=no_samples"), f"init_from={run}")
+    assert not marker.exists()

@@ -4,7 +4,7 @@ source (files on disk) --load--> image store (uint8, in memory or read lazily) -
 """
 
 from lightdiff.data.diffset import DiffSet
-from lightdiff.data.errors import DataError
+from lightdiff.data.errors import DataError, DownloadError
 from lightdiff.data.image_store import ImageStore
 from lightdiff.data.sources import (
     CIFAR,
@@ -26,6 +26,7 @@ __all__ = [
     "DataError",
     "DiffSet",
     "Digits",
+    "DownloadError",
     "FashionMNIST",
     "Folder",
     "HuggingFace",

@@ -18,6 +18,7 @@ from lightdiff.data.loader import BatchLoader
 from lightdiff.data.order import FixedOrder, RankBatches, TrainOrder
 from lightdiff.data.resize import Fit, ResizeMode
 from lightdiff.data.sources import SOURCES, Source, Splits
+from lightdiff.data.value_check import value_warnings
 from lightdiff.utils.config import shorten, suggest
 
 USUAL_BATCH_SIZE = 128
@@ -104,6 +105,7 @@ class DiffSet(LightningDataModule):
         self.max_memory_gb = max_memory_gb
         self.resident = resident
         self.seed = seed
+        self.warnings: list[str] = []
         self._fit = Fit(self.image_size, self.resize_mode)
         self._found: Splits | None = None
         self._splits: Splits | None = None
@@ -125,6 +127,7 @@ class DiffSet(LightningDataModule):
         if self.num_classes not in (None, len(splits.class_names)):
             found = f"{len(splits.class_names)} ({shorten(', '.join(splits.class_names))})"
             raise ValueError(f"num_classes={self.num_classes}: the data has {found}")
+        self.warnings = value_warnings(splits.train)
         if splits.train.num_bytes + splits.val.num_bytes <= self.max_memory_gb * 2**30:
             splits = replace(splits, train=splits.train.in_memory(), val=splits.val.in_memory())
         self._splits = splits

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from lightdiff.data.errors import DataError
+from lightdiff.data.errors import DataError, DownloadError
 
 PROBE_SECONDS = 4.0
 """How long to wait for the first server to answer. Threads wait, because looking up a server's name has no time limit."""
@@ -41,7 +41,7 @@ def ensure_files(
         download: downloads the files below the folder it is given, and returns the folder in which they are then.
 
     Raises:
-        DataError: there is no network, the download has failed, or the folder cannot be written.
+        DownloadError: there is no network, the download has failed, or the folder cannot be written.
     """
     if _complete(folder, files):
         return
@@ -54,7 +54,7 @@ def ensure_files(
                 _download(folder, files, folder / f".{name}.download", download)
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(
+        raise DownloadError(
             f"{name}: no data in {folder} and no download ({reason}); put {', '.join(files)} there, "
             "or choose dataset=digits, which needs no files"
         ) from error

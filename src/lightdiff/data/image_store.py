@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import io
 import logging
 import os
 from abc import ABC, abstractmethod
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -124,25 +125,40 @@ class DecodingStore(ImageStore):
         channels: 1 reads grayscale, 3 reads RGB.
         fit: brings each image to its size.
         max_pixels: images with more pixels are refused.
+        value_range: the numbers that are black and white, or None for the range of their type (see `read_image`).
     """
 
-    def __init__(self, labels: Tensor, *, channels: int, fit: Fit, max_pixels: int) -> None:
+    def __init__(
+        self,
+        labels: Tensor,
+        *,
+        channels: int,
+        fit: Fit,
+        max_pixels: int,
+        value_range: tuple[float, float] | None = None,
+    ) -> None:
         self.labels = labels
         self.channels = channels
         self.fit = fit
         self.max_pixels = max_pixels
+        self.value_range = value_range
 
     @abstractmethod
     def name_of(self, row: int) -> str:
         """Return the name by which messages call this image."""
 
     @abstractmethod
-    def decode(self, row: int) -> Tensor:
-        """Decode one image, uint8 (C, h, w), at its own size.
+    def encoded(self, row: int) -> bytes | Path:
+        """Return the content of an encoded image, or its file.
 
         Raises:
-            DataError: it cannot be decoded; the message names the image.
+            DataError: there is none; the message names the image.
         """
+
+    def file(self, row: int) -> BinaryIO | Path:
+        """Return the file of an image, or its content as an open file."""
+        encoded = self.encoded(row)
+        return encoded if isinstance(encoded, Path) else io.BytesIO(encoded)
 
     @abstractmethod
     def select(self, rows: Sequence[int]) -> Self:
@@ -154,7 +170,8 @@ class DecodingStore(ImageStore):
 
     @cached_property
     def fingerprint(self) -> str:
-        return _sha256((self.channels, self.fit.size, self.fit.mode, self.identity()), self.labels.numpy())
+        settings = (self.channels, self.fit.size, self.fit.mode, self.value_range)
+        return _sha256((settings, self.identity()), self.labels.numpy())
 
     def __getitem__(self, rows: Sequence[int]) -> dict[str, Tensor]:
         index = torch.as_tensor(rows, dtype=torch.int64)
@@ -167,7 +184,9 @@ class DecodingStore(ImageStore):
             DataError: it cannot be decoded or does not fit; the message names the image.
         """
         with in_flight.image():
-            image = self.decode(row)
+            image = read_image(
+                self.file(row), self.channels, self.max_pixels, name=self.name_of(row), value_range=self.value_range
+            )
             try:
                 return self.fit(image[None])[0]
             except ValueError as error:
@@ -216,21 +235,19 @@ class FileStore(DecodingStore):
     Args:
         root: the folder.
         files: names of the files below `root`.
-        labels, channels, fit, max_pixels: as for every `DecodingStore`.
+        labels, settings: as for every `DecodingStore`.
     """
 
-    def __init__(
-        self, root: Path, files: Sequence[str], labels: Tensor, *, channels: int, fit: Fit, max_pixels: int
-    ) -> None:
-        super().__init__(labels, channels=channels, fit=fit, max_pixels=max_pixels)
+    def __init__(self, root: Path, files: Sequence[str], labels: Tensor, **settings: Any) -> None:
+        super().__init__(labels, **settings)
         self.root = root
         self.files = list(files)
 
     def name_of(self, row: int) -> str:
         return str(self.root / self.files[row])
 
-    def decode(self, row: int) -> Tensor:
-        return read_image(self.root / self.files[row], self.channels, self.max_pixels)
+    def encoded(self, row: int) -> Path:
+        return self.root / self.files[row]
 
     def select(self, rows: Sequence[int]) -> Self:
         chosen = copy.copy(self)

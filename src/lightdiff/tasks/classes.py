@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lightdiff.data import DataError, DiffSet, Folder
+from lightdiff.data import DataError, DiffSet, DownloadError, Folder
 from lightdiff.tasks.from_data import CLASSES, filled
 from lightdiff.utils.config import ConfigError, naming
 
@@ -26,8 +26,8 @@ def with_classes(config: dict[str, Any], data: DiffSet) -> dict[str, Any]:
         data: its data set.
 
     Raises:
-        ConfigError: a data set without classes.
-        DataError: missing files.
+        ConfigError: a data set without classes, or files that cannot be read.
+        DownloadError: missing files.
     """
     conditioning = config.get("conditioning") or {}
     if not any(key in conditioning and conditioning[key] is None for key in CLASSES):
@@ -57,11 +57,17 @@ def keep_former_order(data: DiffSet) -> None:
 
 @contextmanager
 def reading(dataset: dict[str, Any]) -> Iterator[None]:
-    """Name the key of group dataset in errors of reading it; a folder that does not exist is a wrong setting."""
-    with naming("dataset", dataset):
-        try:
+    """Turn errors of reading a data set into ConfigError, which names the file or the key of group dataset.
+
+    Raises:
+        ConfigError: a setting is wrong, or a file is missing, unreadable or refused.
+        DownloadError: files are not there and could not be downloaded, so that no setting is wrong.
+    """
+    try:
+        with naming("dataset", dataset):
             yield
-        except DataError as error:
-            if str(error).startswith("data_dir="):
-                raise ValueError(str(error)) from error
-            raise
+    except DownloadError:
+        raise
+    except DataError as error:
+        names_a_key = str(error).startswith(("data_dir=", "source."))
+        raise ConfigError(f"dataset.{error}" if names_a_key else str(error)) from error

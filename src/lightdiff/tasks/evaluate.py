@@ -32,8 +32,8 @@ def evaluate(cfg: DictConfig) -> None:
     """Draw samples and compute the metrics that have not been computed yet under these settings.
 
     Raises:
-        ConfigError: a setting that does not exist, or does not fit the model or the data.
-        DataError: the real images are missing.
+        ConfigError: a setting that does not exist, or does not fit the model or the data, or real images that cannot be read.
+        DownloadError: the real images are missing.
     """
     config = plain(cfg)
     check_eval_settings(config)

@@ -140,6 +140,9 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     def fit() -> None:
         (folder / RESULT).unlink(missing_ok=True)
         if trainer.is_global_zero:
+            # train.log has them already
+            for line in data.warnings:
+                print(f"warning:    {line}", flush=True)
             lines = [network_summary(model)] if config["trainer"].get("enable_model_summary", True) else []
             lines += [data_summary(data), device_summary(trainer), *batch_norm_warning(trainer, model), str(speed)]
             for line in (*found_in_data(given, config["dataset"]), *lines):
@@ -204,7 +207,7 @@ def _log_to(path: Path) -> logging.Handler:
 
     Of Lightning's messages the terminal shows only warnings.
     """
-    handler = logging.FileHandler(path)
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     # Lightning advertises other products as tips
     handler.addFilter(lambda record: "Tip:" not in record.getMessage())

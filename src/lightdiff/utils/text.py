@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
+
+UNSHOWN = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Categories of characters that move a terminal's cursor, begin a line, or stand for a byte of a name that is no UTF-8."""
 
 
 def printable(text: str) -> str:
@@ -25,3 +29,14 @@ def listed(names: Sequence[str], most: int = 30) -> str:
     """Return the first names, at most so many, separated by commas, and how many there are in all if that is not all."""
     more = f", ... ({len(names)} in all)" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def escaped(text: str) -> str:
+    """Replace every character that no file in UTF-8 can hold, or that begins a line or moves a cursor, by its number.
+
+    The byte 0xff in the name of a file, for example, becomes "\\udcff". Different names stay different.
+    """
+    return "".join(
+        character.encode("unicode_escape").decode() if unicodedata.category(character) in UNSHOWN else character
+        for character in text
+    )

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
+from lightdiff.data.errors import DataError
 from lightdiff.data.image_store import ImageStore
 from lightdiff.data.listing import UNREADABLE, Kind
 from lightdiff.data.resize import Fit, ResizeMode
+from lightdiff.utils.text import escaped
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Splits:
 
     Args:
         train, val: the images with their labels, which index `class_names`.
-        class_names: names of the classes.
+        class_names: names of the classes. What cannot be shown of a name, such as bytes that are no UTF-8, is escaped.
         test: images that neither training nor validation sees; None: there are none.
         left_out: how many files of each kind lie there and are not taken.
     """
@@ -71,6 +74,9 @@ class Splits:
         test = None if self.test is None else change(self.test)
         return replace(self, train=change(self.train), val=change(self.val), test=test, **others)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_names", tuple(map(escaped, self.class_names)))
+
 
 class Source(ABC):
     """Base class of the data sets, each of which finds, checks and loads its images.
@@ -110,6 +116,19 @@ def check_channels(channels: int, of_data: int, name: str) -> None:
     """Raise ValueError if the images do not have the `channels` asked for."""
     if channels != of_data:
         raise ValueError(f"channels={channels}: the images of {name} have {of_data}")
+
+
+def check_labels(labels: Tensor, num_classes: int, name: str) -> None:
+    """Raise DataError unless all labels, whole numbers (N,), name one of the classes.
+
+    Args:
+        labels: the labels.
+        num_classes: number of classes.
+        name: the file that the labels come from, or the key.
+    """
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= num_classes:
+        raise DataError(f"{name}: labels from {low} to {high}, but 0 to {num_classes - 1} are expected")
 
 
 def check_val_fraction(val_fraction: float) -> None:

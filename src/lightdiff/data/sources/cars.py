@@ -30,6 +30,7 @@ class StanfordCars(Folder):
     Args:
         val_fraction: share of the images to validate on, the same ones for every seed.
         max_pixels: images with more pixels are refused.
+        range: as for `Folder`; the photos themselves are in colour and need none.
     """
 
     usual_data_dir: ClassVar[str | None] = "data"
@@ -55,7 +56,8 @@ class StanfordCars(Folder):
         def store(rows: list[int]) -> FileStore:
             chosen = torch.tensor([labels[row] for row in rows], dtype=torch.int64)
             names = [files[row] for row in rows]
-            return FileStore(root, names, chosen, channels=channels, fit=fit, max_pixels=self.max_pixels)
+            reading = {"channels": channels, "fit": fit, "max_pixels": self.max_pixels, "value_range": self.range}
+            return FileStore(root, names, chosen, **reading)
 
         train, val = keyed_split(len(files), self.val_fraction)
         return Splits(store(train), store(val), class_names)

@@ -13,6 +13,7 @@ from lightdiff.data.image_store import FileStore
 from lightdiff.data.layout import Classes, Layout, recognised
 from lightdiff.data.listing import BESIDE, in_words, list_images
 from lightdiff.data.order import keyed_split
+from lightdiff.data.pixel_values import check_range
 from lightdiff.data.resize import Fit, ResizeMode
 from lightdiff.data.sources.base import Source, Splits, check_val_fraction
 from lightdiff.utils.text import natural_order
@@ -31,6 +32,7 @@ class Folder(Source):
     Args:
         val_fraction: share of the images to validate on, where the folder has no split for it.
         max_pixels: images with more pixels are refused.
+        range: the numbers that are black and white, where their type does not say (see `read_image`).
         layout: what the folders mean. "auto": as said, and a layout that can be read in two ways is refused; "flat": nothing, all
             images are of one class; "classes": every folder is a class, whatever its name, and images beside the folders are left
             out; "splits": whatever lies beside the folders of splits is left out.
@@ -39,6 +41,7 @@ class Folder(Source):
 
     val_fraction: float = 0.1
     max_pixels: int = 50_000_000
+    range: tuple[float, float] | None = None
     layout: Literal["auto", "flat", "classes", "splits"] = "auto"
     follow_links: bool = False
 
@@ -49,6 +52,7 @@ class Folder(Source):
 
     def __post_init__(self) -> None:
         check_val_fraction(self.val_fraction)
+        check_range(self.range)
         if self.max_pixels < 1:
             raise ValueError(f"max_pixels={self.max_pixels}: a number of pixels is expected, such as 50000000")
 
@@ -73,7 +77,8 @@ class Folder(Source):
 
         def store(images: Classes) -> FileStore:
             labels = torch.tensor([numbers[name] for name in images.values()], dtype=torch.int64)
-            return FileStore(data_dir, [*images], labels, channels=channels, fit=fit, max_pixels=self.max_pixels)
+            reading = {"channels": channels, "fit": fit, "max_pixels": self.max_pixels, "value_range": self.range}
+            return FileStore(data_dir, [*images], labels, **reading)
 
         test = None if layout.test is None else store(layout.test)
         return Splits(store(train), store(val), class_names, test, left_out)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from lightdiff.data.errors import DataError
+from lightdiff.data.errors import DataError, DownloadError
 from lightdiff.data.formats import image_suffixes
-from lightdiff.data.image_file import read_image
 from lightdiff.data.image_store import DecodingStore
 from lightdiff.data.layout import SPLITS
 from lightdiff.data.order import keyed_split
+from lightdiff.data.pixel_values import check_range
 from lightdiff.data.resize import Fit, ResizeMode
-from lightdiff.data.sources.base import Source, Splits, check_val_fraction
+from lightdiff.data.sources.base import Source, Splits, check_labels, check_val_fraction
 from lightdiff.utils.config import suggest
 from lightdiff.utils.extras import require
 
@@ -39,13 +39,11 @@ class TableStore(DecodingStore):
         labels: int64 (N,).
         folder: images given by path must lie in this folder; others are refused.
         split: name of the split, for messages.
-        channels, fit, max_pixels: as for every `DecodingStore`.
+        settings: as for every `DecodingStore`.
     """
 
-    def __init__(
-        self, rows: Dataset, labels: Tensor, *, folder: Path, split: str, channels: int, fit: Fit, max_pixels: int
-    ) -> None:
-        super().__init__(labels, channels=channels, fit=fit, max_pixels=max_pixels)
+    def __init__(self, rows: Dataset, labels: Tensor, *, folder: Path, split: str, **settings: Any) -> None:
+        super().__init__(labels, **settings)
         self.rows = rows
         self.folder = folder.resolve()
         self.split = split
@@ -62,12 +60,20 @@ class TableStore(DecodingStore):
         # datasets computes it from the table's content and all operations on it
         return [self.rows._fingerprint]
 
-    def decode(self, row: int) -> Tensor:
-        entry = self.rows[row]["image"] or {}
-        file = io.BytesIO(entry["bytes"]) if entry.get("bytes") else Path(entry.get("path") or "")
-        if isinstance(file, Path) and not file.resolve().is_relative_to(self.folder):
-            raise DataError(f"{self.name_of(row)}: {file} leads out of {self.folder}")
-        return read_image(file, self.channels, self.max_pixels, name=self.name_of(row))
+    def encoded(self, row: int) -> bytes | Path:
+        with _naming(self.name_of(row)):
+            entry = self.rows[row]["image"] or {}
+            if entry.get("bytes"):
+                return entry["bytes"]
+            if not entry.get("path"):
+                raise DataError(f"{self.name_of(row)}: there is no image in this row")
+            file = Path(entry["path"])
+            if not file.resolve().is_relative_to(self.folder):
+                raise DataError(f"{self.name_of(row)}: {file} leads out of {self.folder}")
+            # reading anything else, such as a pipe, could wait for ever
+            if not file.is_file():
+                raise DataError(f"{self.name_of(row)}: {file}: no such file")
+            return file
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,7 @@ class HuggingFace(Source):
         label_column: column of the labels, or None for the first one that holds class labels; without any, all are one class.
         val_fraction: share of the images to validate on, if the data set has no split for it.
         max_pixels: images with more pixels are refused.
+        range: the numbers that are black and white, where their type does not say (see `read_image`).
     """
 
     path: str
@@ -96,6 +103,7 @@ class HuggingFace(Source):
     label_column: str | None = None
     val_fraction: float = 0.1
     max_pixels: int = 50_000_000
+    range: tuple[float, float] | None = None
 
     usual_channels: ClassVar[int] = 3
     usual_image_size: ClassVar[tuple[int, int]] = (64, 64)
@@ -103,13 +111,15 @@ class HuggingFace(Source):
 
     def __post_init__(self) -> None:
         check_val_fraction(self.val_fraction)
+        check_range(self.range)
         if self.max_pixels < 1:
             raise ValueError(f"max_pixels={self.max_pixels}: a number of pixels is expected, such as 50000000")
 
     def prepare(self, data_dir: Path) -> None:
         if Path(self.path).is_dir() or self._kept(data_dir).is_dir():
             return
-        datasets = _datasets()
+        require("huggingface", "dataset=huggingface")
+        import datasets
         from huggingface_hub import HfApi
 
         try:
@@ -117,34 +127,39 @@ class HuggingFace(Source):
             HfApi().dataset_info(self.path, timeout=HUB_TIMEOUT)
         # several packages raise errors here, for an unknown name, no network or a firewall
         except Exception as error:
-            raise DataError(
+            raise DownloadError(
                 f"source.path={self.path}: no local folder, not in {self._kept(data_dir)}, and the hub does not give it "
                 f"({type(error).__name__}); dataset=folder reads any folder of images, and dataset=digits needs no files"
             ) from error
-        found = _loaded(datasets.load_dataset, self.path, self.config_name)
+        with _naming(f"source.path={self.path}"):
+            found = datasets.load_dataset(self.path, self.config_name)
         unfinished = self._kept(data_dir).with_suffix(".unfinished")
         found.save_to_disk(unfinished)
         unfinished.rename(self._kept(data_dir))
 
     def load(self, data_dir: Path, channels: int, fit: Fit) -> Splits:
+        require("huggingface", "dataset=huggingface")
         local = Path(self.path) if Path(self.path).is_dir() else self._kept(data_dir)
-        splits = self._splits(local, data_dir)
-        train = self._table(splits[self._split(self.train_split, splits, "train_split")])
-        val_name = self.val_split or next((name for name in (*SPLITS["val"], *SPLITS["test"]) if name in splits), None)
-        if val_name is not None:
-            val = self._table(splits[self._split(val_name, splits, "val_split")])
-        else:
-            chosen = keyed_split(len(train), self.val_fraction)
-            train, val = (train.select(rows) for rows in chosen)
-        class_names = _class_names(train, val)
-
-        def store(rows: Dataset, split: str) -> TableStore:
-            labels = _labels(rows, class_names)
-            return TableStore(
-                rows, labels, folder=local, split=split, channels=channels, fit=fit, max_pixels=self.max_pixels
+        with _naming(f"source.path={self.path}"):
+            splits = self._splits(local, data_dir)
+            train = self._table(splits[self._split(self.train_split, splits, "train_split")])
+            val_name = self.val_split or next(
+                (name for name in (*SPLITS["val"], *SPLITS["test"]) if name in splits), None
             )
+            if val_name is not None:
+                val = self._table(splits[self._split(val_name, splits, "val_split")])
+            else:
+                chosen = keyed_split(len(train), self.val_fraction)
+                train, val = (train.select(rows) for rows in chosen)
+            class_names = _class_names(train, val)
+            labels = [_labels(table, class_names) for table in (train, val)]
 
-        return Splits(store(train, self.train_split), store(val, val_name or self.train_split), class_names)
+        def store(rows: Dataset, labels: Tensor, split: str) -> TableStore:
+            reading = {"channels": channels, "fit": fit, "max_pixels": self.max_pixels, "value_range": self.range}
+            return TableStore(rows, labels, folder=local, split=split, **reading)
+
+        val_name = val_name or self.train_split
+        return Splits(store(train, labels[0], self.train_split), store(val, labels[1], val_name), class_names)
 
     def _kept(self, data_dir: Path) -> Path:
         """Return the folder in which a data set of the hub is kept."""
@@ -153,14 +168,13 @@ class HuggingFace(Source):
 
     def _splits(self, local: Path, data_dir: Path) -> dict[str, Dataset]:
         """Return the tables in a local folder by the names of their splits."""
-        datasets = _datasets()
-        if (local / "dataset_dict.json").is_file():
-            return _loaded(datasets.load_from_disk, str(local))
-        if (local / "state.json").is_file():
-            return {self.train_split: _loaded(datasets.load_from_disk, str(local))}
+        import datasets
+
+        if any((local / name).is_file() for name in ("dataset_dict.json", "state.json")):
+            found = datasets.load_from_disk(str(local))
+            return found if isinstance(found, datasets.DatasetDict) else {self.train_split: found}
         _refuse_archives(local)
-        cache = str(data_dir / "huggingface" / "cache")
-        return _loaded(datasets.load_dataset, str(local), self.config_name, cache_dir=cache)
+        return datasets.load_dataset(str(local), self.config_name, cache_dir=str(data_dir / "huggingface" / "cache"))
 
     def _split(self, name: str, splits: dict[str, Dataset], key: str) -> str:
         """Return `name`; raise DataError if there is no split of this name."""
@@ -170,14 +184,15 @@ class HuggingFace(Source):
 
     def _table(self, table: Dataset) -> Dataset:
         """Return the table with its images, undecoded, in column "image", and its labels, if any, in column "label"."""
-        datasets = _datasets()
+        import datasets
+
         image = self._column(table, self.image_column, "image_column", datasets.Image)
         if image is None:
             raise DataError(f"source.path={self.path}: no column of images; columns: {', '.join(table.column_names)}")
         label = self._column(table, self.label_column, "label_column", datasets.ClassLabel)
-        table = table.select_columns([name for name in (image, label) if name]).cast_column(
-            image, datasets.Image(decode=False)
-        )
+        # the folder may ask for rows as objects of other packages
+        table = table.with_format(None).select_columns([name for name in (image, label) if name])
+        table = table.cast_column(image, datasets.Image(decode=False))
         names = {old: new for old, new in ((image, "image"), (label, "label")) if old and old != new}
         return table.rename_columns(names)
 
@@ -202,32 +217,29 @@ def _class_names(train: Dataset, val: Dataset) -> tuple[str, ...]:
     if "label" not in train.column_names:
         return ("image",)
     names = getattr(train.features["label"], "names", None)
-    return tuple(names) if names else tuple(map(str, sorted({*train.unique("label"), *val.unique("label")})))
+    values = {*train.unique("label"), *val.unique("label")}
+    if not values or None in values or -1 in values:
+        raise DataError("source.label_column: there are images without a label")
+    return tuple(map(str, names or sorted(values)))
 
 
 def _labels(table: Dataset, class_names: Sequence[str]) -> Tensor:
-    """Return the labels, int64 (N,), all 0 if the table has none; raise DataError if an image has none."""
+    """Return the labels, int64 (N,), all 0 if the table has none; raise DataError if one is no class."""
     if "label" not in table.column_names:
         return torch.zeros(len(table), dtype=torch.int64)
     numbers = {name: number for number, name in enumerate(class_names)}
     named = hasattr(table.features["label"], "names")
-    labels = [label if named else numbers[str(label)] for label in table["label"]]
-    if not labels or min(labels) < 0:
-        raise DataError("source.label_column: there are images without a label")
-    return torch.tensor(labels, dtype=torch.int64)
+    labels = torch.tensor([label if named else numbers[str(label)] for label in table["label"]], dtype=torch.int64)
+    check_labels(labels, len(class_names), "source.label_column")
+    return labels
 
 
-def _loaded(load: Any, *arguments: Any, **settings: Any) -> Any:
-    """Call a loading function of the package datasets; turn any error into DataError."""
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Turn every error of other packages within the block into DataError: the files may be garbled in any way."""
     try:
-        return load(*arguments, **settings)
-    # the files may be of any kind, and several packages read them
+        yield
+    except DataError:
+        raise
     except Exception as error:
-        raise DataError(f"source.path={arguments[0]}: {' '.join(str(error).split())[:300]}") from error
-
-
-def _datasets() -> Any:
-    require("huggingface", "dataset=huggingface")
-    import datasets
-
-    return datasets
+        raise DataError(f"{what}: {' '.join(str(error).split())[:300] or type(error).__name__}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -10,11 +9,12 @@ from typing import ClassVar
 import torch
 from torchvision import datasets
 
+from lightdiff.data.binary_file import read_idx
 from lightdiff.data.download import ensure_files
 from lightdiff.data.errors import DataError
 from lightdiff.data.image_store import MemoryStore
 from lightdiff.data.resize import Fit
-from lightdiff.data.sources.base import Source, Splits, check_channels
+from lightdiff.data.sources.base import Source, Splits, check_channels, check_labels
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,11 @@ class MNIST(Source):
     def _folder(self, data_dir: Path) -> Path:
         return data_dir / self.reader.__name__ / "raw"
 
-    def prepare(self, data_dir: Path) -> None:
-        archives = [archive for archive, _ in self.reader.resources]
+    def _files(self) -> list[str]:
+        """Return the names of the images and labels to train on, and of those to validate on."""
+        return [archive.removesuffix(".gz") for archive, _ in self.reader.resources]
 
+    def prepare(self, data_dir: Path) -> None:
         def download(scratch: Path) -> Path:
             self.reader(scratch, download=True)
             return self._folder(scratch)
@@ -39,32 +41,25 @@ class MNIST(Source):
         ensure_files(
             type(self).__name__,
             self._folder(data_dir),
-            [archive.removesuffix(".gz") for archive in archives],
-            [mirror + archives[0] for mirror in self.reader.mirrors],
+            self._files(),
+            [mirror + self.reader.resources[0][0] for mirror in self.reader.mirrors],
             download,
         )
 
     def load(self, data_dir: Path, channels: int, fit: Fit) -> Splits:
         check_channels(channels, 1, type(self).__name__)
         self.prepare(data_dir)
-        return Splits(self._store(data_dir, True, fit), self._store(data_dir, False, fit), self.class_names)
+        images, labels, val_images, val_labels = self._files()
+        train, val = self._store(data_dir, images, labels, fit), self._store(data_dir, val_images, val_labels, fit)
+        return Splits(train, val, self.class_names)
 
-    def _store(self, data_dir: Path, train: bool, fit: Fit) -> MemoryStore:
-        try:
-            data = self.reader(data_dir, train=train)
-        # torchvision first reads files of its former versions, which are pickles
-        except pickle.UnpicklingError as error:
-            processed = self._folder(data_dir).with_name("processed")
-            raise DataError(f"{processed}: not read, it holds more than tensors; remove it") from error
-        # garbled files make torchvision, numpy and torch fail in many ways
-        except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise DataError(
-                f"{self._folder(data_dir)}: files cannot be read ({reason}); remove them to start anew"
-            ) from error
-        if len(data.data) != len(data.targets):
-            raise DataError(f"{self._folder(data_dir)}: {len(data.data)} images but {len(data.targets)} labels")
-        return MemoryStore(fit(data.data[:, None]), data.targets.to(torch.int64))
+    def _store(self, data_dir: Path, images: str, labels: str, fit: Fit) -> MemoryStore:
+        folder = self._folder(data_dir)
+        pixels, numbers = read_idx(folder / images, None, 28, 28), read_idx(folder / labels, None)
+        if len(pixels) != len(numbers):
+            raise DataError(f"{folder}: {len(pixels)} images in {images} but {len(numbers)} labels in {labels}")
+        check_labels(numbers, len(self.class_names), str(folder / labels))
+        return MemoryStore(fit(pixels[:, None]), numbers.to(torch.int64))
 
 
 @dataclass(frozen=True)
