@@ -249,8 +249,9 @@ def compare(name: str, images: int, draws: int, seed: int, data_dir: Path, out: 
     networks = {"plain": plain.network, "ours": ours, "ours_ema": ours_ema}
     losses = {key: held_out_losses(network, tutorial, val_images, draws) for key, network in networks.items()}
     difference = losses["ours"] - losses["plain"]
-    command(["sample.py", f"ckpt_path={run}", "num_samples=64", "save=[grid]", f"out={folder}", "progress=false"])
-    (folder / "grid.png").replace(out.with_suffix(".png"))
+    settings = ["num_samples=64", "save=[grid]", f"out={folder / 'samples'}", "overwrite=true", "progress=false"]
+    command(["sample.py", f"ckpt_path={run}", *settings])
+    (folder / "samples" / "grid.png").replace(out.with_suffix(".png"))
     return {
         "name": name,
         "date": datetime.date.today().isoformat(),

@@ -20,6 +20,8 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
+from waiting import PATIENCE
+
 ROOT = Path(__file__).resolve().parent.parent
 OPTIONAL = ("diffusers", "transformers", "datasets", "torch_fidelity", "wandb", "pytest", "IPython")
 TINY = (
@@ -64,7 +66,7 @@ class Walk:
 
     def run(self, words: list[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            words, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=600, check=False
+            words, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
 
     def succeeds(self, command: str, *files: str) -> None:
@@ -96,7 +98,7 @@ class Walk:
             address = next((found for line in process.stderr if (found := re.search(r"http://\S+", line))), None)
             check("tensorboard starts", address is not None, "it ended without an address")
             assert address is not None
-            with urllib.request.urlopen(f"{address.group()}data/plugin/scalars/tags", timeout=60) as answer:
+            with urllib.request.urlopen(f"{address.group()}data/plugin/scalars/tags", timeout=PATIENCE) as answer:
                 tags = answer.read().decode()
             check("tensorboard shows train/loss", "train/loss" in tags, tags)
         finally:

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any, BinaryIO
@@ -22,13 +22,12 @@ from lightdiff.lightning import read_checkpoint
 from lightdiff.tasks.cli import train_command
 from lightdiff.tasks.run_folder import write_config
 from runs import ROOT, differences, scalars, tiny
+from waiting import PATIENCE, until
 
 SAVED = ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch")
+SHORT = 0.002
+"""Seconds between two looks at a run that is to be hit at an exact moment."""
 logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of every point that a resumed run draws again
-PATIENCE = 300.0
-"""Seconds that a step of a busy machine may take before the test itself is given up."""
-GONE = 30.0
-"""Seconds within which all processes of a run must have ended."""
 
 
 class Beat(Callback):
@@ -169,7 +168,7 @@ class Run:
 
     def unfinished(self) -> list[Path]:
         """Files that were being written."""
-        return list(self.folder.glob("checkpoints/.*.tmp"))
+        return list(self.folder.glob("checkpoints/.*.tmp.*"))
 
 
 def members(session: int) -> list[int]:
@@ -202,27 +201,13 @@ def send(process: Process, number: int, whom: str = "all") -> None:
         os.kill(ranks(process.pid)[0 if whom == "first" else -1], number)
 
 
-def gone(process: Process, seconds: float = GONE) -> float | None:
-    """Seconds until every process had ended; None: some are left."""
+def gone(process: Process) -> float:
+    """Wait until every process of the session has ended, and return the seconds that took."""
     begin = time.monotonic()
-    while time.monotonic() < begin + seconds:
-        process.poll()
-        if not members(process.pid):
-            process.wait()
-            return time.monotonic() - begin
-        time.sleep(0.02)
-    return None
-
-
-def until(condition: Callable[[], Any], process: Process, pause: float = 0.002) -> bool:
-    """Wait for it; False: the process ended before."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if process.poll() is not None:
-            return False
-        assert time.monotonic() < deadline, "the run hangs"
-        time.sleep(pause)
-    return True
+    # asking for the exit code is what removes an ended leader from the list
+    until(lambda: (process.poll(), not members(process.pid))[1])
+    process.wait()
+    return time.monotonic() - begin
 
 
 def moment(run: Run, process: Process, random: Random, total: int) -> bool:
@@ -230,17 +215,17 @@ def moment(run: Run, process: Process, random: Random, total: int) -> bool:
     kind = random.random()
     known = run.output.stat().st_size
     if kind < 0.15:  # while everything is made
-        said = until(lambda: b"run folder:" in run.output.read_bytes()[known:], process)
+        said = until(lambda: b"run folder:" in run.output.read_bytes()[known:], process, pause=SHORT)
         time.sleep(random.uniform(0, 2))
         return said and process.poll() is None
     if kind < 0.35:  # at the end of an epoch
-        reached = until(lambda: run.beat()[1] == "end", process)
+        reached = until(lambda: run.beat()[1] == "end", process, pause=SHORT)
         time.sleep(random.uniform(0, 0.5))
         return reached and process.poll() is None
-    until(lambda: run.beat()[1] != "start", process)
+    until(lambda: run.beat()[1] != "start", process, pause=SHORT)
     batches = run.beat()[0]
     target = random.uniform(batches, batches + 0.6 * max(total - batches, 1))
-    reached = until(lambda: run.beat()[0] >= target, process)
+    reached = until(lambda: run.beat()[0] >= target, process, pause=SHORT)
     time.sleep(random.uniform(0, 0.03))
     return reached and process.poll() is None
 

@@ -12,6 +12,8 @@ import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+from waiting import PATIENCE
+
 BAR = "application/vnd.jupyter.widget-view+json"
 """The kind of output that a progress bar in a notebook is."""
 
@@ -29,7 +31,7 @@ def execute(notebook: NotebookNode, folder: Path, *, final: bool = False) -> Not
     """
     client = NotebookClient(
         notebook,
-        timeout=1800,
+        timeout=PATIENCE,
         record_timing=False,
         coalesce_streams=final,
         store_widget_state=False,

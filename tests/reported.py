@@ -41,12 +41,13 @@ def make_run(
 def record(**changes: Any) -> dict[str, Any]:
     """A record as eval.py writes it."""
     return {
-        "checkpoint": {"file": None, "sha256": "ab"},
+        "checkpoint": {"file": None, "sha256": "ab", "step": None},
         "weights": "ema",
         "sampler": {"name": "ddim", "eta": 0.0},
         **{"num_steps": 50, "guidance_scale": 1, "labels": None, "seed": 0, "precision": "32", "num_samples": 10_000},
-        "reference": {"dataset": "digits", "split": "train"},
-        "extractor": {"name": "classifier"},
+        "reference": {"dataset": "digits", "split": "train", "num_images": 1617},
+        "extractor": {"name": "classifier", "sha256": "2d07ed0e90d3", "resizer": "none"},
+        "images_per_second": 50.0,
         "values": {"fid": {"value": 3.25, "spread": None}},
         "metrics": {},
         **changes,

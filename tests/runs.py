@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from lightdiff.tasks.build import plain
 from lightdiff.tasks.run_folder import write_config
 from lightdiff.tasks.train import run_job
+from waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = (
@@ -66,7 +67,7 @@ def train_in_two_processes(config: dict, folder: Path) -> None:
     path = os.pathsep.join([str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     job = [sys.executable, str(ROOT / "train.py"), "--job", str(folder), "runs.KillAt"]
-    done = subprocess.run(job, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(job, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
 
 

@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from waiting import until
+
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol")
 CONF = """
 ClusterName=test
@@ -83,13 +85,8 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
             with (folder / f"{command[0]}.out").open("wb") as log:
                 daemons.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
             time.sleep(1)
-        deadline = time.monotonic() + 60
-        while "idle" not in sinfo(environment):
-            states = [daemon.poll() for daemon in daemons]
-            assert time.monotonic() < deadline and not any(states), (
-                f"SLURM did not start: {sinfo(environment)} {states}"
-            )
-            time.sleep(0.5)
+        ready = until(lambda: "idle" in sinfo(environment), *daemons, pause=0.5)
+        assert ready, f"SLURM did not start: {sinfo(environment)}"
         yield environment
     finally:
         subprocess.run(["scancel", "--full", "--user=root"], env=environment, capture_output=True)

@@ -25,8 +25,9 @@ from random import Random
 import torch
 from sklearn.datasets import load_digits
 
-from crashes import GONE, Run, gone, landed, moment, send, until, violations
+from crashes import Process, Run, gone, landed, moment, send, violations
 from lightdiff.utils.images import save_png
+from waiting import PATIENCE, until
 
 EPOCHS, BATCHES = 3, 20
 LENGTH = (f"trainer.max_epochs={EPOCHS}", f"trainer.limit_train_batches={BATCHES}")
@@ -47,11 +48,12 @@ class Outcome:
     wrong: list[str] = field(default_factory=list)
     slowest: float = 0.0
 
-    def ended(self, seconds: float | None, what: str) -> None:
-        """All processes of a run were to end, and did after so many seconds, or did not (None)."""
-        if seconds is None:
-            self.wrong.append(f"{what}: processes left after {GONE:.0f} s")
-        self.slowest = max(self.slowest, seconds or GONE)
+    def ended(self, process: Process, what: str) -> None:
+        """Wait until all processes of a run have ended, and note how long that took or that some are left."""
+        try:
+            self.slowest = max(self.slowest, gone(process))
+        except AssertionError:
+            self.wrong.append(f"{what}: processes left after {PATIENCE:.0f} s")
 
 
 def features(random: Random, folder: Path) -> tuple[list[str], int]:
@@ -76,7 +78,9 @@ def features(random: Random, folder: Path) -> tuple[list[str], int]:
 def images(folder: Path) -> Path:
     """Digits as files in folders of their classes."""
     digits = load_digits()
-    for i in range(0 if folder.exists() else 200):
+    count = 0 if folder.exists() else 200
+    folder.mkdir(exist_ok=True)
+    for i in range(count):
         image = torch.from_numpy(digits.images[i] * 15.9).byte()[None]
         save_png(folder / str(digits.target[i]) / f"{i}.png", image)
     return folder
@@ -117,7 +121,7 @@ def kill_once(run: Run, random: Random, steps: int, result: Outcome) -> None:
             return
         before = run.step()
         send(process, signal.SIGKILL, whom)
-        result.ended(gone(process), f"{run.folder.name}: kill -9 of {whom}")
+        result.ended(process, f"{run.folder.name}: kill -9 of {whom}")
         if process.returncode == 0:
             result.wrong.append(f"{run.folder.name}: kill -9 of {whom}, and exit code 0")
     if run.step() < before:
@@ -149,7 +153,7 @@ def kill_in_writing(run: Run, random: Random, result: Outcome) -> None:
                 return
         time.sleep(random.uniform(0, 0.02))
         send(process, signal.SIGKILL)
-        result.ended(gone(process), run.folder.name)
+        result.ended(process, run.folder.name)
     if run.unfinished():  # else it was over before
         run.step()
         result.events[f"{run.devices} proc., in a checkpoint's writing"] += 1
@@ -194,7 +198,7 @@ def fill(run: Run, random: Random, disk: Path, result: Outcome) -> None:
         until(lambda: run.beat()[0] > target and run.last.is_file(), process)
         filler = disk / "filler"
         filler.write_bytes(bytes(max(shutil.disk_usage(disk).free - 20_000, 0)))
-        result.ended(gone(process), "disk full")
+        result.ended(process, "disk full")
         code = process.returncode
     errors = [line for line in run.output.read_text().splitlines() if line.startswith("error: ")]
     if code != 1 or len(errors) != 1 or "No space left" not in errors[0] or str(run.folder) not in errors[0]:
@@ -221,7 +225,7 @@ def sigterm(random: Random, folder: Path, count: int) -> Outcome:
                     continue
                 phase = run.beat()[1]
                 send(process, signal.SIGTERM)
-                result.ended(gone(process), f"{run.folder.name}: SIGTERM")
+                result.ended(process, f"{run.folder.name}: SIGTERM")
                 finished = process.returncode == 0 and (run.folder / "result.json").is_file()  # in its last batches
                 if process.returncode != 143 and not finished:
                     result.wrong.append(f"{run.folder.name}: SIGTERM ({phase}): exit code {process.returncode}")

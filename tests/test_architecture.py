@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "samplers": {"torch", "lightdiff.core", "lightdiff.samplers"},
     "networks": {"torch", "lightdiff.networks"},
     "conditioning": {"torch", "lightdiff.conditioning"},
-    "utils": {"torch", "numpy", "imageio", "matplotlib", "typeguard", "lightdiff.utils"},
+    "utils": {"torch", "numpy", "imageio", "imageio_ffmpeg", "matplotlib", "typeguard", "lightdiff.utils"},
     "data": {
         *("torch", "torchvision", "pytorch_lightning", "numpy", "PIL", "sklearn", "scipy", "filelock", "datasets"),
         *("lightdiff.core.randomness", "lightdiff.data", "lightdiff.utils"),
@@ -47,7 +47,7 @@ ONLY_IN = {
 def imports(path: Path) -> set[str]:
     """Full names of what a file imports, anywhere in it, except for type checking only."""
     names: set[str] = set()
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     skipped = {
         id(child)
         for node in ast.walk(tree)
@@ -83,7 +83,7 @@ def test_a_file_imports_only_what_its_package_may(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_files_are_small(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 300
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
 
 
 def test_every_package_is_covered() -> None:
@@ -105,3 +105,51 @@ def test_the_package_shows_its_public_names_and_nothing_else() -> None:
     assert dir(lightdiff) == ["DiffSet", "DiffusionModel", "load_model"]
     assert all(getattr(lightdiff, name).__name__ == name for name in dir(lightdiff))
     assert (SOURCE / "py.typed").is_file()
+
+
+def opened_without_encoding(tree: ast.AST) -> list[str]:
+    """Calls that read or write text in an encoding that depends on the machine."""
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func)
+        last = name.rpartition(".")[2]
+        given = {keyword.arg: keyword.value for keyword in node.keywords}
+        modes = [*node.args[: 2 if name == "open" else 1], *([given["mode"]] if "mode" in given else [])]
+        binary = any(
+            isinstance(mode, ast.Constant) and re.fullmatch(r"[rwax]?b\+?|[rwax]\+?b", str(mode.value))
+            for mode in modes
+        )
+        opens_text = (
+            last == "open" and name.partition(".")[0] not in ("Image", "os", "webbrowser", "tarfile") and not binary
+        )
+        is_process = {"text", "universal_newlines"} & given.keys() and last in ("run", "Popen", "check_output")
+        others = last in ("read_text", "write_text", "FileHandler", "TextIOWrapper")
+        if (opens_text or is_process or others) and "encoding" not in given:
+            found.append(f"line {node.lineno}: {name}")
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_text_has_an_encoding(path: Path) -> None:
+    """Python's own choice follows the locale, and in that of C not every letter can be written."""
+    assert opened_without_encoding(ast.parse(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "number"),
+    [
+        *(
+            ("path.read_text()", 1),
+            ("path.open()", 1),
+            ("path.open('a')", 1),
+            ("open(x, 'w')", 1),
+            ("path.open('rb')", 0),
+        ),
+        *(("path.open(mode='wb')", 0), ("path.write_text(x, encoding='utf-8')", 0), ("logging.FileHandler(x)", 1)),
+        *(("subprocess.run(x, text=True)", 1), ("subprocess.run(x)", 0), ("Image.open(x)", 0)),
+    ],
+)
+def test_a_missing_encoding_is_found(line: str, number: int) -> None:
+    assert len(opened_without_encoding(ast.parse(line))) == number

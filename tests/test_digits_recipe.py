@@ -13,12 +13,13 @@ from sklearn.neural_network import MLPClassifier
 from lightdiff import DiffSet, load_model
 from lightdiff.utils.images import to_uint8
 from runs import ROOT
+from waiting import PATIENCE
 
 
 @pytest.mark.slow
 def test_digits_are_readable(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "train.py"), "experiment=digits_fast", "trainer.enable_progress_bar=false"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1200)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=2 * PATIENCE)
     assert done.returncode == 0, done.stderr
     for shown in ("run folder: ", "samples:    ", "animation:  "):
         line = next(line for line in done.stdout.splitlines() if line.startswith(shown))

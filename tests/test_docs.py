@@ -16,6 +16,7 @@ import yaml
 import lightdiff
 from pages import blocks, faults, text_of
 from typed_commands import ROOT
+from waiting import PATIENCE
 
 FOLDERS = (".", "docs", "docs/api", "models", "lightning_logs", "notebooks", ".github")
 PAGES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*") if path.suffix in (".md", ".ipynb"))
@@ -56,7 +57,7 @@ def test_python_on_the_page_runs_in_a_folder_with_the_models(page: Path, tmp_pat
         input=json.dumps(runnable(page)),
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
 
@@ -116,7 +117,7 @@ def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
     makefile = (ROOT / "Makefile").read_text()
     assert "sphinx -W --keep-going -q -c docs . docs/_build/html" in makefile
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-c", "docs", ".", str(tmp_path / "html")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "html" / "docs" / "index.html").is_file()
     assert "docs/index.html" in (tmp_path / "html" / "index.html").read_text()

@@ -17,6 +17,8 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from waiting import PATIENCE
+
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGURED = ("train", "sample", "eval", "export")
 """Commands that Hydra composes."""
@@ -114,7 +116,7 @@ def _faults_of_options(arguments: list[str], how: tuple[str, ...]) -> list[str]:
 
 @functools.cache
 def _help(how: tuple[str, ...]) -> str:
-    done = subprocess.run([sys.executable, *how, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, *how, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     return done.stdout + done.stderr
 
 

@@ -18,6 +18,7 @@ from lightdiff.callbacks.pace import Pace
 from lightdiff.callbacks.progress import Epoch
 from lightdiff.utils.progress import SCREEN, Task
 from runs import ROOT, TINY, killed, tiny, train
+from waiting import PATIENCE
 
 SHOWN = tuple(override for override in TINY if "enable_" not in override)
 
@@ -43,7 +44,7 @@ def on_a_terminal(folder: Path, *arguments: str, wanted: str | None = None) -> s
         if wanted:
             process.kill()
         os.close(master)
-        process.wait(timeout=240)
+        process.wait(timeout=PATIENCE)
     return written.decode()
 
 

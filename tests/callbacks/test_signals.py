@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from lightdiff.callbacks import SaveOnSignal, signals
+from waiting import PATIENCE
 
 HANGING = """
 import sys
@@ -20,7 +21,8 @@ from lightdiff.callbacks import SaveOnSignal, signals
 signals.AGAIN_SECONDS = 0.05
 callback = SaveOnSignal()
 callback._rank_zero = True
-callback.on_train_start(SimpleNamespace(), None)
+fit_loop = SimpleNamespace(restarting=False, restarted_mid_epoch=False)
+callback.on_train_start(SimpleNamespace(fit_loop=fit_loop), None)
 print("ready", file=sys.stderr, flush=True)
 while True:
     try:
@@ -42,7 +44,7 @@ def test_a_second_sigterm_ends_a_process_that_hangs() -> None:
         try:
             time.sleep(0.2)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=60) == -signal.SIGTERM
+            assert process.wait(timeout=PATIENCE) == -signal.SIGTERM
         finally:
             process.kill()
 
@@ -51,7 +53,8 @@ def test_a_sigterm_that_comes_twice_at_once_counts_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(signals, "AGAIN_SECONDS", 1e6)
-    callback, nothing = SaveOnSignal(), SimpleNamespace()
+    callback = SaveOnSignal()
+    nothing = SimpleNamespace(fit_loop=SimpleNamespace(restarting=False, restarted_mid_epoch=False))
     callback._rank_zero = True
     before: Any = signal.getsignal(signal.SIGTERM)
     callback.on_train_start(nothing, nothing)  # type: ignore[arg-type]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -117,14 +116,15 @@ def test_folders_that_hold_no_clip_are_refused(clip: Path, tmp_path: Path) -> No
         conditioner(ClipConditioner, tmp_path)
 
 
-def test_without_a_network_the_answer_comes_within_seconds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_network_the_answer_comes_within_seconds(
+    waited: list[float], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for scheme in ("http", "https"):  # nobody listens there
         monkeypatch.setenv(f"{scheme}_proxy", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    start = time.monotonic()
     with pytest.raises(ValueError, match=r"pretrained=a/b: neither a local folder .* hf download a/b --local-dir clip"):
         ClipConditioner(NAMES, TEMPLATES, pretrained="a/b")
-    assert time.monotonic() - start < 30
+    assert sum(waited) < 10
 
 
 @BOTH

@@ -198,7 +198,8 @@ def test_a_batch_from_memory_takes_well_below_a_millisecond(numbered) -> None:
     loader = data.train_dataloader()
     times = []
     for _ in range(5):
-        start = time.perf_counter()
+        # of this process alone, which other processes do not lengthen
+        start = time.process_time()
         assert sum(1 for _ in loader) == 60
-        times.append((time.perf_counter() - start) / 60)
+        times.append((time.process_time() - start) / 60)
     assert min(times) < 1e-3

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import torch
 
 from lightdiff.data import DataError, DiffSet, Folder
 from lightdiff.data.image_store import FileStore, MemoryStore
+from waiting import until
 
 
 def folder(path: Path, **arguments) -> DiffSet:
@@ -166,8 +166,6 @@ def test_a_signal_to_the_process_group_does_not_reach_the_workers(photos: Path) 
     next(batches)
     workers = multiprocessing.active_children()
     assert len(workers) == 2
-    deadline = time.monotonic() + 60  # one of them may still be starting
-    while not all(os.getpgid(worker.pid) == worker.pid for worker in workers):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    # one of them may still be starting
+    until(lambda: all(os.getpgid(worker.pid) == worker.pid for worker in workers))
     del batches, lazy

@@ -24,6 +24,7 @@ from lightdiff.data import DataError, DiffSet, HuggingFace
 from lightdiff.data.resize import Fit
 from lightdiff.data.sources.huggingface import TableStore
 from runs import TINY
+from waiting import PATIENCE
 
 Command = Callable[..., CompletedProcess[str]]
 datasets.disable_progress_bars()
@@ -135,7 +136,7 @@ def test_a_file_without_end_is_not_read(write: Callable[[Path], Path], tmp_path:
     file = write(tmp_path)
     name = "mnist" if "MNIST" in str(file) else "cifar"
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, name, str(tmp_path)], capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", LIMITED, name, str(tmp_path)], capture_output=True, text=True, timeout=PATIENCE
     )
     grown, _, said = done.stdout.strip().partition(" ")
     assert said.startswith(f"{file}: {file.stat().st_size} bytes, which no file of this data set has"), done.stderr

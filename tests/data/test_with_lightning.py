@@ -14,6 +14,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lightdiff.data import DiffSet
+from waiting import PATIENCE
 
 
 class Recorder(LightningModule):
@@ -181,7 +182,7 @@ def test_two_processes_share_the_batches_of_one(tmp_path: Path) -> None:
     seen = {}
     for devices in (1, 2):
         command = [sys.executable, str(script), str(tmp_path / f"seen{devices}"), str(devices)]
-        finished = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+        finished = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, cwd=tmp_path)
         assert finished.returncode == 0, finished.stderr
         seen[devices] = [json.loads((tmp_path / f"seen{devices}.{rank}.json").read_text()) for rank in range(devices)]
     (one,), two = seen[1], seen[2]

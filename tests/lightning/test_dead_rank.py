@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from pytorch_lightning import Callback
 
-from crashes import GONE, Run, gone, members, send, until
+from crashes import Run, gone, members, send
 from lightdiff.tasks.processes import STARTER
 from lightdiff.tasks.run_folder import read_config, write_config
 from runs import train
+from waiting import PATIENCE, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells a child of its parent's death there")
 
@@ -30,7 +31,7 @@ class Hang(Callback):
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if trainer.global_rank == self.rank and batch_idx == 6:
             (Path(trainer.default_root_dir) / "hangs").touch()
-            time.sleep(1000)
+            time.sleep(10 * PATIENCE)
 
 
 class Hanging(Run):
@@ -49,10 +50,8 @@ def test_a_run_ends_with_any_of_its_ranks(
     write_config(run.folder, {**config, "callbacks": {"hang": hang, **config["callbacks"]}})
     with run.running() as process:
         assert until((run.folder / "hangs").exists, process)
-        begin = time.monotonic()
         send(process, signal.SIGKILL, whom)
-        assert gone(process) is not None
-        assert time.monotonic() < begin + GONE
+        gone(process)
     assert process.returncode not in (0, None)
     before = run.step()
     assert before > 0
@@ -75,5 +74,5 @@ def test_a_signal_to_ranks_that_are_just_starting_ends_them_with_its_exit_code(n
     with run.running() as process:
         assert until(lambda: len(members(process.pid)) > 1, process)
         send(process, number)
-        assert gone(process) is not None
+        gone(process)
     assert process.returncode == 128 + number, run.output.read_text()

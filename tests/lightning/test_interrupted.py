@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from crashes import Run, send, violations
 from lightdiff.tasks.run_folder import write_config
 from runs import KillAt, scalars, tiny, train
+from waiting import PATIENCE, until
 
 
 class SignalAt(KillAt):
@@ -38,3 +40,17 @@ def test_curves_are_those_of_an_uninterrupted_run(batch: int, tmp_path: Path, mo
     assert whole.keys() == stopped.keys()
     for tag in whole.keys() - {"train/images_per_second"}:
         assert whole[tag] == stopped[tag], tag
+
+
+def test_ctrl_c_at_the_end_of_an_epoch_does_not_wait_for_pictures(tmp_path: Path) -> None:
+    """The pictures of 400 steps take much longer than the signal needs; the resumed run draws them."""
+    whole, run = (Run(tmp_path / name / "version_0", "sampler.num_steps=400") for name in ("whole", "stopped"))
+    assert whole.finish() == []
+    with run.running() as process:
+        assert until(lambda: run.beat()[1] == "end", process)
+        send(process, signal.SIGINT)
+        assert process.wait(PATIENCE) == 130
+    assert run.step() == 7
+    assert not list(run.folder.glob("samples/step_*"))
+    assert run.finish() == []
+    assert violations(whole, run) == []

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from pytorch_lightning.plugins.layer_sync import TorchSyncBatchNorm
 from lightdiff.tasks import build
 from lightdiff.tasks.run_folder import write_config
 from runs import ROOT, TINY, composed, last, scalars, tiny, train, train_in_two_processes
+from waiting import PATIENCE, until
 
 FLOAT64 = ("trainer.precision=64-true", "dataset.horizontal_flip=true", "callbacks.checkpoints.every_n_steps=2")
 
@@ -94,15 +94,12 @@ def test_two_processes_stop_together_on_a_signal(receivers: str, tmp_path: Path)
     )
     try:
         checkpoint = folder / "checkpoints" / "last.ckpt"
-        deadline = time.monotonic() + 120
-        while not checkpoint.exists():
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.1)
+        assert until(checkpoint.exists, process)
         if receivers == "group":
             os.killpg(process.pid, signal.SIGTERM)
         else:
             process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

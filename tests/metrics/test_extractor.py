@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import time
 from pathlib import Path
 
 import pytest
@@ -181,14 +180,13 @@ def test_weights_of_another_network_are_refused(tmp_path: Path, digits: DiffSet)
 
 
 def test_without_network_inception_says_so_in_seconds(
-    tmp_path: Path, digits: DiffSet, monkeypatch: pytest.MonkeyPatch
+    waited: list[float], tmp_path: Path, digits: DiffSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     name = port.URL_INCEPTION_V3.rpartition("/")[2]
     monkeypatch.setattr(port, "URL_INCEPTION_V3", f"http://127.0.0.1:9/{name}")  # a port where nobody listens
-    start = time.perf_counter()
     with pytest.raises(ValueError, match="cannot be downloaded .*extractor=classifier"):
         InceptionExtractor().prepare(digits, "cpu")
-    assert time.perf_counter() - start < 15
+    assert sum(waited) < 10
     assert not list((tmp_path / "hub" / "checkpoints").glob("*.pth"))

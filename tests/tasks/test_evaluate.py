@@ -21,6 +21,7 @@ from lightdiff.data import DiffSet
 from lightdiff.metrics import FID, ClassifierExtractor, Evaluation
 from lightdiff.utils.images import to_uint8
 from runs import ROOT, tiny, train
+from waiting import PATIENCE
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 ALL = "metrics=[fid,kid,is,precision_recall,prompt_accuracy,synthetic_accuracy]"
@@ -98,7 +99,7 @@ def test_two_processes_give_the_figures_of_one(command: Run, run: Path, tmp_path
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     one, two = (json.loads((tmp_path / name / "results.jsonl").read_text()) for name in ("one", "two"))

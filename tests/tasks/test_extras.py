@@ -15,6 +15,7 @@ import pytest
 from lightdiff.utils import extras
 from lightdiff.utils.extras import EXTRAS, MissingExtra, missing_extra, require
 from runs import ROOT, TINY
+from waiting import PATIENCE
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 SHIPPED = ROOT / "models" / "mnist_fast"
@@ -93,7 +94,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def started(folder: Path, script: str, *arguments: str, blocked: list[str]) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **without(*blocked)}
     words = [sys.executable, *([str(ROOT / script)] if script.endswith(".py") else [script]), *arguments]
-    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE)
 
 
 RUN = "lightning_logs/digits/version_0"

@@ -7,12 +7,12 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from pytorch_lightning import Callback
 
 from lightdiff.tasks.failures import RunFailed
@@ -21,18 +21,7 @@ from lightdiff.tasks.run_folder import write_config
 from lightdiff.tasks.train import run_job
 from lightdiff.utils.files import causes, disk_error
 from runs import last, tiny, train
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 3 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
-    if os.name != "posix" or os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("a file system can only be mounted by root")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+from waiting import PATIENCE
 
 
 def config(**trainer: Any) -> dict[str, Any]:
@@ -70,7 +59,7 @@ sys.argv = {arguments}
 from lightdiff.tasks.cli import train_command
 raise SystemExit(train_command(sys.argv[1:]))
 """
-    done = subprocess.run([sys.executable, "-c", job], cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    done = subprocess.run([sys.executable, "-c", job], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and "best.ckpt: File too large; no checkpoint was saved yet" in errors[0]
@@ -83,28 +72,43 @@ import shutil, sys
 from pathlib import Path
 from lightdiff.callbacks import SaveOnSignal
 def remove(self, trainer, *_):
-    if trainer.global_step == 2:
+    if trainer.global_step == {step} and Path("run").is_dir():
         shutil.{how}
-SaveOnSignal.on_train_batch_start = remove
+SaveOnSignal.{hook} = remove
 from lightdiff.tasks.cli import train_command
 raise SystemExit(train_command(["--job", "run"]))
 """
 
 
 @pytest.mark.parametrize("how", ["rmtree('run')", "move('run', 'elsewhere')"])
-def test_a_run_whose_folder_goes_away_ends(how: str, tmp_path: Path) -> None:
-    """TensorBoard raises the error of its writing thread again and again, which makes a cycle of its causes.
-
-    Where its thread writes only after the last checkpoint has made the folder anew, nothing fails.
-    """
+@pytest.mark.parametrize(
+    ("hook", "step", "overrides"),
+    [
+        # points of TensorBoard, and the last checkpoint, have to be written after that
+        ("on_train_batch_start", 2, ["callbacks=no_samples"]),
+        # nothing but the checkpoint
+        ("on_train_batch_end", 7, ["callbacks=no_samples", "~logger.tensorboard"]),
+        ("on_train_batch_start", 6, ["callbacks=no_samples", "logger=csv"]),
+        # plots, samples and predictions come before the checkpoint
+        ("on_validation_end", 7, ["callbacks=predictions", "~logger.tensorboard"]),
+        ("on_train_epoch_end", 7, ["callbacks=no_samples"]),
+    ],
+)
+def test_a_run_whose_folder_goes_away_ends(
+    how: str, hook: str, step: int, overrides: list[str], tmp_path: Path
+) -> None:
+    """Whatever is written next, and no part of the folder is made anew."""
     folder = tmp_path / "run"
     folder.mkdir()
-    write_config(folder, config(max_epochs=1))
-    job = [sys.executable, "-c", REMOVING.format(how=how)]
-    done = subprocess.run(job, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    made = tiny(*overrides)
+    write_config(folder, {**made, "trainer": {**made["trainer"], "max_epochs": 1}})
+    job = [sys.executable, "-c", REMOVING.format(how=how, hook=hook, step=step)]
+    done = subprocess.run(job, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert (done.returncode, len(errors)) in ((1, 1), (0, 0)), done.stderr
-    assert all("No such file or directory; " in line and "b'" not in line for line in errors), errors
+    assert done.returncode == 1, done.stderr
+    assert errors == ["error: run: this run's folder was moved or deleted while the run went on"]
+    assert "Traceback" not in done.stderr
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.EISDIR, errno.ESTALE, errno.ENOTCONN, errno.ENOSPC])
@@ -167,6 +171,34 @@ def test_a_lost_process_is_told_in_one_line(message: str, tmp_path: Path, monkey
     made["callbacks"] = {"lonely": {"_target_": "runs.Lonely", "message": message}, **made["callbacks"]}
     write_config(tmp_path, made)
     with pytest.raises(
-        RunFailed, match="a process of this run was killed, has failed or .*; no checkpoint was saved yet"
+        RunFailed,
+        match="a process of this run was killed, has failed or .*; no checkpoint was saved yet; begin again with the same",
     ):
         run_job(tmp_path)
+
+
+def test_going_on_is_offered_only_where_there_is_a_checkpoint(command: Any, tmp_path: Path) -> None:
+    """A run that was stopped before its first checkpoint begins again by the command that is shown instead."""
+    run = tmp_path / "lightning_logs" / "digits" / "version_0"
+    run.mkdir(parents=True)
+    write_config(run, config(max_epochs=1))
+    again = "python train.py --job lightning_logs/digits/version_0"
+    for typed in (["resume=lightning_logs/digits/version_0"], ["dataset=digits", f"hydra.run.dir={run}"]):
+        done = command("train.py", *typed)
+        assert done.returncode == 2
+        assert done.stderr.endswith(f"nothing was saved in it; begin again with: {again}\n")
+    assert command("train.py", *again.split()[2:]).returncode == 0
+    done = command("train.py", "dataset=digits", f"hydra.run.dir={run}")
+    assert done.stderr.endswith("go on with: python train.py resume=lightning_logs/digits/version_0\n")
+
+
+def test_the_summary_offers_nothing_that_needs_a_checkpoint_where_none_is_saved(command: Any, tmp_path: Path) -> None:
+    run = tmp_path / "version_0"
+    run.mkdir()
+    made = config(max_epochs=1)
+    made["callbacks"]["checkpoints"] = None
+    write_config(run, made)
+    done = command("train.py", "--job", "version_0")
+    assert done.returncode == 0, done.stderr
+    assert "checkpoint: none" in done.stdout and "resume=" not in done.stdout and "ckpt_path=" not in done.stdout
+    assert yaml.safe_load((run / "config.yaml").read_text())["callbacks"]["checkpoints"] is None

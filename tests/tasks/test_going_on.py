@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ import yaml
 
 from lightdiff.lightning.lr_schedules import Cosine, adopt_settings
 from runs import ROOT, last, tiny, train
+from waiting import PATIENCE, until
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 TINY = ("dataset=digits", "model=unet_small", "model.widths=[8,8]", "model.attention_levels=[]", "trainer=debug")
@@ -113,14 +115,33 @@ def test_an_interruption_before_training_leaves_no_folder(
     assert signal.getsignal(signal.SIGTERM) is handler
 
 
+def test_pictures_beyond_the_checkpoint_that_is_resumed_are_given_up(command: Command, tmp_path: Path) -> None:
+    def pictures() -> set[str]:
+        return {path.stem for path in (run / "samples").iterdir() if path.stem[-1].isdecimal()}
+
+    run = tmp_path / "digits" / "version_0"
+    train(tiny("callbacks=predictions", "trainer.max_epochs=1"), run)
+    shutil.copyfile(run / "checkpoints" / "last.ckpt", run / "checkpoints" / "older.ckpt")
+    assert command("train.py", f"resume={run}", "trainer.max_epochs=3").returncode == 0
+    first, later = {"step_0000007", "prediction_0000007"}, {"step_0000014", "prediction_0000014", "step_0000021"}
+    assert pictures() == first | later | {"prediction_0000021"}
+    (run / "samples" / "step_of_mine_99.png").touch()
+    few = ("trainer.limit_train_batches=5", "trainer.max_epochs=2")
+    done = command("train.py", f"resume={run / 'checkpoints' / 'older.ckpt'}", *few)
+    assert done.returncode == 0, done.stderr
+    assert pictures() == {*first, "step_0000012", "prediction_0000012", "step_of_mine_99"}
+
+
 def test_samples_of_different_settings_go_to_different_folders(run: Path, command: Command) -> None:
     few = (f"ckpt_path={run}", "num_samples=2", "sampler.num_steps=3", "save=grid", "progress=false")
     for settings in (("sampler=dpmpp_2m",), ("sampler=dpmpp_2m_sde",), ("weights=raw",), ("seed=4",), ()):
         done = command("sample.py", *few, *settings)
         assert (done.returncode, done.stderr) == (0, "")
-    names = {path.name for path in (run / "samples").iterdir()}
+    folders = list((run / "samples").iterdir())
+    assert len({folder.name[-8:] for folder in folders}) == len(folders)
+    names = {folder.name[:-9] for folder in folders}
     assert names == {"dpmpp_2m_3_seed0", "dpmpp_2m_sde_3_seed0", "ddim_3_seed0_raw", "ddim_3_seed4", "ddim_3_seed0"}
-    grids = {(run / "samples" / name / "grid.png").read_bytes() for name in names}
+    grids = {(folder / "grid.png").read_bytes() for folder in folders}
     assert len(grids) == len(names)
 
 
@@ -155,21 +176,18 @@ def test_interrupting_a_sweep_of_two_process_jobs_saves_and_leaves_no_process(
             start_new_session=True,
         )
     checkpoint = tmp_path / "lightning_logs" / "digits" / "version_0" / "checkpoints" / "last.ckpt"
-    deadline = time.monotonic() + 120
-    while not checkpoint.exists():
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.1)
-    (os.killpg if group else os.kill)(process.pid, number)
-    assert process.wait(60) == code
-    deadline = time.monotonic() + 60
-    while "saved step" not in (tmp_path / "errors").read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert "Traceback" not in (tmp_path / "errors").read_text()
-    assert not (checkpoint.parent.parent.parent / "version_1").exists()
-    while any(_command_line(path).count(str(checkpoint.parent.parent)) for path in Path("/proc").glob("[0-9]*")):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    run = checkpoint.parent.parent
+    try:
+        assert until(checkpoint.exists, process)
+        (os.killpg if group else os.kill)(process.pid, number)
+        assert process.wait(PATIENCE) == code
+        until(lambda: "saved step" in (tmp_path / "errors").read_text())
+        assert "Traceback" not in (tmp_path / "errors").read_text()
+        assert not (run.parent / "version_1").exists()
+        until(lambda: not any(str(run) in _command_line(other) for other in Path("/proc").glob("[0-9]*")))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _command_line(process: Path) -> str:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from pytorch_lightning import Callback, Trainer
 
 from lightdiff.tasks import cli
 from runs import ROOT, TINY
+from waiting import PATIENCE
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(ROOT / "train.py"))
 
@@ -28,6 +34,37 @@ def test_joblib_runs_jobs_of_two_processes_and_lists_those_that_failed(run_scrip
     assert "Traceback" not in done.stderr
     assert [config["optimizer"]["lr"] for config in _runs(tmp_path)] == [0.001]
     assert len(list(tmp_path.glob("lightning_logs/digits/*/result.json"))) == 1
+
+
+class KillSelf(Callback):
+    """Has the system kill the job of seed 2, while the job of seed 1 is in the middle of its training."""
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+        signs = {seed: Path(f"training_{seed}") for seed in (1, 2)}
+        if pl_module.seed in signs:
+            signs[pl_module.seed].touch()
+            deadline = time.monotonic() + PATIENCE
+            while not all(sign.exists() for sign in signs.values()) and time.monotonic() < deadline:
+                time.sleep(0.02)
+        if pl_module.seed == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_joblib_worker_that_is_killed_is_one_failed_job(run_script, tmp_path: Path) -> None:
+    """One of the others trains at the same time, and one has not begun yet."""
+    paths = [str(ROOT / "tests"), str(ROOT / "tests" / "tasks"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    done = run_script(
+        *("train.py", "-m", "launcher=joblib", *TINY, "seed=1,2,3", "trainer.max_epochs=1", "callbacks=no_samples"),
+        "+callbacks.kill._target_=test_launchers.KillSelf",
+        PYTHONPATH=os.pathsep.join(paths),
+    )
+    assert done.returncode == 1, done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert errors == ["error: job seed=2: its process was killed (SIGKILL)"]
+    assert "Traceback" not in done.stderr
+    finished = {path.parent.name for path in tmp_path.glob("lightning_logs/digits/*/result.json")}
+    assert len(finished) == 2
+    assert sorted(config["seed"] for config in _runs(tmp_path)) == [1, 2, 3]
 
 
 def test_torchrun_refuses_in_one_line(run_module, tmp_path: Path) -> None:

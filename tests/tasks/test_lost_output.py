@@ -14,6 +14,7 @@ import pytest
 from lightdiff.callbacks import SaveOnSignal
 from lightdiff.utils.interruption import wanted
 from runs import ROOT, TINY
+from waiting import PATIENCE
 
 ARGUMENTS = [*TINY, "callbacks=no_samples", "trainer.enable_progress_bar=true", "callbacks.progress.line_seconds=0.1"]
 
@@ -26,7 +27,7 @@ def trained(tmp_path: Path, shell: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "lightning_logs" / "digits" / "version_0" / "result.json").read_text())

@@ -131,7 +131,8 @@ OVERRIDES = {
     "optimizer.lr=inf": "optimizer.lr=inf: float is expected",
     "dataset.class_names=abc": "dataset.class_names=abc: a list of str or null is expected",
     "dataset.name=../elsewhere": "dataset.name=../elsewhere: a plain name is expected",
-    "log_dir=3": "log_dir=3: the name of a folder is expected",
+    "log_dir=[3]": "log_dir=[3]: the name of a folder is expected",
+    'log_dir="\\${seed}"': "log_dir=${seed}: no run can lie below a folder with ${ in its name",
     "init_from=": "init_from=.: this folder has no checkpoints/last.ckpt",
     "logger.tensorboard=3": "logger.tensorboard=3: a mapping with its settings, or null, is expected",
     "schedule.betas.T=1000000000000000000": "schedule.betas.T=1000000000000000000: too large for the memory",
@@ -251,8 +252,8 @@ RESUMING = {
     "log_dir=elsewhere": "log_dir=elsewhere: not possible together with resume=",
     "trainer.max_epochs=many": "trainer.max_epochs=many: int or null is expected",
     "trainer.max_epochs=3 trainer.devices=0": "trainer.devices=0: ",
-    "trainer.max_epochs=3 model.widths=[16,16]": "resume: network.inc.layers.0.weight is [8, 1, 3, 3] in ",
-    "trainer.max_epochs=3 ema_decay=null": "resume: ema.",
+    "trainer.max_epochs=3 model.widths=[16,16]": "resume={file}: network.inc.layers.0.weight is [8, 1, 3, 3] there and [16, ",
+    "trainer.max_epochs=3 ema_decay=null": "resume={file}: ema.",
     "trainer.max_epochs=3 dataset.batch_size=0": "dataset.batch_size=0: ",
 }
 
@@ -265,7 +266,11 @@ def test_resuming_refuses_it_and_changes_nothing(overrides: str, checkpoint: str
         return {str(path.relative_to(run)): path.read_bytes() for path in files}
 
     before = content()
-    refused(command("train.py", f"resume={run}{checkpoint}", *overrides.split()), RESUMING[overrides])
+    file = f"{run}{checkpoint or '/checkpoints/last.ckpt'}"
+    refused(
+        command("train.py", f"resume={run}{checkpoint}", *overrides.split()),
+        RESUMING[overrides].replace("{file}", file),
+    )
     assert content() == before
 
 

@@ -19,6 +19,7 @@ from lightdiff.tasks.build import build_data, build_model
 from lightdiff.utils.config import ConfigError
 from own_photos import COLOURS, LABEL, OWN, write_photos
 from runs import ROOT, composed
+from waiting import PATIENCE
 
 Command = Callable[..., CompletedProcess[str]]
 RUN = "lightning_logs/folder/version_0"
@@ -42,7 +43,7 @@ def trained(photos: Path) -> Path:
     """A working directory without the photos, in which a run on them lies, made by the command line."""
     folder = photos.parent
     done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *LABEL], cwd=folder, capture_output=True, text=True, timeout=300
+        [sys.executable, str(ROOT / "train.py"), *LABEL], cwd=folder, capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr
     (folder / "stdout").write_text(done.stdout)

@@ -39,7 +39,7 @@ def test_an_unknown_command_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 def test_python_m_lightdiff_trains_and_two_processes_start_as_it_was_started(run_module: Run, tmp_path: Path) -> None:
-    done = run_module("-m", "lightdiff", "train", *TINY, "trainer.devices=2", "trainer.max_epochs=1", timeout=500)
+    done = run_module("-m", "lightdiff", "train", *TINY, "trainer.devices=2", "trainer.max_epochs=1")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "lightning_logs" / "digits" / "version_0" / "result.json").is_file()
     again = run_module("-m", "lightdiff", "train", "resume=lightning_logs/digits/version_0")

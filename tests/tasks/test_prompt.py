@@ -65,6 +65,25 @@ def test_a_prompt_it_cannot_read_is_one_line(sample: Run) -> None:
     assert message.startswith("error: prompt='A purple digit 4': unknown word 'purple'; known: 0, 1, 2")
 
 
+def test_no_prompt_is_left_out(sample: Run) -> None:
+    done = sample("prompt=[A handwritten digit 4,A handwritten digit 5,A handwritten digit 6]")
+    assert done.returncode == 2
+    assert "error: num_samples=2: 3 or more is expected, one for each of prompt=['A handwritten" in done.stderr
+
+
+def test_images_of_a_prompt_have_no_labels_and_those_of_classes_do(sample: Run, run: Path) -> None:
+    for wish, keys in (
+        ("prompt=A handwritten digit 4", {"arr_0", "images"}),
+        ("labels=[4,7]", {"arr_0", "arr_1", "images", "labels", "class_names"}),
+    ):
+        out = run / wish.partition("=")[0]
+        assert sample(wish, "save=[npz,png]", f"out={out}").returncode == 0
+        with np.load(out / "samples.npz") as arrays:
+            assert set(arrays) == keys
+    assert sorted(path.name for path in (run / "prompt" / "images").iterdir()) == ["00000.png", "00001.png"]
+    assert sorted(path.name for path in (run / "labels" / "images").iterdir()) == ["00000_4.png", "00001_7.png"]
+
+
 def test_history_and_guidance_rows(sample: Run, run: Path) -> None:
     out = run / "pictures"
     settings = ("prompt=A handwritten digit 4", "sampler.num_steps=4", "num_samples=3", "columns=2", f"out={out}")

@@ -127,7 +127,10 @@ def test_the_best_distance_of_each_kind_is_shown_with_its_protocol(tmp_path: Pat
     def values(fid: float, score: float) -> dict[str, Any]:
         return {"is": {"value": score, "spread": 0.125}, "fid": {"value": fid, "spread": None}}
 
-    inception = {"extractor": {"name": "inception"}, "values": {"fid": {"value": 1.5, "spread": None}}}
+    inception = {
+        "extractor": {"name": "inception", "sha256": "0", "resizer": "none"},
+        "values": {"fid": {"value": 1.5, "spread": None}},
+    }
     records = [
         record(values=values(3.25, 7.5)),
         record(seed=1, values=values(4.5, 8.5), guidance_scale=2, weights="raw"),

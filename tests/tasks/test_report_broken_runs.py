@@ -22,7 +22,7 @@ def test_nothing_of_a_hostile_run_becomes_html_or_moves_the_cursor(tmp_path: Pat
     name = HOSTILE.replace("/", "_")
     config = {"seed": HOSTILE, HOSTILE: {HOSTILE: [HOSTILE]}, "sampler": {"_target_": HOSTILE}, "date": "\ud800"}
     values = {HOSTILE: {"value": 1.0, "spread": None}}
-    hostile = record(values=values, sampler={"name": HOSTILE}, weights=HOSTILE, num_samples=HOSTILE)
+    hostile = record(values=values, sampler={"name": HOSTILE}, weights=HOSTILE, labels=HOSTILE)
     folder = make_run(tmp_path / f"javascript:{name}/version_0", yaml.safe_dump(config), records=[hostile])
     make_run(tmp_path / "plain/version_1")
     png(folder / "samples" / f"step_{name}.png").with_suffix(".gif").write_bytes(b"GIF89a")

@@ -17,6 +17,7 @@ from lightdiff.tasks.run_folder import (
     write_config,
 )
 from lightdiff.utils.config import ConfigError
+from waiting import PATIENCE
 
 
 def test_numbers_go_up_and_gaps_are_not_filled(tmp_path: Path) -> None:
@@ -40,7 +41,7 @@ def test_simultaneous_processes_get_a_folder_each(tmp_path: Path) -> None:
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    names = {Path(process.communicate(timeout=60)[0].strip()).name for process in processes}
+    names = {Path(process.communicate(timeout=PATIENCE)[0].strip()).name for process in processes}
     assert names == {f"version_{i}" for i in range(6)}
 
 

@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import yaml
 
 import slurm
 from runs import ROOT, TINY, differences, last, scalars, tiny, train
+from waiting import PATIENCE, until
 
 pytestmark = [
     pytest.mark.slow,
@@ -57,13 +57,9 @@ def sweep_in(
         text=True,
     )
     log_dir = folder / "lightning_logs"
-    deadline = time.monotonic() + 300
     try:
-        while (found := _run_of(log_dir / ".sweeps", log_dir)) is None:
-            assert sweep.poll() is None, sweep.communicate()[0]
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        yield sweep, *found
+        assert until(lambda: _run_of(log_dir / ".sweeps", log_dir), sweep), sweep.communicate()[0]
+        yield sweep, *_run_of(log_dir / ".sweeps", log_dir)
     finally:
         sweep.kill()
 
@@ -93,7 +89,7 @@ def test_sweep_of_slurm_jobs_one_of_them_queued_again(tmp_path: Path) -> None:
     ):
         again = subprocess.run(["scontrol", "requeue", job], env=environment, capture_output=True, text=True)
         assert again.returncode == 0, again.stderr
-        output, _ = sweep.communicate(timeout=600)
+        output, _ = sweep.communicate(timeout=PATIENCE)
         assert sweep.returncode == 0, output
     runs = sorted((tmp_path / "lightning_logs" / "digits").iterdir())
     assert [run.name for run in runs] == [f"version_{i}" for i in range(4)]
@@ -113,7 +109,7 @@ def test_job_out_of_time_saves_and_is_queued_again(tmp_path: Path) -> None:
     ):
         warned = subprocess.run(["scancel", "--signal=USR2", job], env=environment, capture_output=True, text=True)
         assert warned.returncode == 0, warned.stderr
-        output, _ = sweep.communicate(timeout=600)
+        output, _ = sweep.communicate(timeout=PATIENCE)
         assert sweep.returncode == 0, output + said(tmp_path, job)
     text = said(tmp_path, job)
     assert re.search(r"SIGUSR2: saving after this step.*saved step \d+ to .*last\.ckpt", text, re.DOTALL), text

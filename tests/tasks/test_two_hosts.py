@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 import hosts
 from runs import ROOT, TINY, differences, last, tiny, train_in_two_processes
+from waiting import PATIENCE, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(hosts.missing() is not None, reason=hosts.missing() or "")]
 LONGER = ("trainer.max_epochs=30", "callbacks.checkpoints.every_n_steps=2", "callbacks=no_samples")
@@ -52,11 +52,10 @@ def _start(pair: hosts.Hosts, folder: Path, *arguments: str) -> list[subprocess.
     return processes
 
 
-def _codes(processes: list[subprocess.Popen[bytes]], timeout: float) -> list[int]:
-    """Exit codes once the processes have ended by themselves, which they must within so many seconds."""
-    deadline = time.monotonic() + timeout
+def _codes(processes: list[subprocess.Popen[bytes]]) -> list[int]:
+    """Exit codes once the processes have ended by themselves."""
     try:
-        return [process.wait(max(deadline - time.monotonic(), 0)) for process in processes]
+        return [process.wait(PATIENCE) for process in processes]
     finally:
         _kill(processes)
 
@@ -73,23 +72,17 @@ def test_two_hosts_train_are_cut_off_and_go_on(tmp_path: Path) -> None:
     settings = [*TINY, *LONGER, "trainer.num_nodes=2", f"ddp_timeout={TIMEOUT}"]
     with hosts.two_hosts() as pair:
         processes = _start(pair, tmp_path, *settings)
-        deadline = time.monotonic() + 180
-        while not (run / "checkpoints" / "last.ckpt").is_file():
-            assert time.monotonic() < deadline and not any(process.poll() for process in processes)
-            time.sleep(0.1)
+        assert until((run / "checkpoints" / "last.ckpt").is_file, *processes)
         pair.cut()
-        deadline = time.monotonic() + TIMEOUT + 60
-        assert _codes(processes[:1], timeout=TIMEOUT + 60) != [0]
+        assert _codes(processes[:1]) != [0]
         # there torchrun itself waits another five minutes for the store of the first host; the training has ended
-        while "error: a process of this run" not in (tmp_path / "host_1.txt").read_text():
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
+        until(lambda: "error: a process of this run" in (tmp_path / "host_1.txt").read_text())
         _kill(processes[1:])
         reached = last(run)["global_step"]
         assert 0 < reached < 210
     with hosts.two_hosts() as pair:
         processes = _start(pair, tmp_path, f"resume={run}")
-        assert _codes(processes, timeout=400) == [0, 0]
+        assert _codes(processes) == [0, 0]
     assert sorted(path.name for path in run.parent.iterdir()) == ["version_0"]
     whole = tmp_path / "whole" / "version_0"
     train_in_two_processes(tiny(*LONGER), whole)

@@ -10,6 +10,7 @@ import pytest
 
 from lightdiff.utils import progress as module
 from lightdiff.utils.progress import SCREEN, Task, clock, in_words, progress
+from waiting import PATIENCE
 
 
 class Terminal(io.StringIO):
@@ -96,7 +97,7 @@ def test_the_clock_moves_while_a_step_takes_long(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(SCREEN, "refresh_seconds", 0.01)
     monkeypatch.setattr(module, "clock", lambda seconds: (drawn_again.set() if next(times) > 2 else None) or "0:00")
     with progress("training", total=2):
-        assert drawn_again.wait(60)
+        assert drawn_again.wait(PATIENCE)
 
 
 def test_a_file_gets_lines_and_no_control_characters(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +109,7 @@ def test_a_file_gets_lines_and_no_control_characters(monkeypatch: pytest.MonkeyP
         task.done = 3
         line, count = task.line, iter(range(10_000))
         monkeypatch.setattr(task, "line", lambda: (enough.set() if next(count) > 1 else None) or line())
-        assert enough.wait(60)
+        assert enough.wait(PATIENCE)
     assert "\r" not in file.getvalue()
     assert {line.partition(":")[0] for line in file.getvalue().splitlines()} == {"drawing samples 3/30"}
 
@@ -140,5 +141,5 @@ def test_no_thread_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     # those of the test runner itself never end
     left = set(threading.enumerate()) - before
     for thread in left:
-        thread.join(timeout=60)
+        thread.join(timeout=PATIENCE)
     assert not any(thread.is_alive() for thread in left)

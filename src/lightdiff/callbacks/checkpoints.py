@@ -7,13 +7,14 @@ import shutil
 from typing import Any, Literal
 
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import Checkpoint
 
-from lightdiff.callbacks.common import is_last_batch, last_checkpoint
+from lightdiff.callbacks.common import is_last_batch, last_checkpoint, save_checkpoint
+from lightdiff.callbacks.due import DueCheckpoint, epoch_end_is_due
 from lightdiff.utils.files import replaced
+from lightdiff.utils.structure import NUMBER, Keys, Nullable
 
 
-class Checkpoints(Checkpoint):
+class Checkpoints(DueCheckpoint):
     """Write `checkpoints/last.ckpt` at the end of epochs, every few steps if asked, and at the end of the run.
 
     Lightning calls a `Checkpoint` after all other callbacks of the same event, so the file has their state at the end of an
@@ -30,6 +31,9 @@ class Checkpoints(Checkpoint):
     Raises:
         ValueError: a number below 1.
     """
+
+    saved = Keys(best=Nullable(NUMBER))
+    """What its part of a checkpoint holds."""
 
     def __init__(
         self,
@@ -53,12 +57,14 @@ class Checkpoints(Checkpoint):
         self.keep_every_n_epochs = keep_every_n_epochs
         self.best: float | None = None
         self._saved_step = -1
+        self._is_due = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.path = last_checkpoint(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._saved_step = trainer.global_step
+        super().on_train_start(trainer, pl_module)
+        self._saved_step, self._is_due = trainer.global_step, epoch_end_is_due(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -75,6 +81,7 @@ class Checkpoints(Checkpoint):
             self._save(trainer, self.path.name)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_epoch_end(trainer, pl_module)
         epoch = trainer.current_epoch + 1
         names = []
         if self._improved(trainer):
@@ -89,7 +96,7 @@ class Checkpoints(Checkpoint):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # this is the very last thing that a run does: a run that is killed earlier resumes from an earlier checkpoint, and so
         # does everything again that is due at its end
-        if trainer.global_step != self._saved_step:
+        if trainer.global_step != self._saved_step or self._is_due:
             self._save(trainer, self.path.name)
 
     def _save(self, trainer: Trainer, *names: str) -> None:
@@ -97,8 +104,8 @@ class Checkpoints(Checkpoint):
             return
         first, *others = map(self.path.with_name, names)
         if self.path in (first, *others):
-            self._saved_step = trainer.global_step
-        trainer.save_checkpoint(first, weights_only=False)
+            self._saved_step, self._is_due = trainer.global_step, False
+        save_checkpoint(trainer, first)
         if trainer.is_global_zero:
             for other in others:
                 with replaced(other) as temporary:

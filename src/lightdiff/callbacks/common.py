@@ -11,13 +11,31 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 
 def run_folder(trainer: Trainer) -> Path:
-    """Return the run's folder: the logger's, else the trainer's root. Call it on every rank, because the ranks agree on it."""
-    return Path(trainer.log_dir or trainer.default_root_dir)
+    """Return the run's folder, made if need be: the logger's, else the trainer's root.
+
+    Call it in `setup`, on every rank, because the ranks agree on it. Later on nothing makes this folder: where it has gone, the
+    run ends.
+    """
+    folder = Path(trainer.log_dir or trainer.default_root_dir)
+    if trainer.is_global_zero:
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def last_checkpoint(trainer: Trainer) -> Path:
     """Return the path of the run's newest checkpoint."""
     return run_folder(trainer) / "checkpoints" / "last.ckpt"
+
+
+def save_checkpoint(trainer: Trainer, path: Path) -> None:
+    """Save a checkpoint in the run's folder. All ranks must call this.
+
+    Raises:
+        OSError: the run's folder has gone, or the disk is full, read-only or broken.
+    """
+    if trainer.is_global_zero:
+        path.parent.mkdir(exist_ok=True)
+    trainer.save_checkpoint(path, weights_only=False)
 
 
 def at_optimizer_step(trainer: Trainer, batch_idx: int) -> bool:
@@ -33,6 +51,12 @@ def is_last_batch(trainer: Trainer) -> bool:
 def is_last_epoch(trainer: Trainer) -> bool:
     """Return whether training ends with this epoch, by max_epochs or by max_steps."""
     return trainer.current_epoch + 1 == trainer.max_epochs or trainer.global_step == trainer.max_steps
+
+
+def epochs_done(trainer: Trainer) -> int:
+    """Return the number of epochs that are done with all their batches; Lightning counts one that max_steps has ended too."""
+    epochs = trainer.fit_loop.epoch_progress.current
+    return epochs.completed if is_last_batch(trainer) else min(epochs.completed, epochs.ready - 1)
 
 
 def point_is_due(trainer: Trainer, after: int = 0) -> bool:
@@ -69,3 +93,13 @@ def just_measured(trainer: Trainer) -> dict[str, float]:
     a validation `val/loss` looks as if it had been measured again. Call this in `on_validation_end`, `on_train_epoch_end`.
     """
     return {name: float(value) for name, value in trainer._logger_connector.metrics["callback"].items()}
+
+
+def forget_pictures(trainer: Trainer, folder: Path, name: str) -> None:
+    """Delete the pictures `<name>_<step>.png` and `.gif` of a resumed run beyond its step, whose weights are given up."""
+    if not trainer.is_global_zero or trainer.global_step == 0:
+        return
+    for path in folder.glob(f"{name}_*"):
+        step = path.stem.removeprefix(f"{name}_")
+        if path.suffix in (".png", ".gif") and step.isdecimal() and int(step) > trainer.global_step:
+            path.unlink()

@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from lightdiff.callbacks.common import log_metrics, point_is_due, sum_over_ranks, tensorboards
+from lightdiff.callbacks.due import DUE
+from lightdiff.utils.structure import Keys, Leaf
 
 POINT, EPOCH = 0, 1
 """Rows of `Curves.sums`: since the last point, since the start of the epoch."""
@@ -31,10 +33,16 @@ class Curves(Callback):
         last_point: optimizer step and loss of the last point of `train/loss`; None: no point since training began or went on.
     """
 
+    saved = Keys(sums=Leaf(lambda sums: isinstance(sums, Tensor) and sums.shape == (2, 4, 2), "a tensor of 2x4x2 sums"))
+    """What its part of a checkpoint holds."""
+
     def __init__(self) -> None:
         # (POINT | EPOCH, quarter, sum of losses | number of images)
         self.sums = torch.zeros(2, 4, 2, dtype=torch.float64)
         self.last_point: tuple[int, float] | None = None
+        # optimizer step and metrics of the last point
+        self._logged: tuple[int, dict[str, float]] = 0, {}
+        self._log_again = False
         self.grad_norm: Tensor | None = None
         self.logged_step = 0
         self._start_clock(0)
@@ -55,6 +63,9 @@ class Curves(Callback):
         self.sums = self.sums.to(pl_module.device, dtype)
         self.logged_step = trainer.global_step
         self.last_point = None
+        step, metrics = self._logged
+        if self._log_again and step == trainer.global_step:
+            log_metrics(trainer, metrics, step)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # validation and sampling, which came before, are no training
@@ -70,6 +81,8 @@ class Curves(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if batch_idx == 0:
+            self.sums[EPOCH].zero_()
         losses, t = outputs["losses"].to(self.sums.dtype), outputs["t"]
         # losses that are not finite stop the run, or their step is skipped
         finite = losses.isfinite()
@@ -95,11 +108,11 @@ class Curves(Callback):
             metrics["train/grad_norm"] = self.grad_norm.item()
         metrics["train/images_per_second"] = self._images / max(time.perf_counter() - self._clock, 1e-9)
         self._start_clock(0)
+        self._logged = trainer.global_step, metrics
         log_metrics(trainer, metrics, trainer.global_step)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         loss_sums, counts = sum_over_ranks(trainer, self.sums[EPOCH]).cpu().unbind(-1)
-        self.sums[EPOCH].zero_()
         mean = (loss_sums.sum() / counts.sum()).float()
         # not to the loggers: Lightning would write a point of the curve `epoch` beside it
         pl_module.log("train/loss_epoch", mean, logger=False)
@@ -109,10 +122,17 @@ class Curves(Callback):
         # points that precede a checkpoint must be on disk with it
         for logger in tensorboards(self._trainer):
             logger.experiment.flush()
-        return {"sums": sum_over_ranks(self._trainer, self.sums).cpu()}
+        return {"sums": sum_over_ranks(self._trainer, self.sums).cpu(), "logged": list(self._logged)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.sums = state_dict["sums"].clone()
+        # checkpoints of version 0.1 do not have it
+        step, metrics = state_dict.get("logged", (0, {}))
+        self._logged = int(step), dict(metrics)
         # the first process goes on with the sums over all of them
         if not self._trainer.is_global_zero:
             self.sums.zero_()
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        # the step of such a checkpoint has points to come, so all that it had are dropped
+        self._log_again = bool(checkpoint.get(DUE))

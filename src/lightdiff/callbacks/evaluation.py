@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lightdiff.callbacks.common import is_last_epoch, log_metrics, run_folder, shows_progress
+from lightdiff.callbacks.signals import unless_stopped
 from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.metrics import Evaluation, FeatureExtractor, Metric, Results, measure
 from lightdiff.samplers import Sampler
+from lightdiff.utils.files import user_path
 from lightdiff.utils.progress import progress
+from lightdiff.utils.structure import COUNT, NUMBER, Every, Items, Keys, Pair
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,9 @@ class EvaluateSamples(Callback):
     Raises:
         ValueError: a number out of its range; in `setup`, what cannot be measured with this model and these data.
     """
+
+    saved = Keys(history=Items(Pair(COUNT, Every(NUMBER))))
+    """What its part of a checkpoint holds."""
 
     def __init__(
         self,
@@ -86,7 +91,7 @@ class EvaluateSamples(Callback):
                 trainer.datamodule,  # type: ignore[attr-defined]
                 num_samples=self.num_samples,
                 split=self.split,
-                cache_dir=Path(self.cache_dir).expanduser(),
+                cache_dir=user_path(self.cache_dir),
                 batch_size=self.batch_size,
             )
             self.evaluation.check(conditional=pl_module.conditioning is not None)
@@ -120,8 +125,10 @@ class EvaluateSamples(Callback):
                 log_metrics(trainer, values, images)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if (trainer.current_epoch + 1) % self.every_n_epochs != 0 and not is_last_epoch(trainer):
-            return
+        if (trainer.current_epoch + 1) % self.every_n_epochs == 0 or is_last_epoch(trainer):
+            unless_stopped(trainer, lambda: self._measure(trainer, pl_module))
+
+    def _measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, DiffusionModel)
         checkpoint = {"file": None, "sha256": None, "step": trainer.global_step, "epoch": trainer.current_epoch}
         record, _ = measure(
@@ -138,6 +145,8 @@ class EvaluateSamples(Callback):
             pl_module.log(f"eval/{name}", torch.tensor(value), logger=False)
         log_metrics(trainer, {f"eval/{name}": value for name, value in values.items()}, trainer.global_step)
         images = pl_module.batch_number * trainer.datamodule.batch_size  # type: ignore[attr-defined]
+        # an epoch's end that was abandoned is done once more
+        self.history = [entry for entry in self.history if entry[0] < images]
         self.history.append((images, {f"eval/{name}_by_images": value for name, value in values.items()}))
         log_metrics(trainer, self.history[-1][1], images)
 

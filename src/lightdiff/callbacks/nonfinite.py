@@ -12,6 +12,7 @@ from torch.nn.utils import get_total_norm
 
 from lightdiff.callbacks.common import last_checkpoint, point_is_due, sum_over_ranks
 from lightdiff.utils.files import shown
+from lightdiff.utils.structure import COUNT, Keys
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,9 @@ class GuardNonFinite(Callback):
         ValueError: max_skips is below 1.
         NonFiniteError: names the steps between which it happened and the last good checkpoint.
     """
+
+    saved = Keys(skipped=COUNT, in_a_row=COUNT)
+    """What its part of a checkpoint holds."""
 
     def __init__(self, on_nonfinite: Literal["stop", "skip"] = "stop", max_skips: int = 100) -> None:
         if max_skips < 1:

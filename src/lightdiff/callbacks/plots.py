@@ -13,6 +13,7 @@ from lightdiff.callbacks.common import just_measured, run_folder, tensorboards
 from lightdiff.callbacks.curves import Curves
 from lightdiff.lightning import DiffusionModel
 from lightdiff.utils.plots import log_y, new_figure, pixels, save_figure
+from lightdiff.utils.structure import NUMBER, Items, Keys
 
 
 class PlotSchedule(Callback):
@@ -86,6 +87,9 @@ class PlotLoss(Callback):
     Training points are those of `Curves`; validation points stand where a validation was made and nowhere else. The points
     are part of the checkpoint, so that a resumed run goes on with them.
     """
+
+    saved = Keys(training=Items(Items(NUMBER, length=2)), validation=Items(Items(NUMBER, length=2)))
+    """What its part of a checkpoint holds."""
 
     def __init__(self) -> None:
         self.points: dict[str, list[tuple[int, float]]] = {"training": [], "validation": []}

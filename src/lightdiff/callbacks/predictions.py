@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from lightdiff.callbacks.common import run_folder, tensorboards
+from lightdiff.callbacks.common import forget_pictures, run_folder, tensorboards
 from lightdiff.core.randomness import keyed_generator
 from lightdiff.lightning import DiffusionModel
 from lightdiff.lightning.generation import sampling_mode
@@ -39,6 +39,9 @@ class ShowPredictions(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.folder = run_folder(trainer) / "samples"
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        forget_pictures(trainer, self.folder, "prediction")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero or (trainer.current_epoch + 1) % self.every_n_epochs != 0:

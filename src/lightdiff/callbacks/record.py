@@ -9,10 +9,11 @@ import yaml
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.utils.tensorboard.summary import hparams
 
-from lightdiff.callbacks.common import just_measured, run_folder, tensorboards
+from lightdiff.callbacks.common import epochs_done, just_measured, run_folder, tensorboards
 from lightdiff.callbacks.hparams import settings_of
 from lightdiff.lightning import DiffusionModel
 from lightdiff.utils.files import replaced
+from lightdiff.utils.structure import COUNT, NUMBER, Every, Keys, Optional
 
 
 class RunRecord(Callback):
@@ -25,6 +26,9 @@ class RunRecord(Callback):
     Args:
         config: the resolved configuration as plain data; None in plain Python.
     """
+
+    saved = Keys(metrics=Every(NUMBER), measured_at=Optional(Every(COUNT)))
+    """What its part of a checkpoint holds."""
 
     def __init__(self, config: dict[str, Any] | None = None) -> None:
         self.config = config or {}
@@ -68,13 +72,13 @@ class RunRecord(Callback):
         # a kill between the two.
         if trainer.is_global_zero:
             result = {
-                "epochs": trainer.current_epoch,
+                "epochs": epochs_done(trainer),
                 "steps": trainer.global_step,
                 "metrics": self.metrics,
                 "measured_at": self.measured_at,
             }
             with replaced(self.folder / "result.json") as temporary:
-                temporary.write_text(json.dumps(result, indent=2) + "\n")
+                temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
     def state_dict(self) -> dict[str, Any]:
         return {"metrics": self.metrics, "measured_at": self.measured_at}

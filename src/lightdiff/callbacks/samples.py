@@ -12,9 +12,11 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
-from lightdiff.callbacks.common import run_folder, shows_progress, tensorboards
+from lightdiff.callbacks.common import forget_pictures, run_folder, shows_progress, tensorboards
+from lightdiff.callbacks.signals import unless_stopped
 from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.samplers import DDIM, Sampler
+from lightdiff.utils.files import write_picture
 from lightdiff.utils.images import FASTEST_GIF, LARGEST, encode_gif, enlarge, hold_last, make_grid, save_png, to_uint8
 from lightdiff.utils.progress import progress
 from lightdiff.utils.ranks import gather_rows, rank_rows
@@ -87,9 +89,12 @@ class SampleImages(Callback):
         # settings that cannot work are refused here, before the first step
         self._generation(pl_module)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        forget_pictures(trainer, self.folder, "step")
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
-            self._draw(trainer, pl_module)
+            unless_stopped(trainer, lambda: self._draw(trainer, pl_module))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._drawn_step != trainer.global_step:
@@ -149,7 +154,7 @@ class SampleImages(Callback):
     def _publish(self, trainer: Trainer, grids: Tensor, path: Path) -> None:
         save_png(path.with_suffix(".png"), enlarge(grids[-1]))
         gif = encode_gif(enlarge(hold_last(list(grids), self.hold_frames)), fps=self.fps)
-        path.with_suffix(".gif").write_bytes(gif)
+        write_picture(path.with_suffix(".gif"), gif)
         for logger in tensorboards(trainer):
             height, width = grids.shape[-2:]
             logger.experiment.add_image("samples/grid", grids[-1], trainer.global_step)

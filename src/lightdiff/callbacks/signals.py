@@ -7,16 +7,18 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.trainer.states import TrainerFn
 
-from lightdiff.callbacks.common import at_optimizer_step, is_last_batch, last_checkpoint
+from lightdiff.callbacks.common import at_optimizer_step, is_last_batch, last_checkpoint, save_checkpoint
+from lightdiff.callbacks.due import DueCheckpoint, end_epoch_again
 from lightdiff.utils.files import shown
 from lightdiff.utils.interruption import SIGNALS, wanted
-from lightdiff.utils.program import typed
+from lightdiff.utils.program import way_on
 
 ASK_EVERY = 8
 """Batches after which several processes ask each other for signals, because none of them may leave alone."""
@@ -26,8 +28,28 @@ REQUEUE_SECONDS = 60
 """Seconds for which the other processes wait until the first one has put a SLURM job back into the queue."""
 
 
-class SaveOnSignal(Checkpoint):
+class _Abandoned(BaseException):
+    """Raised by the signal handler to end pictures that are being drawn."""
+
+
+def unless_stopped(trainer: Trainer, action: Callable[[], None]) -> None:
+    """Do a part of an epoch's end that takes long; a signal abandons it where the run is one process with `SaveOnSignal`.
+
+    The run then saves and leaves, and does the whole end of the epoch once more when it goes on.
+    """
+    savers = [callback for callback in trainer.callbacks if isinstance(callback, SaveOnSignal)]  # type: ignore[attr-defined]
+    # a run that has reached max_steps would not come to the end of its last epoch once more
+    if savers and trainer.world_size == 1 and trainer.global_step != trainer.max_steps:
+        savers[0].unless_stopped(action)
+    else:
+        action()
+
+
+class SaveOnSignal(DueCheckpoint):
     """Save a checkpoint between two steps after a signal, by all processes together, and leave.
+
+    A run that has come to the end of an epoch leaves as well, without its validation, pictures and metrics: when it goes on, it
+    first makes them all. Only several processes, once they draw pictures, finish them.
 
     The signal handler itself only sets a flag. A second Ctrl-C or SIGTERM ends the process at once, whatever it is doing.
     SIGUSR2 is handled only if submitit has a handler for it, which puts the SLURM job back into the queue: that handler is called
@@ -40,6 +62,7 @@ class SaveOnSignal(Checkpoint):
 
     def __init__(self) -> None:
         self._received = 0
+        self._interruptible = self._abandoned = False
         self._terminated_at: float | None = None
         self._previous: dict[int, Any] = {}
 
@@ -48,6 +71,7 @@ class SaveOnSignal(Checkpoint):
         self._rank_zero = trainer.is_global_zero
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
         if threading.current_thread() is not threading.main_thread():
             return
         # these replace Lightning's handlers, which are installed earlier: Lightning's handler of SIGTERM ends with exit code 0
@@ -64,6 +88,9 @@ class SaveOnSignal(Checkpoint):
         self._received = number
         if self._rank_zero:
             _say(f"\n{signal.Signals(number).name}: saving after this step (Ctrl-C or SIGTERM again stops at once)")
+        if self._interruptible:
+            self._interruptible = False
+            raise _Abandoned
 
     def _end_if_repeated(self) -> None:
         """End the process, without saving, on a second SIGTERM."""
@@ -78,9 +105,42 @@ class SaveOnSignal(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # after the last batch of an epoch validation and the checkpoint of the epoch still have to come
-        if at_optimizer_step(trainer, batch_idx) and not is_last_batch(trainer):
+        # a run that has reached max_steps is at its end, to which Lightning would not come once more
+        if at_optimizer_step(trainer, batch_idx) and trainer.global_step != trainer.max_steps:
+            self._leave_if_asked(trainer, 0 if is_last_batch(trainer) else batch_idx)
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        if (
+            fitting
+            and at_optimizer_step(trainer, trainer.fit_loop.epoch_loop.batch_idx)
+            and trainer.global_step != trainer.max_steps
+        ):
             self._leave_if_asked(trainer, batch_idx)
+
+    def unless_stopped(self, action: Callable[[], None]) -> None:
+        """Do something at the end of an epoch; after a signal, or when one comes, leave it out and remember that."""
+        try:
+            self._interruptible = True
+            if self._received:
+                raise _Abandoned
+            action()
+        except _Abandoned:
+            self._abandoned = True
+        finally:
+            self._interruptible = False
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_epoch_end(trainer, pl_module)
+        if self._abandoned:
+            self._leave_if_asked(trainer, 0)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        if self._abandoned:
+            end_epoch_again(checkpoint)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Checkpoints has just saved the end of the epoch before this one
@@ -96,10 +156,10 @@ class SaveOnSignal(Checkpoint):
         if not asked:
             return
         if save or not self._checkpoint.is_file():
-            trainer.save_checkpoint(self._checkpoint, weights_only=False)
+            save_checkpoint(trainer, self._checkpoint)
         if trainer.is_global_zero:
             run = self._checkpoint.parent.parent
-            how = f"; go on with: {typed('train')} resume={shown(run)}" if (run / "config.yaml").is_file() else ""
+            how = f"; {way_on(run)}" if (run / "config.yaml").is_file() else ""
             _say(f"saved step {trainer.global_step} to {shown(self._checkpoint)}{how}")
         if asked == signal.SIGUSR2:
             self._restore()

@@ -80,7 +80,11 @@ def chosen_labels(labels: Labels, num_classes: int, class_names: Sequence[str] |
     asked = [labels] if isinstance(labels, str) else labels
     if isinstance(asked, Sequence):
         asked = [number_of.get(label, -1) if isinstance(label, str) else label for label in asked]
-    chosen = torch.as_tensor(asked).reshape(-1)
+    try:
+        chosen = torch.as_tensor(asked).reshape(-1)
+    # anything that is no number
+    except (TypeError, ValueError, RuntimeError):
+        chosen = torch.empty(0)
     whole = not chosen.is_floating_point() and chosen.dtype != torch.bool
     if not whole or len(chosen) == 0 or chosen.min() < 0 or chosen.max() >= num_classes:
         shown = f"[{', '.join(map(str, labels))}]" if isinstance(labels, list | tuple) else labels

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lightdiff.utils.extras import require
+from lightdiff.utils.files import user_path
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -129,8 +130,8 @@ def rebuild(text_settings: dict[str, Any], tokenizer_json: str) -> tuple[Tokeniz
 
 def _folder_of(pretrained: str) -> Path:
     """Return the local folder with the model's files, after downloading them from the hub if they are not there."""
-    if Path(pretrained).is_dir():
-        return Path(pretrained)
+    if user_path(pretrained).is_dir():
+        return user_path(pretrained)
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 

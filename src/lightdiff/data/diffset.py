@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakSet
 
@@ -20,6 +19,7 @@ from lightdiff.data.resize import Fit, ResizeMode
 from lightdiff.data.sources import SOURCES, Source, Splits
 from lightdiff.data.value_check import value_warnings
 from lightdiff.utils.config import shorten, suggest
+from lightdiff.utils.files import user_path
 
 USUAL_BATCH_SIZE = 128
 SHARE_OF_MEMORY = 0.25
@@ -115,7 +115,7 @@ class DiffSet(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Download missing files; Lightning calls this in one process only."""
-        self.source.prepare(Path(self.data_dir).expanduser())
+        self.source.prepare(user_path(self.data_dir))
 
     def setup(self, stage: str | None = None) -> None:
         """Load the splits, unless they are loaded already; without `prepare_data` missing files are downloaded here."""
@@ -140,7 +140,7 @@ class DiffSet(LightningDataModule):
         A `FileStore` among them has the names of its files in `files`.
         """
         if self._found is None:
-            self._found = self.source.load(Path(self.data_dir).expanduser(), self.channels, self._fit)
+            self._found = self.source.load(user_path(self.data_dir), self.channels, self._fit)
         return self._found.in_order(self.label_order)
 
     def find_class_names(self) -> tuple[str, ...]:

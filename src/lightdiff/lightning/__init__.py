@@ -2,13 +2,13 @@
 
 from lightdiff.lightning.at_hand import trained_models
 from lightdiff.lightning.checkpoint import (
-    AtomicCheckpointIO,
     find_checkpoint,
     load_identified,
     load_model,
     load_weights_into,
     read_checkpoint,
 )
+from lightdiff.lightning.checkpoint_io import AtomicCheckpointIO
 from lightdiff.lightning.ema import EMA
 from lightdiff.lightning.errors import CheckpointError
 from lightdiff.lightning.export import save_export

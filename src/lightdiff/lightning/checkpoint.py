@@ -1,37 +1,26 @@
-"""Write checkpoints so that a kill leaves the old file whole; read them so that a stranger's file runs no code."""
+"""Read checkpoints and load models from them, so that a stranger's file runs no code."""
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from lightdiff.conditioning.clip_encoder import nothing_fetched
+from lightdiff.lightning.content import DESCRIPTION, MODEL
 from lightdiff.lightning.errors import CheckpointError
 from lightdiff.lightning.export import WEIGHTS, read_export
 from lightdiff.lightning.limits import check_archive, check_fit, check_size
 from lightdiff.lightning.model import DiffusionModel, Weights
 from lightdiff.utils.config import import_safe_target, instantiate, shorten
-from lightdiff.utils.files import replaced
+from lightdiff.utils.files import sha256_of, user_path
+from lightdiff.utils.structure import Keys, Misfit, Structure
 from lightdiff.utils.text import listed
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Checkpoint writer that renames a finished file to its target, which is thus always one complete file, old or new."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write a checkpoint to `path`, making its folder if need be."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with replaced(target) as temporary, temporary.open("wb") as file:
-            torch.save(checkpoint, file)
 
 
 def find_checkpoint(path: str | Path) -> Path:
@@ -43,7 +32,7 @@ def find_checkpoint(path: str | Path) -> Path:
     Raises:
         CheckpointError: there is no such file or folder, or the folder holds neither.
     """
-    path = Path(path)
+    path = user_path(path)
     if path.is_file():
         return path
     if not path.exists():
@@ -77,7 +66,7 @@ def _read(file: Path, map_location: Any, *, hashed: bool = False) -> tuple[dict[
             check_archive(opened)
             opened.seek(0)
             checkpoint = torch.load(opened, map_location=map_location, weights_only=True)
-            sha256 = _sha256(opened) if hashed else None
+            sha256 = sha256_of(opened) if hashed else None
         check_size(checkpoint)
     except ValueError as error:
         raise CheckpointError(f"{file}: not loaded, {' '.join(str(error).split())[:120]}") from error
@@ -90,17 +79,22 @@ def _read(file: Path, map_location: Any, *, hashed: bool = False) -> tuple[dict[
     except Exception as error:
         reason = " ".join(str(error).split())[:120]
         raise CheckpointError(f"{file}: a broken checkpoint ({type(error).__name__}: {reason})") from error
-    if not isinstance(checkpoint, dict) or "lightdiff" not in checkpoint or "state_dict" not in checkpoint:
+    if not isinstance(checkpoint, dict) or "lightdiff" not in checkpoint:
         raise CheckpointError(f"{file}: not a checkpoint of lightdiff")
+    check_content(MODEL, checkpoint, file)
     return checkpoint, sha256
 
 
-def _sha256(opened: BinaryIO) -> str:
-    opened.seek(0)
-    digest = hashlib.sha256()
-    while part := opened.read(2**20):
-        digest.update(part)
-    return digest.hexdigest()
+def check_content(structure: Structure, checkpoint: dict[str, Any], file: Path) -> None:
+    """Check the content of a checkpoint.
+
+    Raises:
+        CheckpointError: it is not as described; one line with the file and the field.
+    """
+    try:
+        structure.check(checkpoint)
+    except Misfit as error:
+        raise CheckpointError(f"{file}: {error}") from error
 
 
 def model_from_config(description: dict[str, Any], network: nn.Module | None = None) -> DiffusionModel:
@@ -182,7 +176,7 @@ def _content(file: Path, weights: Weights, map_location: Any, *, hashed: bool) -
     if weights == "raw" and export.weights == "ema":
         raise CheckpointError(f"weights=raw: {file} holds the averaged weights; choices: ema")
     with file.open("rb") as opened:
-        identity = {"sha256": _sha256(opened) if hashed else None, "step": None, "epoch": None}
+        identity = {"sha256": sha256_of(opened) if hashed else None, "step": None, "epoch": None}
     return _Content(export.model, export.dataset, export.state, identity)
 
 
@@ -229,9 +223,7 @@ def _load(
         raise ValueError(f"weights={weights}: choices: ema, raw")
     try:
         description, dataset, state, identity = _content(find_checkpoint(path), weights, map_location, hashed=hashed)
-        for key, value in {"model": description, "state_dict": state}.items():
-            if not isinstance(value, dict):
-                raise CheckpointError(f"{path}: {key}={shorten(value)}: a mapping is expected")
+        check_content(Keys(model=DESCRIPTION), {"model": description}, Path(path))
         with _unaffected():
             _check_weights(description, state, network)
             model = model_from_config(description, network)

@@ -16,6 +16,7 @@ from torch import Tensor
 from lightdiff.lightning.errors import CheckpointError
 from lightdiff.lightning.limits import check_header, check_length
 from lightdiff.lightning.model import DiffusionModel, Weights
+from lightdiff.utils.files import replaced
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -47,6 +48,9 @@ def save_export(model: DiffusionModel, folder: Path, *, weights: Weights, half: 
         folder: an existing folder.
         weights: which set of weights the model holds, "ema" or "raw".
         half: write float32 weights as float16, in half the space; `load_model` turns them back into float32.
+
+    Raises:
+        OSError: the disk is full or broken; former files of an export in the folder are as they were.
     """
     state = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -56,10 +60,11 @@ def save_export(model: DiffusionModel, folder: Path, *, weights: Weights, half: 
         state = {name: value.half() if value.dtype == torch.float32 else value for name, value in state.items()}
     described = {"model": {**model.describe(), "ema_decay": None}, "dataset": model.dataset}
     config = {"lightdiff": {"format": FORMAT, "weights": weights, **described}}
-    save_file(state, folder / WEIGHTS)
-    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    # the folder is there to be shared, but safetensors makes a file that only its owner may read
-    shutil.copymode(folder / CONFIG, folder / WEIGHTS)
+    with replaced(folder / CONFIG) as config_file, replaced(folder / WEIGHTS) as weights_file:
+        config_file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        save_file(state, weights_file)
+        # the folder is there to be shared, but safetensors makes a file that only its owner may read
+        shutil.copymode(config_file, weights_file)
 
 
 def read_export(folder: Path) -> Export:

@@ -6,6 +6,8 @@ depends neither on the batch size nor on the number of processes, and training's
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from lightdiff.conditioning.base import Labels
+from lightdiff.conditioning.base import Labels, chosen_labels
 from lightdiff.core import ClassifierFreeGuidance
 from lightdiff.core.randomness import BlockGenerator
 from lightdiff.samplers import SAMPLERS, Sampler, SamplerState
@@ -41,6 +43,7 @@ class Generation:
         seed: key of the noise.
         weights: "ema" or "raw".
         precision: a key of `PRECISIONS` for the network; the sampler itself always computes in the type of the weights.
+        labels: classes (K,) to show, int64, image i that of entry i modulo K; None where the images are not drawn by classes.
     """
 
     sampler: Sampler
@@ -50,26 +53,34 @@ class Generation:
     seed: int
     weights: str
     precision: str = "32-true"
+    labels: Tensor | None = None
 
     @classmethod
     def of(
         cls,
         model: DiffusionModel,
         *,
+        num_samples: int | None = None,
         sampler: str | Sampler = "ddim",
         num_steps: int | None = 50,
         guidance_scale: float = 1.0,
         labels: Labels = None,
         prompt: str | Sequence[str] | None = None,
-        seed: int = 0,
+        seed: int | None = 0,
         weights: str = "ema",
         precision: str = "32-true",
     ) -> Generation:
         """Check the settings against the model and return them; the arguments are those of `DiffusionModel.sample`.
 
+        `num_samples` is only checked: it must be at least the number of labels or prompts. None leaves it open.
+
         Raises:
             ValueError: a setting that this model cannot have; the message names argument, value and choices.
         """
+        if num_samples is not None:
+            _check_number(num_samples, labels=labels, prompt=prompt)
+        if not math.isfinite(guidance_scale):
+            raise ValueError(f"guidance_scale={guidance_scale}: a finite number is expected")
         if isinstance(sampler, str):
             if sampler not in SAMPLERS:
                 raise ValueError(f"sampler={sampler}: choices: {', '.join(SAMPLERS)}")
@@ -77,6 +88,8 @@ class Generation:
             sampler = SAMPLERS[sampler](clip_denoised=True)
         if precision not in PRECISIONS:
             raise ValueError(f"precision={precision}: choices: {', '.join(PRECISIONS)}")
+        if seed is None:
+            seed = int.from_bytes(os.urandom(4), "little")
         if num_steps is None:
             num_steps = getattr(model.schedule, "num_train_timesteps", 1000)
         sampler.check(model.schedule, num_steps=num_steps, noise=model.objective.noise)
@@ -88,10 +101,16 @@ class Generation:
                 raise ValueError(
                     f"guidance_scale={guidance_scale}: this model is unconditional (trained with conditioning=none); choices: 1"
                 )
-            choice = None
+            choice = chosen = None
         else:
             choice = model.conditioning.choose(labels=labels, prompt=prompt)
-        return cls(sampler, num_steps, float(guidance_scale), choice, seed, weights, precision)
+            names = model.class_names
+            chosen = chosen_labels(labels, len(names), names) if prompt is None and names else None
+        return cls(sampler, num_steps, float(guidance_scale), choice, seed, weights, precision, chosen)
+
+    def labels_of_rows(self, rows: range) -> Tensor | None:
+        """Return the classes of images `rows`, (len(rows),) int64; None where the images are not drawn by classes."""
+        return None if self.labels is None else self.labels[torch.arange(rows.start, rows.stop) % len(self.labels)]
 
     def trajectory(self, model: DiffusionModel, rows: range) -> Iterator[SamplerState]:
         """Yield the sampler's states, from noise to images, for images `rows` of the seed's endless list.
@@ -154,6 +173,23 @@ class Generation:
                     x = state.x_t
                 finished.append(model.to_unit_range(x))
         return torch.cat(finished)
+
+
+def _check_number(num_samples: int, **asked: Any) -> None:
+    """Refuse a number of images below 1, or one that leaves out labels or prompts that were asked for.
+
+    Raises:
+        ValueError: one line with the argument, its value and what is expected.
+    """
+    if num_samples < 1:
+        raise ValueError(f"num_samples={num_samples}: 1 or more is expected")
+    for name, values in asked.items():
+        single = isinstance(values, str) or not isinstance(values, Sequence | Tensor)
+        count = 1 if single else values.numel() if isinstance(values, Tensor) else len(values)
+        if count == 0:
+            raise ValueError(f"{name}={values}: at least one is expected")
+        if count > num_samples:
+            raise ValueError(f"num_samples={num_samples}: {count} or more is expected, one for each of {name}={values}")
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from typing import Any, BinaryIO
 
 from torch import Tensor
 
+from lightdiff.lightning.pickled import check_pickle
+
 MAX_NODES = 1_000_000
 """Most values that a checkpoint may hold, with those that it holds in several places counted in each. Real ones have a few
 thousand."""
@@ -50,6 +52,9 @@ def check_archive(file: BinaryIO) -> None:
         unpacked = sum(entry.file_size for entry in archive.infolist())
         if unpacked > size:
             raise ValueError(f"it unpacks to {unpacked} bytes, more than a checkpoint of its size has")
+        for entry in archive.infolist():
+            if entry.filename.endswith(".pkl"):
+                check_pickle(archive.read(entry), MAX_NODES)
         # torch.load does not look at the checksums
         garbled = archive.testzip()
     if garbled is not None:

@@ -9,7 +9,6 @@ Shapes: B images in a batch, C channels, H x W pixels.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -122,11 +121,7 @@ class DiffusionModel(LightningModule):
         """Return a denoiser with the averaged or the raw weights, as `modules_of` chooses them."""
         network = self.modules_of(weights)["network"]
         return Denoiser(
-            network,
-            self.schedule,
-            self.objective.prediction,
-            time_input=self.time_input,
-            value_range=self.value_range,
+            network, self.schedule, self.objective.prediction, time_input=self.time_input, value_range=self.value_range
         )
 
     @property
@@ -245,12 +240,12 @@ class DiffusionModel(LightningModule):
         """Draw images.
 
         Args:
-            num_samples: number of images.
+            num_samples: number of images, 1 or more.
             sampler: a `Sampler`, or the name of one (ddpm, ddim, heun, dpmpp_2m, dpmpp_2m_sde), which then clips x0_hat.
             num_steps: steps of the sampler, or None for every timestep of a discrete schedule and 1000 steps of any other.
             guidance_scale: 1 plainly conditional, 0 unconditional, above 1 classifier-free guidance.
-            labels: class of each image, number or name, or one for all; None: image i shows class i modulo the number of classes.
-            prompt: caption of each image, or one for all (text-conditional models).
+            labels: class of each image, number or name, or several to show in turn; None: every class in turn.
+            prompt: caption of each image, or several to show in turn (text-conditional models).
             seed: the same seed gives the same images whatever the batch size; None gives different ones at every call.
             batch_size: images at a time, or None for 128.
             progress: show a progress bar.
@@ -258,23 +253,28 @@ class DiffusionModel(LightningModule):
 
         Returns:
             Floating-point images (num_samples, C, H, W) in [-1, 1].
+
+        Raises:
+            ValueError: a number out of its range, more labels or prompts than images, or a setting that this model cannot have.
         """
         generation = Generation.of(
             self,
+            num_samples=num_samples,
             sampler=sampler,
             num_steps=num_steps,
             guidance_scale=guidance_scale,
             labels=labels,
             prompt=prompt,
-            seed=int.from_bytes(os.urandom(4), "little") if seed is None else seed,
+            seed=seed,
             weights=weights,
         )
         return generation.images(self, range(num_samples), batch_size=batch_size, progress=progress)
 
     def trajectory(self, num_samples: int, **settings: Any) -> Iterator[SamplerState]:
         """Yield the states of a sampling run, from noise to images, for pictures of the process; arguments as for `sample`."""
-        settings.setdefault("seed", int.from_bytes(os.urandom(4), "little"))
-        return Generation.of(self, **settings).trajectory(self, range(num_samples))
+        return Generation.of(self, num_samples=num_samples, **{"seed": None, **settings}).trajectory(
+            self, range(num_samples)
+        )
 
     def to_unit_range(self, x: Tensor) -> Tensor:
         """Map x from `value_range` to [-1, 1] and clamp it there."""

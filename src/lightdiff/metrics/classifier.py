@@ -6,7 +6,6 @@ Four come with the package, in `weights/`. `python -m lightdiff.tasks.train_clas
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,23 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from lightdiff.lightning.limits import check_fit, check_header, check_length
+from lightdiff.utils.files import sha256_of
+from lightdiff.utils.structure import FINITE, TEXT, Items, Keys, Leaf, is_count
+
 WEIGHTS = Path(__file__).parent / "weights"
 OWN_CLASSIFIERS = "data/classifiers"
 """Folder for the classifiers of the user's own data sets."""
 NUM_FEATURES = 128
+FACTS = Keys(
+    dataset=TEXT,
+    image_size=Leaf(lambda value: is_count(value) and 1 <= value <= 1024, "a whole number from 1 to 1024"),
+    channels=Leaf(lambda value: is_count(value) and value in (1, 3), "1 or 3"),
+    class_names=Items(TEXT),
+    test_accuracy=FINITE,
+    sha256=TEXT,
+)
+"""What is known of a classifier, as its JSON file says."""
 
 
 class Classifier(nn.Module):
@@ -93,13 +105,20 @@ def load_classifier(dataset: str, folder: Path | None = None) -> TrainedClassifi
         raise ValueError(f"dataset={dataset}: no classifier for it; choices: {', '.join(choices)}")
     path = place / f"{dataset}.safetensors"
     try:
-        facts = json.loads(path.with_suffix(".json").read_text())
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        check_length(path.with_suffix(".json"))
+        facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        FACTS.check(facts)
+        check_header(path)
+        with path.open("rb") as file:
+            sha256 = sha256_of(file)
         if sha256 != facts["sha256"]:
             raise ValueError(f"its SHA-256 is {sha256[:12]}..., not the {facts['sha256'][:12]}... of its facts")
+        weights = load_file(path)
+        with torch.device("meta"):
+            check_fit(Classifier(facts["channels"], len(facts["class_names"])).state_dict(), weights)
         network = Classifier(facts["channels"], len(facts["class_names"]))
-        network.load_state_dict(load_file(path))
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        network.load_state_dict(weights)
+    except (OSError, ValueError, RecursionError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:120]
         raise ValueError(f"dataset={dataset}: {path} is no classifier that can be used: {reason}") from error
     return TrainedClassifier(network.eval(), facts, sha256)

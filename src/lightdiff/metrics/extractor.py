@@ -14,6 +14,8 @@ from torch import Tensor
 from lightdiff.data import SOURCES, DiffSet, HuggingFace
 from lightdiff.metrics.classifier import NUM_FEATURES, OWN_CLASSIFIERS, available, load_classifier
 from lightdiff.utils.config import shorten
+from lightdiff.utils.files import user_path
+from lightdiff.utils.quoting import word
 
 
 class Features(NamedTuple):
@@ -90,7 +92,7 @@ class ClassifierExtractor(FeatureExtractor):
         self.weights = weights
 
     def prepare(self, data: DiffSet, device: torch.device | str) -> None:
-        name, folder = self.dataset or str(data.name), Path(self.weights).expanduser()
+        name, folder = self.dataset or str(data.name), user_path(self.weights)
         if name not in [*available(), *available(folder)]:
             known = ", ".join([*available(), *available(folder)])
             raise ValueError(
@@ -149,7 +151,7 @@ def _command(data: DiffSet, name: str, folder: Path) -> str:
         words += ["--channels", str(data.channels)]
     if folder != Path(OWN_CLASSIFIERS):
         words += ["--folder", str(folder)]
-    return f"python -m lightdiff.tasks.train_classifier {' '.join(words)}"
+    return f"python -m lightdiff.tasks.train_classifier {' '.join(map(word, words))}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from lightdiff.data import DiffSet
 from lightdiff.data.download import connection_timeout
 from lightdiff.metrics.extractor import FeatureExtractor
 from lightdiff.utils.extras import require
+from lightdiff.utils.files import user_path
 
 DOWNLOAD_TIMEOUT = 10.0
 """Seconds without an answer after which the download of the weights is given up."""
@@ -39,7 +40,7 @@ class InceptionExtractor(FeatureExtractor):
         from torch_fidelity import feature_extractor_inceptionv3 as port
 
         url: str = port.URL_INCEPTION_V3
-        file = Path(self.weights) if self.weights else Path(torch.hub.get_dir(), "checkpoints", Path(url).name)
+        file = user_path(self.weights) if self.weights else Path(torch.hub.get_dir(), "checkpoints", Path(url).name)
         if not file.is_file():
             if self.weights:
                 raise ValueError(f"weights={self.weights}: no such file")

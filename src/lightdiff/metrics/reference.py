@@ -16,7 +16,9 @@ from torch import Tensor
 
 from lightdiff.core.randomness import keyed_generator
 from lightdiff.data import ImageStore
+from lightdiff.lightning.limits import check_header
 from lightdiff.metrics.extractor import FeatureExtractor
+from lightdiff.utils.config import shorten
 from lightdiff.utils.files import replaced
 from lightdiff.utils.ranks import from_first, gather_rows, gathered, process, rank_rows
 
@@ -85,12 +87,41 @@ class Reference:
         """Read the statistics that `save` has written.
 
         Raises:
-            SafetensorError, KeyError, ValueError: the file was not written by `save`.
+            SafetensorError, KeyError, ValueError: the file was not written by `save`, or its numbers are no statistics.
         """
+        check_header(path)
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in ("total", "outer", "vectors", "count")}
             facts = json.loads((file.metadata() or {})["facts"])
-        return cls(tensors["total"], tensors["outer"], int(tensors["count"]), tensors["vectors"], facts)
+        if tensors["count"].shape != ():
+            raise ValueError(f"count has the shape {list(tensors['count'].shape)}")
+        found = cls(tensors["total"], tensors["outer"], int(tensors["count"]), tensors["vectors"], facts)
+        found.check()
+        return found
+
+    def check(self) -> None:
+        """Check that the numbers can be the statistics of N images.
+
+        Raises:
+            ValueError: they cannot; the message names the tensor.
+        """
+        if self.count < 1:
+            raise ValueError(f"count={self.count}, 1 or more is expected")
+        width = self.total.numel()
+        shapes = {"total": [width], "outer": [width, width], "vectors": [min(self.count, MAX_VECTORS), width]}
+        for name, shape in shapes.items():
+            tensor: Tensor = getattr(self, name)
+            dtype = torch.float32 if name == "vectors" else torch.float64
+            if list(tensor.shape) != shape or tensor.dtype != dtype:
+                raise ValueError(f"{name} is {list(tensor.shape)} of {tensor.dtype}, not {shape} of {dtype}")
+            if not tensor.isfinite().all():
+                raise ValueError(f"{name} has numbers that are not finite")
+        squares = self.outer.diagonal()
+        rounding = 1e-9 * squares.abs().max()
+        if (self.outer - self.outer.T).abs().max() > rounding or (
+            squares - self.total**2 / self.count
+        ).min() < -rounding:
+            raise ValueError("outer is no sum of products: it is not symmetric, or a variance is negative")
 
 
 def key_of(facts: dict[str, Any]) -> str:
@@ -108,7 +139,7 @@ def kept_reference(folder: Path, store: ImageStore, extractor: FeatureExtractor,
         facts: everything that the statistics depend on: data set, split, content, how images were brought to size, extractor.
     """
     path = folder / f"{key_of(facts)}.safetensors"
-    reference = from_first(_read(path) if process()[0] == 0 else None)
+    reference = from_first(_read(path, facts, extractor.num_features) if process()[0] == 0 else None)
     if reference is None:
         reference = Reference.of(store, extractor, facts)
         if process()[0] == 0:
@@ -119,12 +150,31 @@ def kept_reference(folder: Path, store: ImageStore, extractor: FeatureExtractor,
     return reference
 
 
-def _read(path: Path) -> Reference | None:
-    """Return the statistics in the file; None if there is no such file, or, with a warning, if it cannot be read."""
+def _read(path: Path, facts: dict[str, Any], width: int) -> Reference | None:
+    """Return the statistics in the file; None if there is no such file, or, with a warning, if they are not the ones asked for.
+
+    Args:
+        path: the file.
+        facts: everything that the statistics depend on.
+        width: number of features of an image.
+    """
     if not path.is_file():
         return None
     try:
-        return Reference.load(path)
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        log.warning("%s: cannot be read (%s); computed anew", path, error)
+        reference = Reference.load(path)
+        asked = json.loads(json.dumps(facts))
+        if reference.facts != asked:
+            raise ValueError(f"it holds other facts than are asked for: {_difference(reference.facts, asked)}")
+        if reference.total.numel() != width or reference.count != facts.get("num_images", reference.count):
+            raise ValueError(f"it has {reference.count} images of {reference.total.numel()} features each")
+        return reference
+    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError, OSError) as error:
+        log.warning("%s: not used, the statistics are computed anew (%s)", path, " ".join(str(error).split())[:200])
         return None
+
+
+def _difference(found: Any, asked: dict[str, Any]) -> str:
+    """Return the first fact that differs, with both values."""
+    theirs = found if isinstance(found, dict) else {}
+    name = next(name for name in [*asked, *theirs] if name not in theirs or theirs[name] != asked.get(name))
+    return f"{name}={shorten(theirs.get(name))} instead of {shorten(asked.get(name))}"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
+import logging
 from collections.abc import Iterable
 from math import nan
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, BinaryIO
+from typing import Any
 
-from lightdiff.utils.files import replaced
+from lightdiff.utils.files import append_line, replaced
 from lightdiff.utils.plots import new_figure, save_figure
+from lightdiff.utils.ranks import process
 from lightdiff.utils.records import (
     IDENTITY,
     Record,
@@ -23,6 +24,8 @@ from lightdiff.utils.records import (
     value_text,
 )
 
+log = logging.getLogger(__name__)
+
 __all__ = ["IDENTITY", "Record", "Results", "better", "lines", "plot", "table"]
 
 
@@ -30,18 +33,21 @@ class Results:
     """The results in a folder: `results.jsonl`, and `table.md` and `quality.png` made from it.
 
     Args:
-        folder: the folder, which is made with the first result.
+        folder: the folder, which is made with the first result, but not the folder above it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._path = folder / "results.jsonl"
         self._forgotten: set[str] = set()
+        left_out = read_records(self._path)[1]
+        if left_out and process()[0] == 0:
+            log.warning("%s: %d lines are no results and left out; %s", self._path, len(left_out), left_out[0])
         self.records = self._read()
 
     def _read(self) -> list[Record]:
         """Read the records of all processes that have measured so far, without the forgotten ones."""
-        return [record for record in read_records(self._path) if canonical(record) not in self._forgotten]
+        return [record for record in read_records(self._path)[0] if canonical(record) not in self._forgotten]
 
     def missing(self, protocol: Record, metrics: dict[str, Any]) -> list[str]:
         """Return the names of the metrics that were not computed yet with these settings under this protocol."""
@@ -54,22 +60,19 @@ class Results:
 
     def add(self, record: Record) -> None:
         """Append a record to `results.jsonl`, and make the table and the figure anew."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self._path.open("ab+") as file:
-            # a process that was killed may have left half a line
-            start = "" if _at_a_new_line(file) else "\n"
-            file.write(f"{start}{json.dumps(record)}\n".encode())
+        self.folder.mkdir(exist_ok=True)
+        append_line(self._path, json.dumps(record))
         size = -1
         # another process that measures the same run may have added a record meanwhile
         while self._path.stat().st_size != size:
             size = self._path.stat().st_size
             self.records = self._read()
-            self._write_summaries()
+            self.write_summaries()
 
-    def _write_summaries(self) -> None:
+    def write_summaries(self) -> None:
         """Make the table, and the figure if there is anything to draw."""
         with replaced(self.folder / "table.md") as temporary:
-            temporary.write_text(table(self.cells().values()), encoding="utf-8")
+            temporary.write_text(table(self.cells().values()), encoding="utf-8", errors="backslashreplace")
         # evaluations of a run in training, which have no file, are curves of TensorBoard
         of_files = [cell for cell in self.cells().values() if cell["checkpoint"]["file"] is not None]
         if len({cell["num_steps"] for cell in of_files}) > 1:
@@ -91,14 +94,6 @@ class Results:
     def cells(self) -> dict[str, Record]:
         """Return one record for each protocol, by its key, with all figures found under it; the newest figure counts."""
         return newest_cells(self.records)
-
-
-def _at_a_new_line(file: BinaryIO) -> bool:
-    """Return whether what is appended to a file begins a line."""
-    if file.seek(0, os.SEEK_END) == 0:
-        return True
-    file.seek(-1, os.SEEK_END)
-    return file.read(1) == b"\n"
 
 
 def table(cells: Iterable[Record]) -> str:

@@ -83,6 +83,10 @@ class Sampler(ABC):
         Raises:
             ValueError: num_steps or the schedule does not fit the grid, or the grid returned something else.
         """
+        if num_steps < 1:
+            raise ValueError(f"num_steps={num_steps}: 1 or more is expected")
+        if num_steps != int(num_steps):
+            raise ValueError(f"num_steps={num_steps}: a whole number is expected")
         grid = schedule.default_grid if self.grid is None else self.grid
         times = torch.as_tensor(grid(schedule, num_steps), dtype=torch.float64, device="cpu")
         if times.shape != (num_steps + 1,) or not (times.diff() < 0).all() or times[-1] < 0:

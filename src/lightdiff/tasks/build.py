@@ -21,7 +21,7 @@ from lightdiff.tasks import speed
 from lightdiff.tasks.classes import needs_classes, with_classes
 from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.devices import cluster, needs_processes, strategy
-from lightdiff.tasks.settings import DATASET_FACTS
+from lightdiff.tasks.settings import DATASET_FACTS, NEEDED
 from lightdiff.utils.config import ConfigError, call, import_target, instantiate, naming
 
 Importer = Callable[[str], Callable[..., Any]]
@@ -70,6 +70,8 @@ _WHERE = {
 def _build_optimizer(config: dict[str, Any]) -> Any:
     """Return a function that makes the optimizer of some parameters; impossible settings are refused here."""
     group = {name: value for name, value in config["optimizer"].items() if name != "fused"}
+    if "_target_" not in group:
+        raise ConfigError("optimizer._target_: a value is needed")
     if speed.fused(config).value:
         # without this argument torch takes its foreach kernels where it can
         group["fused"] = True
@@ -84,6 +86,8 @@ def _build_group(config: dict[str, Any], name: str, importer: Importer = import_
     """Build the object of a group; None where its choice has no `_target_` (conditioning=none)."""
     group = config.get(name)
     if group is None or "_target_" not in group:
+        if name in NEEDED:
+            raise ConfigError(f"{name}._target_: a value is needed")
         return None
     absent = [key for key in ("cond_dim", "token_dim") if name == "conditioning" and group.get(key) is None]
     return instantiate(
@@ -112,7 +116,7 @@ def build_data(cfg: Any, *, importer: Importer = import_target) -> DiffSet:
 def build_sampler(cfg: Any) -> tuple[Sampler, int | None]:
     """Build the sampler of group sampler; return it with its number of steps, None for every timestep."""
     config = plain(cfg)
-    num_steps = config["sampler"]["num_steps"]
+    num_steps = config["sampler"].get("num_steps")
     if num_steps is not None and (not isinstance(num_steps, int) or isinstance(num_steps, bool) or num_steps < 1):
         raise ConfigError(f"sampler.num_steps={num_steps}: 1 or more steps or null (every timestep) are expected")
     return _build_group(config, "sampler"), num_steps

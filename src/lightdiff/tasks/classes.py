@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from lightdiff.data import DataError, DiffSet, DownloadError, Folder
+from lightdiff.data import DiffSet, Folder
 from lightdiff.tasks.from_data import CLASSES, filled
-from lightdiff.utils.config import ConfigError, naming
+from lightdiff.tasks.reading import reading
+from lightdiff.utils.config import ConfigError
 
 
 def needs_classes(config: dict[str, Any]) -> bool:
@@ -53,21 +52,3 @@ def keep_former_order(data: DiffSet) -> None:
     """
     if isinstance(data.source, Folder) and data.label_order is None:
         data.label_order = sorted(data.find_class_names())
-
-
-@contextmanager
-def reading(dataset: dict[str, Any]) -> Iterator[None]:
-    """Turn errors of reading a data set into ConfigError, which names the file or the key of group dataset.
-
-    Raises:
-        ConfigError: a setting is wrong, or a file is missing, unreadable or refused.
-        DownloadError: files are not there and could not be downloaded, so that no setting is wrong.
-    """
-    try:
-        with naming("dataset", dataset):
-            yield
-    except DownloadError:
-        raise
-    except DataError as error:
-        names_a_key = str(error).startswith(("data_dir=", "source."))
-        raise ConfigError(f"dataset.{error}" if names_a_key else str(error)) from error

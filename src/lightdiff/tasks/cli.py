@@ -13,30 +13,38 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from lightdiff.tasks.arguments import plain_overrides, readable
 from lightdiff.tasks.configuration import own_folder
+from lightdiff.tasks.grid import faults
 from lightdiff.tasks.handover import rank_and_world_size, receive_job, releasing_ranks
 from lightdiff.tasks.help import help_text
-from lightdiff.tasks.messages import ASKED, FULL_ERROR, bad_configuration
+from lightdiff.tasks.messages import ASKED, FULL_ERROR, bad_configuration, before_a_job
 from lightdiff.tasks.needed import check_checkpoint_extras, check_extras
 from lightdiff.tasks.run_folder import claim_run_folder, discard_if_untrained, next_run_folder
-from lightdiff.tasks.sweep import failures, keep_failure
+from lightdiff.tasks.sweep import failures, keep_failure, refuse
 from lightdiff.utils.config import import_target
+from lightdiff.utils.files import full_or_broken_disk
 from lightdiff.utils.interruption import SIGNALS, wanted
 from lightdiff.utils.output import survive_lost_output
 from lightdiff.utils.program import typed
+from lightdiff.utils.quoting import word
 from lightdiff.utils.text import printable
+from lightdiff.utils.warned import show_warnings_in_one_line
 
 SHOWING = ("--cfg", "-c", "--info", "-i")
 """Flags that only show the configuration: no run folder is made for them."""
+SHOWN = ("job", "hydra", "all")
+"""Parts of the configuration that --cfg shows."""
 WITH_VALUE = ("--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")
 """Hydra's flags that take the next argument."""
 WITHOUT_VALUE = (
@@ -59,6 +67,7 @@ def run_command(command: str, arguments: list[str]) -> int:
         arguments: what follows it on the command line.
     """
     survive_lost_output()
+    show_warnings_in_one_line()
     if any(argument in ("--help", "-h") for argument in arguments):
         print(help_text(command))
         return 0
@@ -144,25 +153,34 @@ def _run_job(arguments: list[str]) -> None:
         )
     folder, *names = arguments
     config = read_config(Path(folder))
-    check_names(config, set(names), f"type --job {folder} {{name}}")
+    check_names(config, set(names), lambda key, name: f"type --job {word(folder)} {word(name)}")
     run_job(Path(folder), config)
 
 
 def _resume(arguments: list[str]) -> None:
-    check_checkpoint_extras("resume", next(text for text in arguments if text.startswith("resume=")).partition("=")[2])
+    overrides = plain_overrides(arguments)
+    check_checkpoint_extras("resume", str(overrides["resume"]))
     from lightdiff.tasks.resume import resume
 
-    resume(arguments)
+    resume(overrides)
 
 
 def _hydra_command(command: str, arguments: list[str], task: Callable[[DictConfig], Any]) -> int:
     """Compose the configuration of a command with Hydra and run its task on it, once or for each job of a sweep."""
-    arguments = _flags_first(arguments)
-    unknown = next((argument for argument in arguments if _is_unknown_flag(argument)), None)
+    flags, overrides = _split(arguments)
+    unknown = next((argument for argument in flags if _is_unknown_flag(argument)), None)
     if unknown is not None:
         print(f"error: {unknown}: no such flag; settings are written key=value, as in seed=1", file=sys.stderr)
         return 2
-    showing = any(argument.partition("=")[0] in SHOWING for argument in arguments)
+    asked_for = [value for flag, value in pairwise(flags) if flag in ("--cfg", "-c")]
+    if any(value not in SHOWN for value in asked_for):
+        print(f"error: --cfg {asked_for[0]}: choices: {', '.join(SHOWN)}", file=sys.stderr)
+        return 2
+    showing = any(flag.partition("=")[0] in SHOWING for flag in flags)
+    # Hydra refuses overrides on both sides of a flag
+    several = "-m" in flags or "--multirun" in flags
+    overrides = readable(overrides, several=several)
+    arguments = [*flags, *overrides]
     claim = next_run_folder if showing else claim_run_folder
     OmegaConf.register_new_resolver("claim_run_folder", claim, use_cache=True, replace=True)
     as_typed = {argument.casefold() for argument in arguments}
@@ -183,11 +201,18 @@ def _hydra_command(command: str, arguments: list[str], task: Callable[[DictConfi
             raise SystemExit(code) from error
 
     def composed() -> None:
+        if several and rank_and_world_size()[1] == 1:
+            wrong = faults(command, overrides)
+            refuse(wrong)
+            if wrong:
+                return
         # with this variable Hydra hands exceptions on instead of printing them
         os.environ.update({FULL_ERROR: "1", ASKED: asked})
         former, sys.argv = sys.argv, [sys.argv[0], *arguments]
         try:
             hydra.main(version_base="1.3", config_path=str(own_folder()), config_name=command)(job)()
+        except (FileExistsError, NotADirectoryError, PermissionError, yaml.YAMLError, UnicodeDecodeError) as error:
+            raise before_a_job(error) from error
         finally:
             os.environ[FULL_ERROR] = asked
             sys.argv = former
@@ -200,8 +225,8 @@ def _is_unknown_flag(argument: str) -> bool:
     return flag.startswith("-") and flag not in (*WITH_VALUE, *WITHOUT_VALUE)
 
 
-def _flags_first(arguments: list[str]) -> list[str]:
-    """Put flags with their values in front of the overrides: Hydra refuses overrides on both sides of a flag."""
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Return flags with their values, and overrides."""
     flags: list[str] = []
     overrides: list[str] = []
     rest = iter(arguments)
@@ -210,7 +235,7 @@ def _flags_first(arguments: list[str]) -> list[str]:
             flags += [argument, *islice(rest, 1)]
         else:
             (flags if argument.startswith("-") else overrides).append(argument)
-    return [*flags, *overrides]
+    return flags, overrides
 
 
 def _guarded(command: str, action: Callable[[], Any]) -> int:
@@ -253,7 +278,8 @@ def _explained(error: Exception, full: bool, command: str) -> tuple[str, int]:
     The trace is printed as well where it is asked for, and for errors that have no message of our own.
     """
     line = bad_configuration(error, command)
-    expected = line is not None or type(error).__module__.startswith("lightdiff.")
+    failed = None if line or type(error).__module__.startswith("lightdiff.") else full_or_broken_disk(error)
+    expected = line or failed or type(error).__module__.startswith("lightdiff.")
     if full or not expected:
         traceback.print_exception(error)
-    return line or " ".join(str(error).split()), 1 if line is None else 2
+    return line or failed or " ".join(str(error).split()), 1 if line is None else 2

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 
 def own_folder() -> Path:
@@ -48,6 +50,18 @@ def groups() -> list[str]:
 def choices(group: str) -> list[str]:
     """Return the names that a group offers; none where there is no such group."""
     return sorted({path.stem for folder in folders() for path in (folder / group).glob("*.yaml")}) if group else []
+
+
+def composed(command: str, overrides: Sequence[str]) -> DictConfig:
+    """Return the configuration of a command as Hydra composes it, outside of a job.
+
+    Raises:
+        HydraException: an override is wrong.
+    """
+    GlobalHydra.instance().clear()
+    search = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in added_folders())}]"]
+    with initialize_config_dir(str(own_folder()), version_base="1.3"):
+        return compose(command, [*search, *overrides])
 
 
 def plain(cfg: Any) -> dict[str, Any]:

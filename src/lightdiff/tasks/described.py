@@ -16,6 +16,7 @@ from lightdiff.tasks.build import build_data
 from lightdiff.tasks.run_folder import CONFIG, read_config
 from lightdiff.tasks.trained import run_of
 from lightdiff.utils.config import ConfigError, import_safe_target
+from lightdiff.utils.quoting import setting, word
 
 OF_THE_MACHINE = ("data_dir", "num_workers", "resident", "max_memory_gb")
 """Keys of group dataset that a model's file neither gets nor decides."""
@@ -59,7 +60,8 @@ def data_of(checkpoint: Path, model: DiffusionModel, data_dir: str | None) -> Di
     if isinstance(data.source, HuggingFace):
         raise ConfigError(
             f"dataset=null: the model's data set is {data.source.path!r}; if you want it read, say dataset=huggingface "
-            f"dataset.source.path={data.source.path} dataset.image_size={image_size} dataset.channels={channels}"
+            f"{setting('dataset.source.path', data.source.path)} {word(f'dataset.image_size={image_size}')} "
+            f"dataset.channels={channels}"
         )
     if data_dir is None and data.source.usual_data_dir is None:
         raise ConfigError(

@@ -16,14 +16,15 @@ from lightdiff.data import DiffSet
 from lightdiff.lightning import DiffusionModel
 from lightdiff.metrics import Evaluation, FeatureExtractor, Metric, Results, lines, measure
 from lightdiff.tasks.build import build_data
-from lightdiff.tasks.classes import keep_former_order, reading
+from lightdiff.tasks.classes import keep_former_order
 from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.described import data_of
+from lightdiff.tasks.reading import fitting, reading
 from lightdiff.tasks.settings import check_eval_settings, check_fit
 from lightdiff.tasks.summary import data_summary
-from lightdiff.tasks.trained import load_trained, run_of
+from lightdiff.tasks.trained import load_for_sampling, load_trained, run_of
 from lightdiff.utils.config import ConfigError, instantiate, naming
-from lightdiff.utils.files import shown
+from lightdiff.utils.files import shown, user_path
 from lightdiff.utils.progress import progress
 from lightdiff.utils.ranks import from_first, process
 
@@ -44,7 +45,7 @@ def evaluate(cfg: DictConfig) -> None:
         if process()[0] == 0:
             print(data_summary(data), flush=True)
         evaluation = _evaluation(config, data, model)
-        out = Path(config["out"]) if config["out"] else run_of(checkpoint) / "evaluation"
+        out = user_path(config["out"]) if config["out"] else run_of(checkpoint) / "evaluation"
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -52,16 +53,30 @@ def evaluate(cfg: DictConfig) -> None:
         results = Results(out)
         first = process()[0] == 0
         # all processes ask for the warnings, because they read the reference together
-        with progress("reading the features of the real images", shown=config["progress"] and first):
+        reading_them = progress("reading the features of the real images", shown=config["progress"] and first)
+        with reading_them, fitting(config.get("dataset") or model.dataset or {}):
             warnings = evaluation.warnings()
         for line in warnings:
             if first:
                 print(f"warning: {line}", flush=True)
         facts = {"file": shown(checkpoint), **identity}
         record, new = measure(evaluation, model, generation, facts, results, progress=config["progress"])
+        if first and not new:
+            # a full disk may have left a table without this result
+            results.write_summaries()
         if first:
             print("\n".join(lines(record)) + ("" if new else "\n(measured before)"))
             print(f"all results: {shown((out / 'table.md').absolute())}", flush=True)
+
+
+def check(cfg: DictConfig) -> None:
+    """Raise the errors in the configuration that `evaluate` would raise before it draws; nothing is measured."""
+    config = plain(cfg)
+    check_eval_settings(config)
+    checkpoint, model, _, _ = load_for_sampling(config, torch.device("cpu"))
+    data = _data(config, checkpoint, model)
+    check_fit(model, data)
+    _evaluation(config, data, model)
 
 
 def _evaluation(config: dict[str, Any], data: DiffSet, model: DiffusionModel) -> Evaluation:
@@ -78,7 +93,7 @@ def _evaluation(config: dict[str, Any], data: DiffSet, model: DiffusionModel) ->
             data,
             num_samples=config["num_samples"],
             split=config["split"],
-            cache_dir=Path(config["cache_dir"]).expanduser(),
+            cache_dir=user_path(config["cache_dir"]),
             batch_size=config["batch_size"],
         )
         evaluation.check(conditional=model.conditioning is not None)

@@ -28,10 +28,11 @@ from lightdiff.networks import DiffusersUNet2D
 from lightdiff.networks.diffusers_unet import save_pipeline
 from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.described import dataset_of_run, portable
+from lightdiff.tasks.output_folder import has_content, output_folder
 from lightdiff.tasks.settings import ExportSettings
 from lightdiff.tasks.trained import naming_path
 from lightdiff.utils.config import ConfigError, call
-from lightdiff.utils.files import shown
+from lightdiff.utils.files import shown, user_path
 
 PREDICTIONS: dict[type[Prediction], str] = {
     EpsilonPrediction: "epsilon",
@@ -42,10 +43,11 @@ PREDICTIONS: dict[type[Prediction], str] = {
 
 
 def export(cfg: DictConfig) -> Path:
-    """Write the model into the folder `out`, and return it.
+    """Write the model into the folder `out`, as a whole or not at all, and return it.
 
     Raises:
         ConfigError: no such model, a folder that is not empty, or a model that the format cannot express.
+        OSError: the disk is full or broken.
     """
     settings: ExportSettings = call(ExportSettings, plain(cfg), key="")
     with naming_path("ckpt_path", settings.ckpt_path):
@@ -57,17 +59,16 @@ def export(cfg: DictConfig) -> Path:
     if settings.half and settings.format == "diffusers":
         raise ConfigError("half=true: only with format=safetensors")
     schedule = diffusers_schedule(model) if settings.format == "diffusers" else None
-    out = Path(settings.out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"out={out}: no folder can be made there ({error.strerror})") from error
-    if any(out.iterdir()):
+    out = user_path(settings.out)
+    if has_content(out):
         raise ConfigError(f"out={out}: a new or an empty folder is expected")
-    if schedule is not None:
-        save_pipeline(model.network, str(out), schedule)  # type: ignore[arg-type]
-    else:
-        save_export(model, out, weights="raw" if model.ema_decay is None else settings.weights, half=settings.half)
+    with output_folder(out) as folder:
+        if schedule is not None:
+            save_pipeline(model.network, str(folder), schedule)  # type: ignore[arg-type]
+        else:
+            save_export(
+                model, folder, weights="raw" if model.ema_decay is None else settings.weights, half=settings.half
+            )
     print(f"{settings.format}: {shown(out.absolute())}")
     return out
 

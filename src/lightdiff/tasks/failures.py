@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lightdiff.utils.config import out_of_memory
-from lightdiff.utils.files import disk_error, shown
-from lightdiff.utils.program import typed
+from lightdiff.utils.files import disk_error, disk_line, shown
+from lightdiff.utils.program import way_on
 
 SIGNS_OF_A_LOST_PROCESS = ("by peer", "connection reset", "broken pipe", "gloo", "nccl", "dataloader worker")
 """Parts of torch's messages when it has lost another rank or a process that reads images; it has no class for these errors."""
@@ -32,14 +31,14 @@ def explained(folder: Path, config: dict[str, Any]) -> Iterator[None]:
         yield
     except Exception as error:
         cause = disk_error(error)
+        if cause is not None and not folder.is_dir():
+            raise RunFailed(f"{shown(folder)}: this run's folder was moved or deleted while the run went on") from error
         if cause is not None:
-            # TensorBoard names its file in bytes
-            file = f"{os.fsdecode(cause.filename)}: " if isinstance(cause.filename, str | bytes) else ""
-            raise RunFailed(f"{file}{cause.strerror}; {_last_checkpoint(folder)}") from error
+            raise RunFailed(disk_line(cause, _last_checkpoint(folder))) from error
         if isinstance(error, RuntimeError) and any(sign in str(error).casefold() for sign in SIGNS_OF_A_LOST_PROCESS):
             raise RunFailed(
                 "a process of this run was killed, has failed or cannot be reached (its own messages say why; ddp_timeout="
-                f"{config.get('ddp_timeout')}); {_last_checkpoint(folder)}; go on with: {typed('train')} resume={shown(folder)}"
+                f"{config.get('ddp_timeout')}); {_last_checkpoint(folder)}; {_way_on(folder)}"
             ) from error
         if out_of_memory(error):
             batch_size = config["dataset"]["batch_size"]
@@ -51,7 +50,16 @@ def explained(folder: Path, config: dict[str, Any]) -> Iterator[None]:
         raise
 
 
+def _way_on(folder: Path) -> str:
+    """Return the part of a message that says how the run can go on; the folder of a run that has saved nothing may be removed."""
+    return way_on(folder) if _last(folder).is_file() else "begin again with the same command"
+
+
+def _last(folder: Path) -> Path:
+    return folder / "checkpoints" / "last.ckpt"
+
+
 def _last_checkpoint(folder: Path) -> str:
     """Return the part of a message that says which checkpoint is left."""
-    last = folder / "checkpoints" / "last.ckpt"
+    last = _last(folder)
     return f"last good checkpoint: {shown(last)}" if last.is_file() else "no checkpoint was saved yet"

@@ -30,7 +30,7 @@ def help_text(command: str) -> str:
 
 def _usage(command: str) -> str:
     """Return the lines of `hydra.help.template` in the command's YAML, with the commands as this user types them."""
-    text = (own_folder() / f"{command}.yaml").read_text()
+    text = (own_folder() / f"{command}.yaml").read_text(encoding="utf-8")
     template = text.partition("    template: |\n")[2]
     lines = [line.removeprefix("      ") for line in template.splitlines()]
     return re.sub(r"python (\w+)\.py", lambda found: typed(found.group(1)), "\n".join(lines)) + "\n"
@@ -48,7 +48,7 @@ def _group_lines(command: str) -> Iterator[str]:
 
 def _keys(path: Path, prefix: str = "") -> Iterator[str]:
     """Yield the commented keys at the top of a YAML file, one line each."""
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         found = re.match(r"(\w+): (.*?)\s*# (.*)", line)
         if found and found.group(1) not in ("defaults", "hydra", "_target_", "source"):
             key, value, comment = found.groups()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -21,12 +20,12 @@ from lightdiff.tasks.lock import alone_in
 from lightdiff.tasks.messages import ASKED, FULL_ERROR
 from lightdiff.tasks.names import foreign_names
 from lightdiff.tasks.processes import end_with_parent
-from lightdiff.tasks.run_folder import CONFIG, RESULT, discard_if_untrained, finished, same_run, write_config
+from lightdiff.tasks.run_folder import CONFIG, discard_if_untrained, finished, read_result, same_run, write_config
 from lightdiff.tasks.settings import check_known, check_settings
 from lightdiff.utils.config import ConfigError, suggest
 from lightdiff.utils.files import shown
 from lightdiff.utils.interruption import EXIT_CODES
-from lightdiff.utils.program import restart
+from lightdiff.utils.program import restart, way_on
 
 
 class JobFailed(RuntimeError):
@@ -38,7 +37,7 @@ def launch(cfg: DictConfig) -> float | None:
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
     if (folder / CONFIG).exists():  # only with a hydra.run.dir of one's own
-        raise ConfigError(f"hydra.run.dir={folder}: there is a run in this folder; go on with it by resume={folder}")
+        raise ConfigError(f"hydra.run.dir={folder}: there is a run in this folder; {way_on(folder)}")
     try:
         config = plain(cfg)
         check_known(config, "train")
@@ -59,7 +58,7 @@ def launch(cfg: DictConfig) -> float | None:
     reached = finished(former, config)
     if reached:
         print(f"{shown(former)}: this run is finished ({reached})", flush=True)
-        return _metric(config, json.loads((former / RESULT).read_text()))
+        return _metric(config, read_result(former) or {})
     print(f"auto_resume: going on with {shown(former)}", flush=True)
     return start_job(config, former, replace=alone)
 
@@ -106,7 +105,7 @@ def start_job(config: dict[str, Any], folder: Path, *, replace: bool) -> float |
         raise ConfigError(f"{folder.name}: see the message above")
     if code != 0:
         raise JobFailed(f"{folder}: the job ended with exit code {code}; see the messages above")
-    return _metric(config, json.loads((folder / RESULT).read_text()))
+    return _metric(config, read_result(folder) or {})
 
 
 def _wait(child: subprocess.Popen[bytes]) -> int:

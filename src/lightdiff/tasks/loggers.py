@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from csv import DictReader
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger, Logger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from torch import Tensor
 
+from lightdiff.tasks.metrics_file import MetricsFile
 from lightdiff.tasks.tensorboard import TensorBoard
 from lightdiff.utils.config import ConfigError, call, shorten
 from lightdiff.utils.extras import require
@@ -32,26 +32,31 @@ class ResumableCSV(CSVLogger):
     """
 
     def __init__(self, folder: Path, purge_step: int | None) -> None:
-        super().__init__(folder.parent.parent, name=folder.parent.name, version=folder.name, flush_logs_every_n_steps=1)
-        self._file, self._purge_step = folder / "metrics.csv", purge_step
+        super().__init__(folder.parent.parent, name=folder.parent.name, version=folder.name)
+        self._folder, self._purge_step = folder, purge_step
+        self._rows: MetricsFile | None = None
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        if self._experiment is None:
-            kept = list(self._kept())
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="Experiment logs directory")
-                writer: Any = super().experiment
-            writer.metrics = kept
-            writer.save()
-        return self._experiment
+        if self._rows is None:
+            self._rows = MetricsFile(self._folder / "metrics.csv", self._purge_step)
+        return self._rows
 
-    def _kept(self) -> Iterator[dict[str, Any]]:
-        if self._purge_step is None or not self._file.is_file():
-            return
-        with self._file.open(newline="") as file:
-            yield from (row for row in DictReader(file) if int(row["step"]) < self._purge_step)
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+        values = {name: value.item() if isinstance(value, Tensor) else value for name, value in metrics.items()}
+        self.experiment.add(values, step or 0)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any = None) -> None:
+        # Lightning's would write hparams.yaml; config.yaml holds the settings
+        pass
+
+    @rank_zero_only
+    def save(self) -> None:
+        # every row is written at once
+        pass
 
 
 def csv(folder: Path, purge_step: int | None) -> Logger:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+import traceback
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from lightdiff.tasks.configuration import added_folders, choices, groups, own_folder
+from lightdiff.tasks.arguments import KEY
+from lightdiff.tasks.configuration import added_folders, choices, composed, groups
+from lightdiff.tasks.suggestions import no_such_key
 from lightdiff.utils.config import ConfigError, suggest
 from lightdiff.utils.extras import MissingExtra, require
-from lightdiff.utils.files import causes
+from lightdiff.utils.files import causes, user_path
+from lightdiff.utils.quoting import setting, word
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Variable of the environment: 1 shows stack traces."""
@@ -39,8 +38,8 @@ def bad_configuration(error: BaseException, command: str) -> str | None:
             key = getattr(cause, "full_key", None) or str(cause).split(":")[-1].strip()
             return f"{key}: a value is needed ({key}=...)"
     text = " ".join(str(error).split())
-    # Hydra has a bare ValueError for dataset=null and dataset=3
-    if text.startswith("Config group override"):
+    # Hydra has a bare ValueError for dataset=null and dataset=3, and stumbles over dataset=[1]
+    if text.startswith("Config group override") or (isinstance(error, TypeError) and _raised_by_hydra(error)):
         return _no_choice()
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
@@ -52,7 +51,10 @@ def bad_configuration(error: BaseException, command: str) -> str | None:
     several = re.match(r"Ambiguous value for argument '(.*?)=(.*?)'", text)
     if several is not None:
         key, values = several.groups()
-        return f"{key}={values}: several values are a sweep, which needs -m; one list is written '{key}=[{values}]'"
+        return (
+            f"{key}={values}: several values are a sweep, which needs -m; one list is written {word(f'{key}=[{values}]')}, "
+            f"one text {setting(key, values)}"
+        )
     twice = re.match(r"Multiple values for (\S+)\. To override a value use 'override \1: (.*?)'", text)
     if twice is not None:
         return f"+{twice.group(1)}={twice.group(2)}: this group has its place; write it without +"
@@ -61,26 +63,51 @@ def bad_configuration(error: BaseException, command: str) -> str | None:
         return f"+{there.group(1)}: this key is there already; write it without +"
     unknown = re.search(r"Could not (?:override|append to config|delete from config)[^']*'([^']+)'", text)
     if unknown is not None:
-        return _unknown_key(unknown.group(1), command)
+        # as it is written: an interpolation need not resolve here
+        config: Any = OmegaConf.to_container(_composed(command), resolve=False)
+        return no_such_key(unknown.group(1).lstrip("+~"), config)
     placed = re.match(r"(.*) full_key: (\S+)", text)
     return f"{placed.group(2)}: {placed.group(1)}"[:300] if placed else text[:300]
 
 
+def before_a_job(error: Exception) -> ConfigError:
+    """Return the error that says what kept Hydra from starting a job: a folder that cannot be made, a file that is no YAML.
+
+    Args:
+        error: OSError, YAMLError or UnicodeDecodeError that Hydra has raised outside of a job.
+    """
+    if isinstance(error, OSError):
+        return ConfigError(f"hydra.run.dir: no folder can be made at {error.filename} ({error.strerror})")
+    folders = ", ".join(map(str, added_folders()))
+    return ConfigError(f"--config-dir {folders}: a file is not valid YAML ({' '.join(str(error).split())[:200]})")
+
+
 def _not_understood(override: str, command: str) -> str:
     """Explain an argument that is no override; a path is one where the key in front of it has been forgotten."""
-    key = CHECKPOINT_KEY.get(command, "ckpt_path")
-    if "=" not in override and (command != "train" or Path(override).exists() or override.endswith(".ckpt")):
-        return f"{override}: a key is missing in front of this path; write {key}={override}"
-    return f"{override}: not understood; write key=value, with quotes around values that hold = , or brackets"
+    key, equals, value = override.partition("=")
+    if equals and KEY.fullmatch(key):
+        return f"{override}: not understood; if {value} is meant as text, write {setting(key, value)}"
+    path_key = CHECKPOINT_KEY.get(command, "ckpt_path")
+    if not equals and (command != "train" or user_path(override).exists() or override.endswith(".ckpt")):
+        return f"{override}: a key is missing in front of this path; write {setting(path_key, override)}"
+    return f"{override}: not understood; write key=value"
 
 
 def _no_choice() -> str:
     for argument in sys.argv[1:]:
         group, _, choice = argument.lstrip("+~").partition("=")
         known = choices(group)
-        if known and choice not in known:
-            return f"{group}={choice}: no such choice; {suggest(choice, known)}"
+        names = [name.strip() for name in choice.removeprefix("[").removesuffix("]").split(",")]
+        unknown = [name for name in names if name not in known]
+        if known and unknown:
+            return f"{group}={choice}: no such choice; {suggest(unknown[0], known)}"
     return "a key is missing in front of ="
+
+
+def _raised_by_hydra(error: BaseException) -> bool:
+    """Return whether an error was raised by code of Hydra's."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and str(frames[-1].f_globals.get("__name__")).startswith("hydra.")
 
 
 _PLUGINS = {
@@ -108,42 +135,10 @@ def _missing_choice(error: MissingConfigException) -> str:
     return f"{group}={choice}: no such choice; {suggest(choice, known)}"
 
 
-def _unknown_key(key: str, command: str) -> str:
-    """Name the keys that do exist beside the unknown one, or the deeper keys of the same name."""
-    config = _composed(command)
-    parent, _, last = key.lstrip("+~").rpartition(".")
-    node = OmegaConf.select(config, parent) if parent else config
-    if not isinstance(node, DictConfig):
-        return f"{key}: no such key; {suggest(parent.split('.')[0], [str(child) for child in config])}"
-    names = [str(child) for child in node]
-    if not parent and not difflib.get_close_matches(last, names, n=1):
-        deeper = [path for path in _leaves(config) if path.rpartition(".")[2] == last]
-        # the shortest is the one meant: dataset.batch_size, not callbacks.evaluation.batch_size
-        deeper.sort(key=lambda path: (path.count("."), path))
-        if deeper:
-            return f"{key}: no such key; did you mean {' or '.join(deeper[:3])}?"
-    return f"{key}: no such key; {suggest(last, names)}"
-
-
 def _composed(command: str) -> DictConfig:
     """Return the configuration of a command with the choices of groups that were typed, where that can be composed."""
-    GlobalHydra.instance().clear()
-    search = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in added_folders())}]"]
-    with initialize_config_dir(str(own_folder()), version_base="1.3"):
-        chosen = [argument for argument in sys.argv[1:] if argument.partition("=")[0] in groups()]
-        try:
-            return compose(command, [*search, *(argument.partition(",")[0] for argument in chosen if "=" in argument)])
-        except HydraException:
-            return compose(command)
-
-
-def _leaves(node: Any, prefix: str = "") -> Iterator[str]:
-    """Yield the dotted names of all keys below a node that hold no mapping."""
-    for name in node:
-        # as it is written: an interpolation need not resolve here
-        child = node._get_node(name)
-        path = f"{prefix}{name}"
-        if isinstance(child, DictConfig) and not child._is_none() and not child._is_interpolation():
-            yield from _leaves(child, f"{path}.")
-        else:
-            yield path
+    chosen = [argument for argument in sys.argv[1:] if argument.partition("=")[0] in groups()]
+    try:
+        return composed(command, [argument.partition(",")[0] for argument in chosen if "=" in argument])
+    except HydraException:
+        return composed(command, [])

@@ -5,6 +5,7 @@ Such a folder may come from a stranger, and every name in its configuration woul
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -17,25 +18,24 @@ from lightdiff.utils.extras import targets
 def foreign_names(config: Any) -> dict[str, str]:
     """Return the names of classes, by their keys, that are neither in lightdiff's own conf nor allowed in a checkpoint."""
     files = own_folder().rglob("*.yaml")
-    known = {str(name) for path in files for _, name in targets(yaml.safe_load(path.read_text()))}
+    known = {str(name) for path in files for _, name in targets(yaml.safe_load(path.read_text(encoding="utf-8")))}
     return {key: str(name) for key, name in targets(config) if str(name) not in known and not _safe(str(name))}
 
 
-def check_names(config: Any, typed: set[str], how: str) -> None:
+def check_names(config: Any, typed: set[str], how: Callable[[str, str], str]) -> None:
     """Refuse names of classes that are neither lightdiff's own nor typed by the user.
 
     Args:
         config: content of config.yaml, not yet used for anything.
         typed: names that the user has given.
-        how: how a user gives a name; {key} and {name} are filled in.
+        how: says, for a key and the name there, how a user gives that name.
 
     Raises:
         ConfigError: one line with the key and the name.
     """
     for key, name in foreign_names(config).items():
         if name not in typed:
-            trusted = how.format(key=key, name=name)
-            raise ConfigError(f"{key}={name}: not lightdiff's own; if it is yours, {trusted}")
+            raise ConfigError(f"{key}={name}: not lightdiff's own; if it is yours, {how(key, name)}")
 
 
 def _safe(name: str) -> bool:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from lightdiff.tasks.run_folder import CONFIG, read_config
 from lightdiff.utils.config import ConfigError
 from lightdiff.utils.extras import missing_extra, require
+from lightdiff.utils.files import user_path
 
 EXPORTED = "config.json"
 
@@ -62,7 +63,7 @@ def check_checkpoint_extras(key: str, path: str) -> None:
     Raises:
         MissingExtra: see `check_extras`.
     """
-    for where, name, extra in missing_extra(_description(Path(path))):
+    for where, name, extra in missing_extra(_description(user_path(path))):
         require(extra, f"{key}={path}: {where}={name}")
 
 

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from lightdiff.utils.captions import captioned
+from lightdiff.utils.file_names import file_name
+from lightdiff.utils.files import replaced, write_picture
 from lightdiff.utils.images import encode_gif, enlarge, hold_last, make_grid, save_mp4, save_png
 
 CAPTIONED = 480
@@ -30,12 +32,16 @@ class Drawn:
         x_t: frames (F, K, C, H, W) of the noisy images; empty where no file shows them.
         x0_hat: frames (F, K, C, H, W) of the network's guesses of the images; empty where no file shows them.
         by_guidance: (scales * columns, C, H, W), the first images at each of `guidance_scales`; empty where not asked for.
+        labels: class of each image (N,), int64; None where the images were not drawn by classes.
+        class_names: names of the classes 0, 1, ...
     """
 
     images: Tensor
     x_t: Tensor
     x0_hat: Tensor
     by_guidance: Tensor
+    labels: Tensor | None = None
+    class_names: tuple[str, ...] = ()
 
 
 def grid(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
@@ -44,14 +50,26 @@ def grid(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
 
 
 def single_images(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
-    """Write a PNG of each image into `images`."""
-    for i, image in enumerate(drawn.images):
-        save_png(out / "images" / f"{i:05d}.png", image)
+    """Write a PNG of each image into `images`, such as `00003_cat.png` where it was drawn as one of class cat."""
+    classes = [] if drawn.labels is None else drawn.labels.tolist()
+    endings = [f"_{file_name(drawn.class_names[label])}" for label in classes] or [""] * len(drawn.images)
+    for i, (image, ending) in enumerate(zip(drawn.images, endings, strict=True)):
+        save_png(out / "images" / f"{i:05d}{ending}.png", image)
 
 
 def array(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
-    """Write `samples.npz` with `images` (N, H, W, C), as tools that compute FID read it."""
-    np.savez(out / "samples.npz", images=drawn.images.movedim(1, -1).numpy())
+    """Write `samples.npz` with the images as uint8 (N, H, W, C), under the names `images` and `arr_0`.
+
+    Images that were drawn by classes come with their labels (N,), under `labels` and `arr_1`, and `class_names`. The evaluation
+    suite of ADM (Dhariwal and Nichol 2021, arXiv:2105.05233) reads `arr_0` and `arr_1`.
+    """
+    images = drawn.images.movedim(1, -1).numpy()
+    arrays = {"arr_0": images, "images": images}
+    if drawn.labels is not None:
+        labels = drawn.labels.numpy()
+        arrays |= {"arr_1": labels, "labels": labels, "class_names": np.array(drawn.class_names, dtype=np.str_)}
+    with replaced(out / "samples.npz", durable=False) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def strip(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
@@ -90,7 +108,7 @@ def guidance(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
 
 def gif(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
     """Write `process.gif`, how the images arise."""
-    (out / "process.gif").write_bytes(encode_gif(_animation(drawn, config), fps=config["fps"]))
+    write_picture(out / "process.gif", encode_gif(_animation(drawn, config), fps=config["fps"]))
 
 
 def mp4(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:

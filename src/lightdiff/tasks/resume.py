@@ -8,21 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-
 from lightdiff.tasks.configuration import groups
 from lightdiff.tasks.good_checkpoint import resumable
 from lightdiff.tasks.launch import start_job
 from lightdiff.tasks.lock import alone_in
 from lightdiff.tasks.names import check_names
-from lightdiff.tasks.run_folder import CONFIG, finished, read_config
+from lightdiff.tasks.run_folder import CONFIG, check_text, finished, read_config
 from lightdiff.tasks.settings import check_settings
+from lightdiff.tasks.suggestions import no_such_key
 from lightdiff.tasks.trained import naming_path
-from lightdiff.utils.config import ConfigError, suggest
+from lightdiff.utils.config import ConfigError
 from lightdiff.utils.extras import targets
-from lightdiff.utils.files import replaced, shown
+from lightdiff.utils.files import replaced, shown, user_path
 from lightdiff.utils.program import typed
+from lightdiff.utils.quoting import setting
 
 FIXED_KEYS = {
     "seed": "the order of the data and all noise follow from it",
@@ -33,20 +32,20 @@ FIXED_KEYS = {
 """Keys that a resumed run cannot change, and why."""
 
 
-def resume(arguments: list[str]) -> None:
-    """Train a run further, with its configuration changed by the dotted overrides beside `resume=`.
+def resume(overrides: dict[str, Any]) -> None:
+    """Train a run further, with its configuration changed by the dotted overrides beside `resume`.
 
     A changed configuration becomes config.yaml; the former one is kept beside it.
 
     Args:
-        arguments: the command line's overrides, `resume=` among them.
+        overrides: the command line's keys and values, `resume` among them.
 
     Raises:
         ConfigError: there is no such run, its checkpoint is broken, an override names a group or an unknown key, or config.yaml
             names code from outside lightdiff that the command line does not name.
     """
-    overrides = _parse(arguments)
-    path = Path(str(overrides.pop("resume")))
+    overrides = {**overrides}
+    path = user_path(str(overrides.pop("resume")))
     folder = _run_folder(path)
     # a missing or broken checkpoint is refused before anything in the folder changes
     with naming_path("resume", path):
@@ -62,13 +61,13 @@ def resume(arguments: list[str]) -> None:
         _set(config, key, value)
     pairs = ({key.rpartition(".")[2]: value} for key, value in overrides.items())
     trusted = {str(name) for pair in pairs for _, name in targets(pair)}
-    check_names(config, trusted, "type {key}={name} beside resume=")
+    check_names(config, trusted, lambda key, name: f"type {setting(key, name)} beside resume=")
     check_settings(config)
     reached = finished(folder, config) if checkpoint.name == "last.ckpt" else None
     if reached:
         print(
             f"{shown(folder)}: this run is finished ({reached}); "
-            f"train on with: {typed('train')} resume={shown(folder)} trainer.max_epochs=..."
+            f"train on with: {typed('train')} {setting('resume', folder)} {_longer(config['trainer'])}"
         )
         return
     with alone_in(folder), _as_last(checkpoint.absolute(), folder / "checkpoints" / "last.ckpt"):
@@ -80,7 +79,7 @@ def resume(arguments: list[str]) -> None:
 def _as_last(checkpoint: Path, last: Path) -> Iterator[None]:
     """Copy `checkpoint` to `last`, from which a job goes on, and keep the former content beside it as replaced_last_N.ckpt.
 
-    If the block refuses the configuration (ConfigError), the former file is put back.
+    If the block refuses the configuration (ConfigError), the former file is put back, and the message names `checkpoint`.
     """
     if checkpoint == last:
         yield
@@ -93,24 +92,20 @@ def _as_last(checkpoint: Path, last: Path) -> Iterator[None]:
         shutil.copyfile(checkpoint, temporary)
     try:
         yield
-    except ConfigError:
+    except ConfigError as error:
         if former.exists():
             former.replace(last)
         else:
             last.unlink()
-        raise
+        raise type(error)(str(error).replace(shown(last), shown(checkpoint))) from error
 
 
-def _parse(arguments: list[str]) -> dict[str, Any]:
-    """Return command-line overrides as {key: value}; refuse all but plain `key=value`."""
-    flags = [argument for argument in arguments if argument.startswith("-")]
-    if flags:
-        raise ConfigError(f"{flags[0]}: not possible together with resume=")
-    parsed: list[Override] = OverridesParser.create().parse_overrides(arguments)
-    for override in parsed:
-        if override.type is None or override.type.name != "CHANGE" or override.is_sweep_override():
-            raise ConfigError(f"{override.input_line}: only key=value is possible together with resume=")
-    return {override.key_or_group: override.value() for override in parsed}
+def _longer(trainer: dict[str, Any]) -> str:
+    """Return the settings with which a finished run is trained twice as long."""
+    limits = {name: trainer.get(name) for name in ("max_epochs", "max_steps")}
+    return " ".join(
+        f"trainer.{name}={max(1, 2 * limit)}" for name, limit in limits.items() if isinstance(limit, int) and limit >= 0
+    )
 
 
 def _run_folder(path: Path) -> Path:
@@ -119,6 +114,7 @@ def _run_folder(path: Path) -> Path:
         shown_path = "" if path == Path() else path
         raise ConfigError(f"resume={shown_path}: no such run folder or checkpoint")
     folder = (path if path.is_dir() else path.parent.parent).absolute()
+    check_text("resume", folder)
     if not (folder / CONFIG).is_file():
         raise ConfigError(f"resume={path}: not a run folder or a checkpoint in one ({shown(folder)} has no {CONFIG})")
     return folder
@@ -128,12 +124,10 @@ def _set(config: dict[str, Any], key: str, value: Any) -> None:
     """Set the entry at a dotted key that exists already."""
     node: Any = config
     *parents, last = key.split(".")
-    for i, name in enumerate(parents):
-        if not isinstance(node.get(name), dict):
-            raise ConfigError(f"{'.'.join(parents[: i + 1])}: no such key; {suggest(name, node)}")
-        node = node[name]
-    if last not in node:
-        raise ConfigError(f"{key}: no such key; {suggest(last, node)}")
+    for name in parents:
+        node = node.get(name) if isinstance(node, dict) else None
+    if not isinstance(node, dict) or last not in node:
+        raise ConfigError(no_such_key(key, config))
     node[last] = value
 
 

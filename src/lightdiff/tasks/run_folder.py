@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from lightdiff.tasks.from_data import filled
 from lightdiff.tasks.handover import rank_and_world_size
 from lightdiff.tasks.lock import LOCK, in_training
 from lightdiff.utils.config import ConfigError, shorten
-from lightdiff.utils.files import replaced
+from lightdiff.utils.files import replaced, user_path
+from lightdiff.utils.structure import COUNT, NUMBER, Every, Keys
 
 CONFIG = "config.yaml"
 RESULT = "result.json"
@@ -41,9 +43,28 @@ def next_run_folder(log_dir: str, dataset: str) -> str:
         raise ConfigError(
             f"dataset.name={shorten(dataset)}: a plain name is expected, which becomes a folder in log_dir"
         )
-    parent = Path(log_dir).absolute() / dataset
+    parent = user_path(log_dir).absolute() / dataset
+    check_text("log_dir", parent)
+    if "${" in str(parent):
+        raise ConfigError(
+            f"log_dir={shorten(log_dir)}: no run can lie below a folder with ${{ in its name, which Hydra fills in"
+        )
     numbers = [int(path.name[8:]) for path in parent.glob("version_*") if path.name[8:].isdecimal()]
     return str(parent / f"version_{max(numbers, default=-1) + 1}")
+
+
+def check_text(key: str, folder: Path) -> None:
+    """Refuse a run folder whose name is no text in the locale of this process: TensorBoard cannot write there.
+
+    Raises:
+        ConfigError: one line with the key and what to do.
+    """
+    try:
+        str(folder).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"{key}={folder}: this name cannot be read as text here; set PYTHONUTF8=1 and LC_ALL=C.UTF-8, or choose another"
+        ) from error
 
 
 def claim_run_folder(log_dir: str, dataset: str) -> str:
@@ -56,7 +77,7 @@ def claim_run_folder(log_dir: str, dataset: str) -> str:
         ConfigError: no folder can be made in `log_dir`.
     """
     if rank_and_world_size()[0] > 0:
-        return str(Path(log_dir).absolute() / ".sweeps" / f"process_{rank_and_world_size()[0]}_{os.getpid()}")
+        return str(user_path(log_dir).absolute() / ".sweeps" / f"process_{rank_and_world_size()[0]}_{os.getpid()}")
     while True:
         folder = Path(next_run_folder(log_dir, dataset))
         try:
@@ -82,7 +103,7 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
         with replaced(kept) as temporary:
             shutil.copyfile(path, temporary)
     with replaced(path) as temporary:
-        temporary.write_text(yaml.safe_dump(config, sort_keys=False))
+        temporary.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -110,7 +131,7 @@ def _plain_yaml(path: Path) -> Any:
         ValueError: it is longer than `MAX_SIZE`, has a number of more than `MAX_DIGITS` digits, or with its aliases (`*name`)
             written out more than `MAX_NODES` entries.
     """
-    with path.open() as file:
+    with path.open(encoding="utf-8") as file:
         text = file.read(MAX_SIZE + 1)
     if len(text) > MAX_SIZE:
         raise ValueError(f"it has more than {MAX_SIZE} characters")
@@ -190,16 +211,50 @@ def same_run(parent: Path, config: dict[str, Any]) -> Path | None:
     return None
 
 
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """Return what the run in `folder` has come to, as its result.json says; None if the file is missing or holds no result."""
+    try:
+        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        _RESULT.check(result)
+    except (OSError, ValueError, RecursionError):
+        return None
+    return dict(result)
+
+
+_RESULT = Keys(epochs=COUNT, steps=COUNT, metrics=Every(NUMBER))
+
+
 def finished(folder: Path, config: dict[str, Any]) -> str | None:
     """Return "N epochs, M steps" if the run has trained as long as its configuration asks for, else None."""
+    reached = read_result(folder)
+    limits = {unit: config["trainer"].get(f"max_{unit}") for unit in ("epochs", "steps")}
+    if reached and any(isinstance(limit, int) and 0 <= limit <= reached[unit] for unit, limit in limits.items()):
+        return f"{reached['epochs']} epochs, {reached['steps']} steps"
+    return None
+
+
+@contextlib.contextmanager
+def put_back_if_refused(folder: Path) -> Iterator[None]:
+    """If the block refuses the configuration (ConfigError), put config.yaml and result.json back and remove what is new.
+
+    Args:
+        folder: the run's folder.
+    """
+
+    def written() -> set[Path]:
+        return {path for pattern in (f"{CONFIG}*", RESULT, "events.out.tfevents.*") for path in folder.glob(pattern)}
+
+    before = written()
+    contents = {path: path.read_bytes() for path in (folder / CONFIG, folder / RESULT) if path.is_file()}
     try:
-        reached = json.loads((folder / RESULT).read_text())
-        limits = {unit: config["trainer"].get(f"max_{unit}") for unit in ("epochs", "steps")}
-        done = any(isinstance(limit, int) and 0 <= limit <= reached[unit] for unit, limit in limits.items())
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        # a result that is missing or none
-        return None
-    return f"{reached['epochs']} epochs, {reached['steps']} steps" if done else None
+        yield
+    except ConfigError:
+        for path in written() - before:
+            path.unlink()
+        for path, content in contents.items():
+            with replaced(path) as temporary:
+                temporary.write_bytes(content)
+        raise
 
 
 def discard_if_untrained(folder: Path, *, refused: bool) -> None:

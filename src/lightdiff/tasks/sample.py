@@ -14,45 +14,74 @@ from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.lightning.generation import DEFAULT_BATCH_SIZE
 from lightdiff.samplers import name_of
 from lightdiff.tasks.configuration import plain
+from lightdiff.tasks.output_folder import check_out, hash_of, output_folder, write_record
 from lightdiff.tasks.pictures import FILES, MOVING, Drawn
 from lightdiff.tasks.settings import check_sample_settings
-from lightdiff.tasks.trained import load_trained, run_of
+from lightdiff.tasks.trained import load_for_sampling, load_trained, run_of
 from lightdiff.utils.config import ConfigError
-from lightdiff.utils.files import shown
+from lightdiff.utils.files import shown, user_path
 from lightdiff.utils.images import to_uint8
 from lightdiff.utils.progress import progress
+
+NOT_CONTENT = ("ckpt_path", "out", "overwrite", "progress")
+"""Keys of sample.yaml that do not decide what is drawn. The checkpoint's SHA-256 stands for its path."""
 
 
 def sample(cfg: DictConfig) -> Path:
     """Draw images and write the files that `save` names into a folder; return the folder.
 
+    The folder is written as a whole: it has all files of this call and none of an earlier one.
+
     Raises:
-        ConfigError: a setting that does not exist or does not fit the model.
+        ConfigError: a setting that does not exist or does not fit the model, or a folder with other files in it.
+        OSError: the disk is full or broken.
     """
     config = plain(cfg)
     check_sample_settings(config)
-    checkpoint, model, generation, _ = load_trained(config)
-    if "guidance" in config["save"] and model.conditioning is None:
-        raise ConfigError("save=guidance: this model is unconditional (trained with conditioning=none)")
-    out = Path(config["out"]) if config["out"] else _default_out(checkpoint, config, generation)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"out={out}: no folder can be made there ({error.strerror})") from error
-    drawn = _draw(model, generation, config)
-    for name in config["save"]:
-        FILES[name](drawn, out, config)
+    out = user_path(config["out"]) if config["out"] else None
+    if out is not None:
+        check_out(out, overwrite=config["overwrite"])
+    checkpoint, model, generation, identity = load_trained(config)
+    _check_fit(config, model)
+    settings = {
+        "checkpoint": identity,
+        "settings": {key: value for key, value in config.items() if key not in NOT_CONTENT},
+    }
+    if out is None:
+        out = run_of(checkpoint) / "samples" / _name(config, generation, settings)
+        check_out(out, overwrite=True)
+    with output_folder(out) as folder:
+        drawn = _draw(model, generation, config)
+        for name in config["save"]:
+            FILES[name](drawn, folder, config)
+        write_record(folder, settings)
     print(f"{len(drawn.images)} images: {shown(out.absolute())}")
     return out
 
 
-def _default_out(checkpoint: Path, config: dict[str, Any], generation: Generation) -> Path:
+def check(cfg: DictConfig) -> None:
+    """Raise the errors in the configuration that `sample` would raise; nothing is drawn."""
+    config = plain(cfg)
+    check_sample_settings(config)
+    if config["out"]:
+        check_out(user_path(config["out"]), overwrite=config["overwrite"])
+    _, model, _, _ = load_for_sampling(config, torch.device("cpu"))
+    _check_fit(config, model)
+
+
+def _check_fit(config: dict[str, Any], model: DiffusionModel) -> None:
+    if "guidance" in config["save"] and model.conditioning is None:
+        raise ConfigError("save=guidance: this model is unconditional (trained with conditioning=none)")
+
+
+def _name(config: dict[str, Any], generation: Generation, settings: dict[str, Any]) -> str:
+    """Return the name of the default folder. It ends with a hash of all settings and weights, so that others go elsewhere."""
     parts = [name_of(generation.sampler), str(generation.num_steps), f"seed{config['seed']}"]
     if config["weights"] != "ema":
         parts.append(config["weights"])
     if config["guidance_scale"] != 1:
         parts.append(f"guidance{config['guidance_scale']:g}")
-    return run_of(checkpoint) / "samples" / "_".join(parts)
+    return "_".join([*parts, hash_of(settings)])
 
 
 def _draw(model: DiffusionModel, generation: Generation, config: dict[str, Any]) -> Drawn:
@@ -81,4 +110,11 @@ def _draw(model: DiffusionModel, generation: Generation, config: dict[str, Any])
         images = [result(generation, batch, moving and batch.start == 0) for batch in batches]
         by_guidance = [result(replace(generation, guidance_scale=scale), compared, False) for scale in scales]
     x_t, x0_hat = (torch.stack([*frames, images[0]]) for frames in process.values())
-    return Drawn(torch.cat(images), x_t, x0_hat, torch.cat([*by_guidance, images[0][:0]]))
+    return Drawn(
+        torch.cat(images),
+        x_t,
+        x0_hat,
+        torch.cat([*by_guidance, images[0][:0]]),
+        generation.labels_of_rows(rows),
+        model.class_names,
+    )

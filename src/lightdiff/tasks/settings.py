@@ -13,8 +13,8 @@ from pytorch_lightning import Trainer
 
 from lightdiff.data import DiffSet
 from lightdiff.lightning import DiffusionModel
-from lightdiff.tasks.configuration import groups, own_folder
-from lightdiff.utils.config import ConfigError, call, suggest
+from lightdiff.tasks.configuration import choices, groups, own_folder
+from lightdiff.utils.config import ConfigError, call, shorten, suggest
 from lightdiff.utils.images import FASTEST_GIF, LARGEST
 
 Auto = Literal["auto", True, False]
@@ -102,6 +102,7 @@ class SampleSettings:
     show: Literal["x_t", "x0_hat"]
     progress: bool
     out: str | None
+    overwrite: bool
 
     def __post_init__(self) -> None:
         ranges = dict.fromkeys(("num_samples", "batch_size", "columns", "frame_every"), _COUNT)
@@ -148,8 +149,9 @@ def check_eval_settings(config: dict[str, Any]) -> None:
     Raises:
         ConfigError: one line with the key, the value, the choices.
     """
-    groups = ("sampler", "metrics", "extractor", "dataset")
-    call(EvalSettings, {name: value for name, value in config.items() if name not in groups}, key="")
+    check_groups(config, ("sampler", "extractor"))
+    of_groups = ("sampler", "metrics", "extractor", "dataset")
+    call(EvalSettings, {name: value for name, value in config.items() if name not in of_groups}, key="")
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,30 @@ def check_sample_settings(config: dict[str, Any]) -> None:
     """
     if isinstance(config["save"], str):
         config["save"] = [config["save"]]
+    check_groups(config, ("sampler",))
     call(SampleSettings, {name: value for name, value in config.items() if name != "sampler"}, key="")
+
+
+def check_groups(config: Mapping[str, Any], needed: Iterable[str]) -> None:
+    """Refuse a group that holds anything but its settings.
+
+    Args:
+        config: the configuration, which may come from a file.
+        needed: groups that must be there; all others may be missing or null.
+
+    Raises:
+        ConfigError: one line with the group and what it holds.
+    """
+    for group in needed:
+        if config.get(group) is None:
+            raise ConfigError(f"{group}: this group is needed")
+    for group in groups():
+        found = config.get(group)
+        if found is not None and not isinstance(found, Mapping):
+            raise ConfigError(
+                f"{group}={shorten(found)}: the settings of this group are expected, as {group}=... with one of these "
+                f"composes them: {', '.join(choices(group))}"
+            )
 
 
 def check_settings(config: Mapping[str, Any]) -> None:
@@ -180,9 +205,7 @@ def check_settings(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: one line with the key, the value, the choices.
     """
-    for group in NEEDED:
-        if not isinstance(config.get(group), dict):
-            raise ConfigError(f"{group}: this group is needed")
+    check_groups(config, NEEDED)
     names = TrainSettings.__dataclass_fields__
     call(TrainSettings, {name: config[name] for name in names if name in config}, key="")
     call(DatasetFacts, {name: config["dataset"].get(name) for name in DATASET_FACTS}, key="dataset")
@@ -235,7 +258,7 @@ def check_known(config: Iterable[str], command: str) -> None:
     Raises:
         ConfigError: one line with the key and the choices.
     """
-    own = yaml.safe_load((own_folder() / f"{command}.yaml").read_text())
+    own = yaml.safe_load((own_folder() / f"{command}.yaml").read_text(encoding="utf-8"))
     known = {*own, *groups()} - {"defaults", "hydra"}
     for key in config:
         if key not in known:

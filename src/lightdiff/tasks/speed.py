@@ -79,7 +79,7 @@ def cpu_units(flags: Path = Path("/proc/cpuinfo")) -> str | None:
     Returns:
         The clause, or None if the CPU has no such units and bfloat16 would be slower than float32.
     """
-    listed = flags.read_text().split() if flags.is_file() else []
+    listed = flags.read_text(encoding="utf-8").split() if flags.is_file() else []
     known = (("AMX", "_is_amx_tile_supported", "amx_bf16"), ("AVX-512", "_is_avx512_bf16_supported", "avx512_bf16"))
     for name, question, flag in known[:1] if "GenuineIntel" in listed else known:
         ask = getattr(torch.cpu, question, None)

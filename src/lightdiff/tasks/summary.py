@@ -15,8 +15,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lightdiff.data import DiffSet
 from lightdiff.data.listing import in_words
 from lightdiff.lightning import DiffusionModel
-from lightdiff.utils.files import shown
+from lightdiff.utils.files import shown, user_path
 from lightdiff.utils.program import typed
+from lightdiff.utils.quoting import path_text, setting, word
 from lightdiff.utils.text import listed, printable
 
 INDENT = " " * 12
@@ -89,12 +90,16 @@ def run_summary(folder: Path, config: dict[str, Any], result: dict[str, Any]) ->
             lines.append(f"{label} {shown(pictures[-1])}")
     lines.append(f"run folder: {shown(folder)}")
     unit = "steps" if config["trainer"].get("max_steps", -1) not in (-1, None) else "epochs"
-    log_dir = Path(config.get("log_dir", folder)).absolute()
-    commands = (
-        f"{typed('sample')} ckpt_path={shown(folder)}",
-        f"tensorboard --logdir {shown(log_dir if log_dir in folder.parents else folder)}",
-        f"{typed('train')} resume={shown(folder)} trainer.max_{unit}={2 * result.get(unit, 0)}",
-    )
+    log_dir = user_path(config.get("log_dir", folder)).absolute()
+    commands = [f"tensorboard --logdir {word(path_text(log_dir if log_dir in folder.parents else folder))}"]
+    if (folder / "checkpoints" / "last.ckpt").is_file():
+        commands = [
+            f"{typed('sample')} {setting('ckpt_path', folder)}",
+            *commands,
+            f"{typed('train')} {setting('resume', folder)} trainer.max_{unit}={2 * result.get(unit, 0)}",
+        ]
+    else:
+        lines.append("checkpoint: none, because no callback saves one (callbacks.checkpoints)")
     lines += [f"{'next:' if i == 0 else '':<12}{command}" for i, command in enumerate(commands)]
     return "\n".join(lines)
 

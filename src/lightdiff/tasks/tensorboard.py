@@ -8,8 +8,11 @@ from typing import Any
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_BLOB_SEQUENCE, DATA_CLASS_SCALAR
 from torch.utils.tensorboard import FileWriter, SummaryWriter
+
+from lightdiff.tasks.event_file import VERSION, EventFile
 
 _METRICS = {
     "fid": "Fréchet distance between the features of samples and of real images. Small is good.",
@@ -65,6 +68,7 @@ class TensorBoard(TensorBoardLogger):
     """
 
     def __init__(self, folder: Path, purge_step: int | None) -> None:
+        self._folder, self._purge_step = folder, purge_step
         super().__init__(
             folder.parent.parent,
             name=folder.parent.name,
@@ -72,15 +76,18 @@ class TensorBoard(TensorBoardLogger):
             default_hp_metric=False,
             purge_step=purge_step,
         )
-        self._folder, self._purge_step = folder, purge_step
         self._losses: dict[str, SummaryWriter] = {}
+
+    @property
+    def log_dir(self) -> str:
+        # Lightning's would replace $HOME and ~ in the names of folders
+        return str(self._folder)
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
         if self._experiment is None:
-            writer: Any = super().experiment
-            _describe_tags(writer._get_file_writer())
+            self._experiment = RunWriter(self._folder, self._purge_step)
         return self._experiment
 
     @rank_zero_only
@@ -88,15 +95,12 @@ class TensorBoard(TensorBoardLogger):
         super().log_metrics(metrics, step)
         for tag, name in TOGETHER.items():
             if tag in metrics:
-                writer = self._loss_writer(name)
-                writer.add_scalar("loss", metrics[tag], step)
-                writer.flush()  # a point that precedes a checkpoint must be on disk with it
+                self._loss_writer(name).add_scalar("loss", metrics[tag], step)
 
     def _loss_writer(self, name: str) -> SummaryWriter:
         # made with the first point: a run that is refused before its first step leaves no folder
         if name not in self._losses:
-            self._losses[name] = SummaryWriter(self._folder / name, purge_step=self._purge_step)
-            _describe_tags(self._losses[name]._get_file_writer())
+            self._losses[name] = RunWriter(self._folder / name, self._purge_step)
         return self._losses[name]
 
     @rank_zero_only
@@ -111,19 +115,48 @@ class TensorBoard(TensorBoardLogger):
             writer.close()
 
 
-def _describe_tags(writer: FileWriter) -> None:
-    """Let this event file say with the first value of each tag what the tag means."""
-    add_event = writer.add_event
-    described: set[str] = set()
+class RunWriter(SummaryWriter):
+    """A `SummaryWriter` that begins a new file after all others in its folder, and describes each tag.
 
-    def add(event: Any, step: int | None = None, walltime: float | None = None) -> None:
+    Args:
+        folder: the folder of its files.
+        purge_step: TensorBoard forgets the points of the files before it from this step on; None: none.
+    """
+
+    # torch declares both as None
+    file_writer: Any
+    all_writers: Any
+
+    def __init__(self, folder: Path, purge_step: int | None) -> None:
+        super().__init__(str(folder), purge_step=purge_step)
+
+    def _get_file_writer(self) -> FileWriter:
+        # SummaryWriter would make one of torch's file writers here
+        if self.file_writer is None:
+            self.file_writer = DescribingFile(Path(self.log_dir))
+            self.all_writers = {self.log_dir: self.file_writer}
+            if self.purge_step is not None:
+                for event in (Event(file_version=VERSION), Event(session_log=SessionLog(status=SessionLog.START))):
+                    self.file_writer.add_event(event, self.purge_step)
+                self.purge_step = None
+        writer: FileWriter = self.file_writer
+        return writer
+
+
+class DescribingFile(FileWriter):
+    """An event file that says with the first value of each tag what the tag means."""
+
+    def __init__(self, folder: Path) -> None:
+        # in place of torch's constructor, which would make a file with a name of its own
+        self.event_writer = EventFile(folder)
+        self._described: set[str] = set()
+
+    def add_event(self, event: Any, step: int | None = None, walltime: float | None = None) -> None:
         for value in event.summary.value:
-            if value.tag in DESCRIPTIONS.keys() - described:
-                described.add(value.tag)
+            if value.tag in DESCRIPTIONS.keys() - self._described:
+                self._described.add(value.tag)
                 plugin, data_class = KINDS[value.WhichOneof("value")]
                 value.metadata.summary_description = DESCRIPTIONS[value.tag]
                 value.metadata.plugin_data.plugin_name = plugin
                 value.metadata.data_class = data_class
-        add_event(event, step, walltime)
-
-    writer.add_event = add  # type: ignore[method-assign]
+        super().add_event(event, step, walltime)

@@ -6,32 +6,41 @@ processes, torchrun, SLURM and resume all come through here; Hydra does not.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import seed_everything
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
-from torch import Tensor
 
-from lightdiff.lightning import DiffusionModel, Generation, load_weights_into
+from lightdiff.callbacks.due import first_step_to_log
+from lightdiff.data import DataError
+from lightdiff.lightning import Generation, load_weights_into
 from lightdiff.tasks.build import build_data, build_model, build_sampler, build_trainer
-from lightdiff.tasks.classes import keep_former_order, reading, with_classes
+from lightdiff.tasks.classes import keep_former_order, with_classes
 from lightdiff.tasks.described import portable
 from lightdiff.tasks.devices import Ranks
 from lightdiff.tasks.failures import explained
 from lightdiff.tasks.from_data import filled, found_in_data
-from lightdiff.tasks.good_checkpoint import resumable
+from lightdiff.tasks.good_checkpoint import check_fits_run, naming_field, resumable
 from lightdiff.tasks.handover import rank_and_world_size
 from lightdiff.tasks.lock import alone_in
 from lightdiff.tasks.processes import end_with_first_rank, hold_signals, take_signals
-from lightdiff.tasks.run_folder import CONFIG, RESULT, discard_if_untrained, read_config, write_config
+from lightdiff.tasks.reading import fitting, reading
+from lightdiff.tasks.run_folder import (
+    CONFIG,
+    RESULT,
+    discard_if_untrained,
+    put_back_if_refused,
+    read_config,
+    read_result,
+    write_config,
+)
 from lightdiff.tasks.settings import check_fit, check_settings
 from lightdiff.tasks.speed import TrainingSpeed
 from lightdiff.tasks.summary import batch_norm_warning, data_summary, device_summary, network_summary, run_summary
@@ -76,14 +85,16 @@ def run_job(folder: Path, config: dict[str, Any] | None = None) -> dict[str, Any
 def _run(folder: Path, config: dict[str, Any], rank_zero: bool) -> dict[str, Any]:
     log_file = _log_to(folder / "train.log") if rank_zero else None
     try:
-        if rank_zero:
-            remove_unfinished(folder / "checkpoints")
-        fit = _prepare(config, folder)
-        if rank_zero:
-            write_config(folder, config)
-            print(f"run folder: {shown(folder)}", flush=True)
-        with explained(folder, config):
-            fit()
+        with put_back_if_refused(folder) if rank_zero else nullcontext():
+            if rank_zero:
+                for written in (folder, folder / "checkpoints"):
+                    remove_unfinished(written)
+            fit = _prepare(config, folder)
+            if rank_zero:
+                write_config(folder, config)
+                print(f"run folder: {shown(folder)}", flush=True)
+            with explained(folder, config):
+                fit()
     except BaseException as error:
         if rank_zero:
             logging.getLogger("lightdiff").error("%s: %s", type(error).__name__, error)
@@ -95,7 +106,7 @@ def _run(folder: Path, config: dict[str, Any], rank_zero: bool) -> dict[str, Any
             log_file.close()
     if not rank_zero:
         return {}
-    result = json.loads((folder / RESULT).read_text()) if (folder / RESULT).is_file() else {}
+    result = read_result(folder) or {}
     print(run_summary(folder, config, result), flush=True)
     return result
 
@@ -116,9 +127,9 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
             keep_former_order(data)
     config.update(with_classes(config, data))
     model = build_model(config)
-    former = _check_resumable(model, last) if checkpoint else None
+    former = resumable(last)[1] if checkpoint else None
     # without a checkpoint the run begins anew, and points that a killed run has left are dropped
-    purge_step = former["global_step"] + 1 if former else 0
+    purge_step = first_step_to_log(former) if former else 0
     sampler, num_steps = build_sampler(config)
     with naming("sampler", config["sampler"]):
         Generation.of(model, sampler=sampler, num_steps=num_steps)
@@ -127,6 +138,8 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     limit_gpu_memory(config.get("gpu_memory_fraction"))
     seed_everything(config["seed"], verbose=False)
     trainer = build_trainer(config, folder, purge_step=purge_step)
+    if former:
+        check_fits_run(trainer, model, last, former)
     with reading(config["dataset"]):
         data.prepare_data()
         data.setup()
@@ -151,11 +164,15 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
         if isinstance(trainer.strategy, Ranks):
             hold_signals()
         try:
-            trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-        except (ValueError, MisconfigurationException) as error:
+            with naming_field(trainer, checkpoint):
+                trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        except (ValueError, MisconfigurationException, DataError) as error:
             if model.batch_number > 0:
                 raise
             # refused before the first batch, so a setting is wrong
+            with fitting(config["dataset"]):
+                if isinstance(error, DataError):
+                    raise
             raise ConfigError(" ".join(str(error).split())) from error
         except SystemExit as error:
             if isinstance(error.__context__, KeyboardInterrupt):
@@ -186,20 +203,15 @@ def limit_gpu_memory(fraction: float | None) -> None:
         torch.cuda.set_per_process_memory_fraction(fraction, device)
 
 
-def _check_resumable(model: DiffusionModel, last: Path) -> dict[str, Any]:
-    """Return the content of the checkpoint; refuse it where its weights do not fit the model, naming the first that does not."""
-    _, checkpoint = resumable(last)
-    ours, theirs = (
-        {name: list(weight.shape) for name, weight in state.items() if isinstance(weight, Tensor)}
-        for state in (model.state_dict(), checkpoint["state_dict"])
-    )
-    for name in dict.fromkeys([*ours, *theirs]):
-        if ours.get(name) != theirs.get(name):
-            raise ConfigError(
-                f"resume: {name} is {theirs.get(name)} in {shown(last)} and {ours.get(name)} in this configuration; "
-                "a resumed run keeps its network"
-            )
-    return checkpoint
+class _LogFile(logging.FileHandler):
+    """A log file that loses messages on a full disk without a trace in the terminal; the run itself says what is wrong."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
 
 
 def _log_to(path: Path) -> logging.Handler:
@@ -207,7 +219,7 @@ def _log_to(path: Path) -> logging.Handler:
 
     Of Lightning's messages the terminal shows only warnings.
     """
-    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     # Lightning advertises other products as tips
     handler.addFilter(lambda record: "Tip:" not in record.getMessage())

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from lightdiff.data import SOURCES, DataError, DiffSet, HuggingFace
 from lightdiff.metrics.classifier import OWN_CLASSIFIERS, WEIGHTS, available
@@ -28,7 +28,9 @@ from lightdiff.metrics.fitting import BATCH_SIZE, accuracy, fit_classifier
 from lightdiff.tasks.summary import data_summary
 from lightdiff.utils.config import suggest
 from lightdiff.utils.extras import require
-from lightdiff.utils.files import shown
+from lightdiff.utils.files import full_or_broken_disk, replaced, shown, user_path
+from lightdiff.utils.output import survive_lost_output
+from lightdiff.utils.quoting import setting
 
 STEPS, MAX_EPOCHS = 600, 60
 """A data set without a recipe is seen as often as makes about so many steps, but no oftener than this."""
@@ -81,7 +83,7 @@ def data_set(source: str, path: str | None = None, **settings: Any) -> DiffSet:
         return DiffSet(source, source=HuggingFace(path), **settings)
     if source in SOURCES:
         return DiffSet(source, **settings)
-    if Path(source).is_dir():
+    if user_path(source).is_dir():
         return DiffSet("folder", **{**settings, "data_dir": source})
     raise ValueError(f"{source}: no such data set or folder; {suggest(source, [*SOURCES, 'huggingface'])}")
 
@@ -123,7 +125,7 @@ def train_classifier(
     )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.safetensors"
-    save_file({key: value.contiguous().cpu() for key, value in network.state_dict().items()}, path)
+    weights = save({key: value.contiguous().cpu() for key, value in network.state_dict().items()})
     facts = {
         "dataset": name,
         "image_size": data.image_size[0],
@@ -138,14 +140,18 @@ def train_classifier(
         "device": device,
         "date": date.today().isoformat(),
         "note": recipe.note,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": hashlib.sha256(weights).hexdigest(),
     }
-    path.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n")
+    # both files are there before either takes its place, so that a full disk leaves a former classifier as it was
+    with replaced(path.with_suffix(".json")) as facts_file, replaced(path) as weights_file:
+        weights_file.write_bytes(weights)
+        facts_file.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return facts
 
 
 def main() -> None:
     """Read the command line, train, and say what came of it."""
+    survive_lost_output()
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("source", help=f"{', '.join(SOURCES)}, huggingface, or a folder of images")
     parser.add_argument("--data-dir", default="data", help="where its files are; of source folder, the images")
@@ -156,7 +162,7 @@ def main() -> None:
         "--channels", type=int, choices=(1, 3), help="1 grayscale, 3 RGB; by default the data set's own"
     )
     parser.add_argument("--epochs", type=int, help="times that every image is seen; by default enough")
-    parser.add_argument("--folder", type=Path, default=Path(OWN_CLASSIFIERS), help="where to keep it")
+    parser.add_argument("--folder", type=user_path, default=Path(OWN_CLASSIFIERS), help="where to keep it")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     recipe = RECIPES.get(asked.source, Recipe())
@@ -170,8 +176,17 @@ def main() -> None:
     except (DataError, ValueError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from error
+    except OSError as error:
+        failed = full_or_broken_disk(error)
+        if failed is None:
+            raise
+        print(f"error: {failed}", file=sys.stderr)
+        raise SystemExit(1) from error
     print(f"accuracy on {facts['num_test']} validation images: {facts['test_accuracy']:.2%}")
-    print(f"{shown((asked.folder / name).absolute())}.safetensors: use it by extractor.dataset={name}")
+    settings_of_it = [setting("extractor.dataset", name)]
+    if asked.folder != Path(OWN_CLASSIFIERS):
+        settings_of_it.append(setting("extractor.weights", asked.folder))
+    print(f"{shown((asked.folder / name).absolute())}.safetensors: use it by {' '.join(settings_of_it)}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from lightdiff.lightning.generation import DEFAULT_BATCH_SIZE
 from lightdiff.tasks.build import build_sampler
 from lightdiff.tasks.speed import prepare_sampling
 from lightdiff.utils.config import ConfigError
+from lightdiff.utils.files import user_path
 from lightdiff.utils.ranks import process
 
 
@@ -30,15 +31,27 @@ def load_trained(config: dict[str, Any]) -> tuple[Path, DiffusionModel, Generati
     Raises:
         ConfigError: one line with the key, the value, the choices.
     """
+    checkpoint, model, generation, identity = load_for_sampling(config, device_of(config["device"]))
+    batches = -(-config["num_samples"] // (config["batch_size"] or DEFAULT_BATCH_SIZE))
+    chosen = prepare_sampling(config, model, batches * generation.num_steps)
+    if process()[0] == 0:
+        print(chosen, flush=True)
+    return checkpoint, model, generation, identity
+
+
+def load_for_sampling(
+    config: dict[str, Any], device: torch.device
+) -> tuple[Path, DiffusionModel, Generation, dict[str, Any]]:
+    """Do as `load_trained` does, on a device, but prepare nothing and print nothing."""
     with naming_path("ckpt_path", config["ckpt_path"]):
         checkpoint = find_checkpoint(config["ckpt_path"])
     sampler, num_steps = build_sampler(config)
-    device = device_of(config["device"])
     with naming_path("ckpt_path", config["ckpt_path"]):
         model, identity = load_identified(checkpoint, weights=config["weights"], map_location=device)
     try:
         generation = Generation.of(
             model,
+            num_samples=config["num_samples"],
             sampler=sampler,
             num_steps=num_steps,
             guidance_scale=config["guidance_scale"],
@@ -50,10 +63,6 @@ def load_trained(config: dict[str, Any]) -> tuple[Path, DiffusionModel, Generati
         )
     except (ValueError, TypeError) as error:
         raise ConfigError(re.sub(r"^num_steps=", "sampler.num_steps=", str(error))) from error
-    batches = -(-config["num_samples"] // (config["batch_size"] or DEFAULT_BATCH_SIZE))
-    chosen = prepare_sampling(config, model, batches * generation.num_steps)
-    if process()[0] == 0:
-        print(chosen, flush=True)
     return checkpoint, model, generation, identity
 
 
@@ -63,7 +72,7 @@ def naming_path(key: str, path: str | Path) -> Iterator[None]:
     try:
         yield
     except CheckpointError as error:
-        if not str(error).startswith(str(Path(path))):
+        if not str(error).startswith(str(user_path(path))):
             raise
         raise CheckpointError(f"{key}={error}") from error
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lightdiff.utils.config import ConfigError
-from lightdiff.utils.files import shown
+from lightdiff.utils.quoting import path_text, word
 
 EXTRAS = {
     "diffusers": ("diffusers",),
@@ -100,5 +100,5 @@ def _command(extra: str) -> str:
     """Return the command that installs the extra into the environment that is running."""
     root = Path(__file__).resolve().parents[3]
     cloned = (root / "pyproject.toml").is_file() and (root / "conf").is_dir()
-    package = f"-e '{shown(root)}[{extra}]'" if cloned else f"'lightdiff[{extra}]'"
-    return f"{shown(Path(sys.executable))} -m pip install {package}"
+    package = f"-e {word(f'{path_text(root)}[{extra}]')}" if cloned else word(f"lightdiff[{extra}]")
+    return f"{word(path_text(Path(sys.executable)))} -m pip install {package}"

@@ -5,7 +5,10 @@ Shapes: N images, C channels (1 or 3), H x W pixels, F frames. Floating-point im
 
 from __future__ import annotations
 
+import errno
+import subprocess
 from collections.abc import Sequence
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,8 @@ from typing import Any
 import imageio.v3 as iio
 import torch
 from torch import Tensor
+
+from lightdiff.utils.files import replaced, write_picture
 
 LARGEST = 1000
 """Largest number of rows or columns of a grid. Settings are checked against it, so that a picture does not fail when drawn."""
@@ -64,9 +69,8 @@ def enlarge(images: Tensor, at_least: int = 256) -> Tensor:
 
 
 def save_png(path: Path, image: Tensor) -> None:
-    """Write a uint8 image (C, H, W) as PNG, in grayscale if it has one channel. Missing folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    iio.imwrite(path, _channels_last(image), extension=".png")
+    """Write a uint8 image (C, H, W) as PNG, in grayscale if it has one channel; see `write_picture`."""
+    write_picture(path, iio.imwrite("<bytes>", _channels_last(image), extension=".png"))
 
 
 def encode_gif(frames: Tensor, *, fps: float) -> bytes:
@@ -93,15 +97,32 @@ def encode_gif(frames: Tensor, *, fps: float) -> bytes:
 
 
 def save_mp4(path: Path, frames: Tensor, *, fps: float) -> None:
-    """Write uint8 frames (F, C, H, W) as an H.264 video with `fps` frames a second. Missing folders are made.
+    """Write uint8 frames (F, C, H, W) as an H.264 video with `fps` frames a second, as `write_picture` does.
 
     The format needs even sizes, so an odd height or width gets one more line of black pixels.
+
+    Raises:
+        OSError: the disk is full or broken. The error names `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    from imageio_ffmpeg import get_ffmpeg_exe
+
+    path.parent.mkdir(exist_ok=True)
     height, width = frames.shape[-2:]
     even = torch.nn.functional.pad(frames, (0, width % 2, 0, height % 2))
     rgb = even.expand(-1, 3, -1, -1) if even.shape[1] == 1 else even
-    iio.imwrite(path, _channels_last(rgb), plugin="FFMPEG", fps=fps, codec="libx264", macro_block_size=2)
+    height, width = rgb.shape[-2:]
+    source = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {Fraction(fps).limit_denominator()} -i -"
+    encoding = "-an -vcodec libx264 -pix_fmt yuv420p -crf 25"
+    with replaced(path, durable=False) as temporary:
+        # not by imageio, which does not ask how the encoder has ended
+        done = subprocess.run(
+            [get_ffmpeg_exe(), "-y", "-v", "error", *source.split(), *encoding.split(), str(temporary)],
+            input=_channels_last(rgb).tobytes(),
+            capture_output=True,
+        )
+        if done.returncode != 0:
+            reason = " ".join(done.stderr.decode(errors="replace").split())[:200] or f"exit code {done.returncode}"
+            raise OSError(errno.ENOSPC, f"the video could not be written whole ({reason})")
 
 
 def hold_last(frames: Sequence[Tensor], count: int) -> Tensor:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+from lightdiff.utils.files import write_picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,9 +46,10 @@ def log_y(axes: Any) -> None:
 
 
 def save_figure(path: Path, figure: Figure) -> None:
-    """Save a figure as PNG; the same figure gives the same bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png", metadata={"Software": None})
+    """Save a figure as PNG; the same figure gives the same bytes. See `write_picture`."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", metadata={"Software": None})
+    write_picture(path, drawn.getvalue())
 
 
 def pixels(figure: Figure) -> Tensor:

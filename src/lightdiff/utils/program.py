@@ -6,7 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from lightdiff.utils.files import shown
+from lightdiff.utils.quoting import path_text, setting, word
 
 COMMANDS = ("train", "sample", "eval", "export", "report")
 
@@ -20,6 +20,17 @@ def typed(command: str) -> str:
         command: one of `COMMANDS`.
     """
     return f"{_program('python')} {command}.py" if _is_script() else f"{_program('lightdiff')} {command}"
+
+
+def way_on(run: Path) -> str:
+    """Return the part of a message with the command that goes on with a run, or that begins it again if it has no checkpoint.
+
+    Args:
+        run: the run's folder.
+    """
+    if (run / "checkpoints" / "last.ckpt").is_file():
+        return f"go on with: {typed('train')} {setting('resume', run)}"
+    return f"nothing was saved in it; begin again with: {typed('train')} --job {word(path_text(run))}"
 
 
 def restart(command: str) -> list[str]:
@@ -39,7 +50,7 @@ def _program(name: str) -> str:
     found = shutil.which(name)
     if found is not None and Path(found).absolute().parent == here:
         return name
-    return shown(here / name) if (here / name).exists() else name
+    return word(path_text(here / name)) if (here / name).exists() else name
 
 
 def _is_script() -> bool:

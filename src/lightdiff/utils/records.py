@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+from lightdiff.utils.structure import ANYTHING, COUNT, FINITE, MAPPING, NUMBER, TEXT, Every, Keys, Nullable
 
 Record = dict[str, Any]
 
@@ -31,22 +33,47 @@ def better(name: str) -> Callable[[float, float], float]:
     return max if name in MORE_IS_BETTER else min
 
 
-def read_records(path: Path) -> Iterator[Record]:
-    """Yield the records of a results.jsonl in the order of its lines; a missing file has none.
+RECORD = Keys(
+    values=Every(Keys(value=NUMBER, spread=Nullable(NUMBER))),
+    metrics=MAPPING,
+    checkpoint=Keys(file=Nullable(TEXT), step=Nullable(COUNT)),
+    weights=TEXT,
+    sampler=Keys(name=TEXT),
+    num_steps=COUNT,
+    guidance_scale=FINITE,
+    labels=ANYTHING,
+    seed=COUNT,
+    precision=TEXT,
+    num_samples=COUNT,
+    reference=Keys(dataset=TEXT, split=TEXT, num_images=COUNT),
+    extractor=Keys(name=TEXT, sha256=TEXT, resizer=TEXT),
+    images_per_second=FINITE,
+)
+"""What a line must hold to be a record."""
 
-    Lines that hold no record are passed over, such as the last line of a process that was killed.
+
+def read_records(path: Path) -> tuple[list[Record], list[str]]:
+    """Return the records of a results.jsonl in the order of its lines; a missing file has none.
+
+    Lines that hold no record are left out, such as the last line of a process that was killed.
+
+    Returns:
+        The records, and for each line that is left out what is wrong with it.
     """
-    if not path.is_file():
-        return
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            record = json.loads(line)
-            protocol_key(record)
-            for entry in record["values"].values():
-                value_text(entry)
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+    records, left_out = [], []
+    for number, line in enumerate(path.read_bytes().split(b"\n") if path.is_file() else [], start=1):
+        if not line.strip():
             continue
-        yield record
+        try:
+            record = json.loads(line.decode())
+            RECORD.check(record)
+            # data nested too deeply for JSON's writer
+            canonical(record)
+        except (ValueError, RecursionError) as error:
+            left_out.append(f"line {number}: {' '.join(str(error).split())[:120]}")
+        else:
+            records.append(record)
+    return records, left_out
 
 
 def newest_cells(records: Iterable[Record]) -> dict[str, Record]:

@@ -22,6 +22,7 @@ from lightdiff.data.resize import Fit, ResizeMode
 from lightdiff.data.sources.base import Source, Splits, check_labels, check_val_fraction
 from lightdiff.utils.config import suggest
 from lightdiff.utils.extras import require
+from lightdiff.utils.files import user_path
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -116,7 +117,7 @@ class HuggingFace(Source):
             raise ValueError(f"max_pixels={self.max_pixels}: a number of pixels is expected, such as 50000000")
 
     def prepare(self, data_dir: Path) -> None:
-        if Path(self.path).is_dir() or self._kept(data_dir).is_dir():
+        if user_path(self.path).is_dir() or self._kept(data_dir).is_dir():
             return
         require("huggingface", "dataset=huggingface")
         import datasets
@@ -139,7 +140,7 @@ class HuggingFace(Source):
 
     def load(self, data_dir: Path, channels: int, fit: Fit) -> Splits:
         require("huggingface", "dataset=huggingface")
-        local = Path(self.path) if Path(self.path).is_dir() else self._kept(data_dir)
+        local = user_path(self.path) if user_path(self.path).is_dir() else self._kept(data_dir)
         with _naming(f"source.path={self.path}"):
             splits = self._splits(local, data_dir)
             train = self._table(splits[self._split(self.train_split, splits, "train_split")])

@@ -12,7 +12,7 @@ from pathlib import Path
 from lightdiff.tasks.report.page import as_html
 from lightdiff.tasks.report.runs import find_runs, read_run
 from lightdiff.tasks.report.terminal import as_lines
-from lightdiff.utils.files import replaced, shown
+from lightdiff.utils.files import full_or_broken_disk, replaced, shown
 from lightdiff.utils.output import survive_lost_output
 from lightdiff.utils.program import typed
 from lightdiff.utils.text import printable
@@ -71,6 +71,7 @@ def report_command(arguments: list[str]) -> int:
     try:
         report(parser.parse_args(arguments).folders)
     except (ValueError, OSError) as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        return 2
+        failed = full_or_broken_disk(error)
+        print(f"error: {printable(failed or str(error))}", file=sys.stderr)
+        return 2 if failed is None else 1
     return 0

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lightdiff.utils.files import lies_in
 from lightdiff.utils.records import Record, better, newest_cells, read_records, value_text
@@ -53,13 +52,12 @@ def _rank(found: Distance) -> int:
 def _distances(path: Path) -> Iterator[tuple[Distance, str]]:
     """Yield every finite value, and the features and images it was measured against."""
     try:
-        cells = newest_cells(read_records(path))
+        cells = newest_cells(read_records(path)[0])
     except OSError:
         return
     for cell in cells.values():
-        against = f"{_part(cell, 'extractor', 'name')} features"
-        if isinstance(cell["reference"], dict) and cell["reference"]:
-            against += f" against {_part(cell, 'reference', 'dataset')} {_part(cell, 'reference', 'split')}"
+        reference = cell["reference"]
+        against = f"{cell['extractor']['name']} features against {reference['dataset']} {reference['split']}"
         for metric, entry in cell["values"].items():
             if math.isfinite(entry["value"]):
                 yield Distance(metric, entry["value"], value_text(entry), f"{_sampling(cell)}, {against}"), against
@@ -67,17 +65,11 @@ def _distances(path: Path) -> Iterator[tuple[Distance, str]]:
 
 def _sampling(cell: Record) -> str:
     """Return how the samples were drawn: sampler, steps, what is not as usual, and their number."""
-    samples = cell["num_samples"]
     words = [
-        _part(cell, "sampler", "name"),
+        cell["sampler"]["name"],
         f"{cell['num_steps']} steps",
-        "" if cell["guidance_scale"] in (None, 1) else f"guidance {cell['guidance_scale']}",
-        "" if cell["weights"] in (None, "ema") else f"{cell['weights']} weights",
-        f"{samples:,} samples" if isinstance(samples, int) else f"{samples} samples",
+        "" if cell["guidance_scale"] == 1 else f"guidance {cell['guidance_scale']}",
+        "" if cell["weights"] == "ema" else f"{cell['weights']} weights",
+        f"{cell['num_samples']:,} samples",
     ]
     return ", ".join(filter(None, words))
-
-
-def _part(cell: Record, name: str, key: str) -> str:
-    part: Any = cell[name]
-    return str(part.get(key, "?")) if isinstance(part, dict) else "?"

@@ -62,7 +62,7 @@ def _read_events(path: Path) -> Iterator[Point]:
 
 
 def _read_csv(path: Path) -> Iterator[Point]:
-    with path.open(newline="", errors="replace") as file:
+    with path.open(newline="", errors="replace", encoding="utf-8") as file:
         try:
             for row in csv.DictReader(file):
                 for name, cell in row.items():

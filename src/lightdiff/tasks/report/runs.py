@@ -6,7 +6,6 @@ Whatever is missing or broken counts as not there, and so does a link to a file 
 from __future__ import annotations
 
 import difflib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from lightdiff.tasks.report.distances import Distance, best_distances
 from lightdiff.tasks.report.pictures import newest_picture
 from lightdiff.tasks.report.points import read_points
 from lightdiff.tasks.report.settings import Settings, flatten, group_choices
-from lightdiff.tasks.run_folder import CONFIG, RESULT, read_config
+from lightdiff.tasks.run_folder import CONFIG, RESULT, read_config, read_result
 from lightdiff.utils.config import ConfigError, shorten
 from lightdiff.utils.files import lies_in
 from lightdiff.utils.text import natural_order
@@ -128,8 +127,5 @@ def _progress(folder: Path) -> tuple[str, str, dict[str, float]]:
 def _read_result(folder: Path) -> tuple[int, dict[str, float]] | None:
     """Return epochs and metrics of result.json, which a run writes when it is done; None where it is missing or no result."""
     path = folder / RESULT
-    try:
-        result = json.loads(path.read_text()) if path.is_file() and lies_in(path, folder) else {}
-        return int(result["epochs"]), {name: float(value) for name, value in result["metrics"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        return None
+    result = read_result(folder) if path.is_file() and lies_in(path, folder) else None
+    return (result["epochs"], result["metrics"]) if result else None

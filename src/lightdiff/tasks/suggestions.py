@@ -1,0 +1,46 @@
+"""Say which key was meant where the one that was typed does not exist."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lightdiff.utils.config import suggest
+
+MOST = 3
+"""Keys that a message offers at most."""
+
+
+def no_such_key(key: str, config: Mapping[str, Any]) -> str:
+    """Return a line that names the keys of the same name in other places, or else those beside the unknown one.
+
+    Args:
+        key: the dotted key.
+        config: the whole configuration as plain data; interpolations need not be resolved.
+    """
+    *parents, last = key.split(".")
+    beside, missing = config, last
+    for parent in parents:
+        below = beside.get(parent)
+        if not isinstance(below, Mapping):
+            missing = parent
+            break
+        beside = below
+    close = difflib.get_close_matches(last, map(str, config), n=1)
+    elsewhere = [] if close and not parents else [path for path in _leaves(config) if path[-1] == last]
+    if elsewhere:
+        # what lies in the same group first, then the shortest: dataset.batch_size, not callbacks.evaluation.batch_size
+        elsewhere.sort(key=lambda path: ([path[0]] != parents[:1], len(path), path))
+        return f"{key}: no such key; did you mean {' or '.join('.'.join(path) for path in elsewhere[:MOST])}?"
+    where = key if missing == last else ".".join(parents[: parents.index(missing) + 1])
+    return f"{where}: no such key; {suggest(missing, beside)}"
+
+
+def _leaves(node: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the keys below a node that hold no mapping, each as the names that lead to it."""
+    for name, child in node.items():
+        if isinstance(child, Mapping):
+            yield from _leaves(child, (*above, str(name)))
+        else:
+            yield (*above, str(name))
