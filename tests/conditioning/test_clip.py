@@ -82,7 +82,7 @@ def test_prompts_that_cannot_be_read_are_reported(kind: type, clip: Path) -> Non
         text.choose(labels=None, prompt="a ☃")
     with pytest.raises(ValueError, match="labels=3: not together with prompt=a 4"):
         text.choose(labels=3, prompt="a 4")
-    with pytest.raises(ValueError, match=r"labels=2: whole numbers in 0\.\.1"):
+    with pytest.raises(ValueError, match=r"labels=2: choices: "):
         text.choose(labels=2, prompt=None)
 
 

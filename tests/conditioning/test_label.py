@@ -24,15 +24,22 @@ def test_names_and_numbers(labels: object, expected: list[int]) -> None:
     assert choose(labels, NAMES) == expected
 
 
-@pytest.mark.parametrize("labels", ["Dog", 7, -1, ["cat", 3], "", []])
+@pytest.mark.parametrize("labels", ["Dog", 7, -1, ["cat", 3], "", [], [True], [0.5], "2"])
 def test_other_labels_are_refused_with_the_names(labels: object) -> None:
-    with pytest.raises(ValueError, match=r"labels=.*0\.\.2 or names of classes \(cat, dog, 7\)"):
+    with pytest.raises(ValueError, match=r"^labels=.*: choices: 0 cat, 1 dog, 2 7$"):
         choose(labels, NAMES)
 
 
 def test_without_names_only_numbers_are_offered() -> None:
-    with pytest.raises(ValueError, match=r"labels=dog: whole numbers in 0\.\.2 are expected"):
+    with pytest.raises(ValueError, match=r"^labels=dog: choices: whole numbers in 0\.\.2$"):
         choose("dog")
+
+
+def test_the_message_of_the_issue() -> None:
+    with pytest.raises(ValueError, match=r"^labels=\[4\]: choices: 0 cat, 1 dog$"):
+        LabelConditioner(2, class_names=["cat", "dog"]).choose(labels=[4], prompt=None)
+    assert label_choices(3, ["cat"]) == "0 cat, 1, 2"
+    assert label_choices(12, [str(number) for number in range(12)]) == "whole numbers in 0..11"
 
 
 def test_a_message_does_not_list_a_thousand_names() -> None:

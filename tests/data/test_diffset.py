@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lightdiff.data import DiffSet
-from lightdiff.data.diffset import flip
+from lightdiff.data.flip import flip
 
 
 def numbers(batch: dict[str, torch.Tensor]) -> list[int]:

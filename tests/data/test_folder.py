@@ -65,27 +65,6 @@ def test_images_without_sub_folders_are_one_class(tmp_path: Path, write_image, r
     assert data.train_set.labels.tolist() == [0, 0, 0]
 
 
-def test_an_image_beside_the_sub_folders_makes_all_one_class(photos: Path, write_image, random_pixels) -> None:
-    write_image(photos / "stray.png", random_pixels(8, 8, 3))
-    data = folder(photos)
-    assert data.class_names == ("image",)
-    assert data.num_train + data.num_val == 25
-    assert not data.train_set.labels.any()
-
-
-@pytest.mark.parametrize("val_name", ["val", "test"])
-def test_train_and_val_folders_are_the_splits(tmp_path: Path, write_image, random_pixels, val_name: str) -> None:
-    for number in range(5):
-        write_image(tmp_path / "train" / ("a", "b")[number % 2] / f"{number}.png", random_pixels(8, 8))
-    for number in range(2):
-        write_image(tmp_path / val_name / "b" / f"{number}.png", random_pixels(8, 8))
-    data = folder(tmp_path, batch_size=2)
-    assert data.class_names == ("a", "b")
-    assert (data.num_train, data.num_val) == (5, 2)
-    assert data.train_set.labels.tolist() == [0, 0, 0, 1, 1]
-    assert data.val_set.labels.tolist() == [1, 1]
-
-
 def test_links_out_of_the_folder_hidden_files_and_other_files_are_left_out(
     tmp_path: Path, photos: Path, write_image, random_pixels
 ) -> None:

@@ -71,7 +71,7 @@ def test_a_run_on_such_names(odd_folder: Path, command: Command, tmp_path: Path)
     for file in ("train.log", "config.yaml"):
         assert "udcf" in (run / file).read_text(encoding="utf-8")
     log = (run / "train.log").read_text(encoding="utf-8")
-    assert log.count("left out: ") == 1 and "dog/broken\\udcfe\\n.png: not a readable image" in log
+    assert log.count("image_store: left out: ") == 1 and "dog/broken\\udcfe\\n.png: not a readable image" in log
     assert scalars(run)["val/loss"]
     json.loads((run / "result.json").read_text(encoding="utf-8"))
     assert "k\\udcfctze" in last(run)["lightdiff"]["model"]["conditioning"]["class_names"]

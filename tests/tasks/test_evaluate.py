@@ -185,7 +185,11 @@ def test_the_identity_is_that_of_the_weights_that_were_loaded(
         ),
         (["num_samples=0"], "num_samples=0: 1 or more is expected"),
         (["num_samples=many"], "num_samples=many: int is expected"),
-        (["split=test"], "split=test: one of train, val is expected"),
+        (
+            ["split=test"],
+            "split=test: this data set keeps no images apart from those to train and to validate on; choices",
+        ),
+        (["split=both"], "split=both: one of train, val, test is expected"),
         (["precision=8"], "precision=8: "),
         (["weights=best"], "weights=best: one of ema, raw is expected"),
         (["nu_samples=5"], "nu_samples: no such key; "),

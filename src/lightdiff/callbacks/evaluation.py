@@ -34,7 +34,7 @@ class EvaluateSamples(Callback):
         extractor: gives the space in which distances are measured.
         num_samples: images drawn.
         every_n_epochs: epochs between two evaluations.
-        split: which of the real images are the reference.
+        split: which of the real images are the reference: train, val, or test, where the data set keeps some apart.
         cache_dir: folder in which their statistics are kept.
         batch_size: images at a time; None: 128.
         guidance_scale: 1 plainly conditional, 0 unconditional.
@@ -57,7 +57,7 @@ class EvaluateSamples(Callback):
         extractor: FeatureExtractor,
         num_samples: int = 1000,
         every_n_epochs: int = 1,
-        split: Literal["train", "val"] = "train",
+        split: Literal["train", "val", "test"] = "train",
         cache_dir: str = "data/reference",
         batch_size: int | None = None,
         guidance_scale: float = 1.0,

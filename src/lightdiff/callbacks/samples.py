@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -40,6 +41,7 @@ class SampleImages(Callback):
         fps: frames of the GIF in a second.
         show: "x_t", the noisy images, or "x0_hat", the model's guesses of the clean ones.
         guidance_scale: 1 plainly conditional, 0 unconditional, above 1 classifier-free guidance.
+        labels: classes to draw in turn, numbers or names, or None for every class.
         weights: "ema", the average of the weights where the model has one, or "raw".
         seed: key of the noise.
         fast_steps: where `num_steps` is None, draw with so many steps of DDIM (eta = 0) instead, on the sampler's own grid of
@@ -61,6 +63,7 @@ class SampleImages(Callback):
         fps: float = 5.0,
         show: Literal["x_t", "x0_hat"] = "x_t",
         guidance_scale: float = 1.0,
+        labels: int | str | Sequence[int | str] | None = None,
         weights: Literal["ema", "raw"] = "ema",
         seed: int = 0,
         fast_steps: int | None = None,
@@ -78,7 +81,7 @@ class SampleImages(Callback):
         self.every_n_epochs = every_n_epochs
         self.rows, self.columns = rows, columns
         self.frame_every, self.hold_frames, self.fps, self.show = frame_every, hold_frames, fps, show
-        self.guidance_scale, self.weights, self.seed = guidance_scale, weights, seed
+        self.guidance_scale, self.labels, self.weights, self.seed = guidance_scale, labels, weights, seed
         self._drawn_step = -1
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -105,6 +108,7 @@ class SampleImages(Callback):
             sampler=sampler,
             num_steps=num_steps,
             guidance_scale=self.guidance_scale,
+            labels=self.labels,
             seed=self.seed,
             weights=self.weights,
         )

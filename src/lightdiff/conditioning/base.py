@@ -14,7 +14,7 @@ from torch import Tensor, nn
 Labels = int | str | Sequence[int | str] | Tensor | None
 """Classes a user asks for: numbers or names, one or several; None: each class once."""
 LISTED = 30
-"""Names of classes that a message lists."""
+"""Number of classes that a message lists."""
 
 
 class Conditioner(nn.Module, ABC):
@@ -67,7 +67,7 @@ def chosen_labels(labels: Labels, num_classes: int, class_names: Sequence[str] |
     """Turn the classes a user asks for into labels (K,) int64; None asks for each class once.
 
     Args:
-        labels: numbers of classes, or their names.
+        labels: numbers of classes, or their names; a text is always a name.
         num_classes: how many classes there are.
         class_names: their names, where they are known.
 
@@ -87,14 +87,17 @@ def chosen_labels(labels: Labels, num_classes: int, class_names: Sequence[str] |
         chosen = torch.empty(0)
     whole = not chosen.is_floating_point() and chosen.dtype != torch.bool
     if not whole or len(chosen) == 0 or chosen.min() < 0 or chosen.max() >= num_classes:
-        raise ValueError(f"labels={labels}: {label_choices(num_classes, class_names)} are expected")
+        shown = f"[{', '.join(map(str, labels))}]" if isinstance(labels, list | tuple) else labels
+        raise ValueError(f"labels={shown}: choices: {label_choices(num_classes, class_names)}")
     return chosen.to(torch.int64)
 
 
 def label_choices(num_classes: int, class_names: Sequence[str] | None) -> str:
-    """Say which labels there are, for messages: whole numbers, and the names of the classes where they are known."""
-    numbers = f"whole numbers in 0..{num_classes - 1}"
-    if not class_names:
-        return numbers
-    more = f", ... ({len(class_names)} in all)" if len(class_names) > LISTED else ""
-    return f"{numbers} or names of classes ({', '.join(class_names[:LISTED])}{more})"
+    """Say which labels there are, for messages: "0 cat, 1 dog", or whole numbers where there are no names beside them."""
+    names = list(class_names or ())
+    if all(name == str(number) for number, name in enumerate(names)):
+        return f"whole numbers in 0..{num_classes - 1}"
+    numbered = [f"{number} {name}" for number, name in enumerate(names)]
+    numbered += [str(number) for number in range(len(names), num_classes)]
+    more = f", ... ({num_classes} in all)" if num_classes > LISTED else ""
+    return ", ".join(numbered[:LISTED]) + more

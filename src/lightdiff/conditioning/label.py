@@ -53,7 +53,7 @@ class LabelConditioner(Conditioner):
     def choose(self, *, labels: Labels, prompt: str | Sequence[str] | None) -> Tensor:
         if prompt is not None:
             choices = label_choices(self.num_classes, self.class_names)
-            raise ValueError(f"prompt={prompt}: this model knows class labels, not text; use labels=, {choices}")
+            raise ValueError(f"prompt={prompt}: this model knows class labels, not text; choices for labels: {choices}")
         return chosen_labels(labels, self.num_classes, self.class_names)
 
     def forward(self, inputs: Tensor, drop: Tensor | None = None) -> dict[str, Tensor]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 from weakref import WeakSet
 
 import torch
-from torch import Tensor
 
 from lightdiff.core.randomness import keyed_generator
 from lightdiff.data.fingerprint import OnChanged, RememberedData
+from lightdiff.data.flip import flip
 from lightdiff.data.image_store import ImageStore, MemoryStore
 from lightdiff.data.loader import BatchLoader
 from lightdiff.data.order import FixedOrder, RankBatches, TrainOrder
@@ -26,7 +27,7 @@ SHARE_OF_MEMORY = 0.25
 
 
 class DiffSet(RememberedData):
-    """A data set in two splits, served in batches {"image": uint8 (B, C, H, W), "label": int64 (B,)}.
+    """A data set in splits, served in batches {"image": uint8 (B, C, H, W), "label": int64 (B,)}.
 
     The global batch and its flips are functions of (seed, number of the batch in the run); process r of P takes its rows
     r, r + P, r + 2 P, ... A resumed run therefore sees the batches that it would have seen, and P processes together see those
@@ -39,6 +40,8 @@ class DiffSet(RememberedData):
         image_size: side of square images, or (height, width), or None for the data set's usual size.
         channels: 1 for grayscale, 3 for RGB, None for the data set's own.
         num_classes: number of classes that the data must have, or None for any number.
+        class_names: names of the classes in the order in which labels are to number them, or None for the source's order. Names
+            other than the source's own change nothing here; they are for captions and for asking for samples.
         resize_mode: pad, resize, crop or none (see `Fit`), or None for the data set's usual mode.
         horizontal_flip: mirror each training image with probability 1/2, on the training's device.
         batch_size: images in the global batch, over all processes, or None for 128 or, of fewer training images, the largest
@@ -65,6 +68,7 @@ class DiffSet(RememberedData):
         image_size: int | Sequence[int] | None = None,
         channels: int | None = None,
         num_classes: int | None = None,
+        class_names: Sequence[str] | None = None,
         resize_mode: ResizeMode | None = None,
         horizontal_flip: bool = False,
         batch_size: int | None = None,
@@ -93,6 +97,7 @@ class DiffSet(RememberedData):
         if self.channels not in (1, 3):
             raise ValueError(f"channels={channels}: choices: 1 (grayscale), 3 (RGB)")
         self.num_classes = num_classes
+        self.label_order = class_names
         self.resize_mode = self.source.usual_resize_mode if resize_mode is None else resize_mode
         self.horizontal_flip = horizontal_flip
         self.batch_size = USUAL_BATCH_SIZE if batch_size is None else batch_size
@@ -115,33 +120,36 @@ class DiffSet(RememberedData):
         self.source.prepare(user_path(self.data_dir))
 
     def setup(self, stage: str | None = None) -> None:
-        """Load both splits, unless they are loaded already; without `prepare_data` missing files are downloaded here."""
+        """Load the splits, unless they are loaded already; without `prepare_data` missing files are downloaded here."""
         if self._splits is not None:
             return
-        splits = self._find()
+        splits = self.find()
         self.check_classes(splits.class_names)
         if self.on_corrupted == "skip":
-            splits = Splits(splits.train.readable(), splits.val.readable(), splits.class_names)
+            splits = splits.readable()
         if self.num_classes not in (None, len(splits.class_names)):
             found = f"{len(splits.class_names)} ({shorten(', '.join(splits.class_names))})"
             raise ValueError(f"num_classes={self.num_classes}: the data has {found}")
         self.remember(splits)
         self.warnings = value_warnings(splits.train)
         if splits.train.num_bytes + splits.val.num_bytes <= self.max_memory_gb * 2**30:
-            splits = Splits(splits.train.in_memory(), splits.val.in_memory(), splits.class_names)
+            splits = replace(splits, train=splits.train.in_memory(), val=splits.val.in_memory())
         self._splits = splits
         if self._may_shrink and self.num_train < self.batch_size:
             self.batch_size = 2 ** (self.num_train.bit_length() - 1)
 
-    def find_class_names(self) -> tuple[str, ...]:
-        """Names of the labels 0, 1, ..., after `prepare_data`; no image is decoded for them."""
-        return self._find().class_names
+    def find(self) -> Splits:
+        """Return the splits as the source gives them, after `prepare_data`: files are listed and not yet read.
 
-    def _find(self) -> Splits:
-        """Both splits as the source gives them: files are listed and not yet read."""
+        A `FileStore` among them has the names of its files in `files`.
+        """
         if self._found is None:
             self._found = self.source.load(user_path(self.data_dir), self.channels, self._fit)
-        return self._found
+        return self._found.in_order(self.label_order)
+
+    def find_class_names(self) -> tuple[str, ...]:
+        """Names of the labels 0, 1, ..., after `prepare_data`; no image is decoded for them."""
+        return self.find().class_names
 
     @property
     def is_set_up(self) -> bool:
@@ -150,7 +158,7 @@ class DiffSet(RememberedData):
 
     @property
     def splits(self) -> Splits:
-        """Both splits, unshuffled and unflipped."""
+        """All splits, unshuffled and unflipped."""
         if self._splits is None:
             raise RuntimeError("DiffSet: call setup() first")
         return self._splits
@@ -276,15 +284,3 @@ def free_memory(device: torch.device) -> float:
     free, total = torch.cuda.mem_get_info(device)
     allowed = getattr(torch.cuda, "get_per_process_memory_fraction", lambda device: 1.0)(device)
     return min(free, allowed * total)
-
-
-def flip(images: Tensor, generator: torch.Generator, rank: int = 0, world_size: int = 1) -> Tensor:
-    """Mirror each of the images (B, C, H, W) left to right with probability 1/2.
-
-    Args:
-        images: this process's rows of the global batch.
-        generator: the same in all processes: the choice is drawn for the whole global batch.
-        rank, world_size: number of this process, and how many there are.
-    """
-    chosen = torch.rand(len(images) * world_size, generator=generator, device=images.device) < 0.5
-    return torch.where(chosen[rank::world_size, None, None, None], images.flip(-1), images)

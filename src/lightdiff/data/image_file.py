@@ -12,11 +12,9 @@ from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
 from lightdiff.data.errors import DataError
+from lightdiff.data.formats import readable_formats
 from lightdiff.data.in_flight import in_flight
 from lightdiff.data.pixel_values import extent, number_type, numbers_of, to_levels
-
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""Formats to read, whatever a file's name says. Pillow itself would also pass PostScript, which is code, to another program."""
 
 COLOUR = "colour"
 """The type of numbers of an image that has several per pixel: 8 bits for each of red, green and blue."""
@@ -47,8 +45,8 @@ def read_image(
         uint8 (channels, h, w).
 
     Raises:
-        DataError: the file is no readable image in one of `FORMATS`, has more than `max_pixels` pixels, or its numbers have no
-            range, or not this one.
+        DataError: the file is no image in one of the formats of `lightdiff.data.formats`, has more than `max_pixels` pixels, or
+            its numbers have no range, or not this one.
     """
     with _opened(file, max_pixels, name or str(file)) as image:
         return pil_to_tensor(_in_mode(image, "L" if channels == 1 else "RGB", value_range))
@@ -81,7 +79,7 @@ def _opened(file: Path | BinaryIO, max_pixels: int, name: str) -> Iterator[Image
         with ExitStack() as stack:
             # Pillow scrambles the pixels of some turned TIFF files that it opens itself
             source = stack.enter_context(file.open("rb")) if isinstance(file, Path) else file
-            image = stack.enter_context(Image.open(source, formats=FORMATS))
+            image = stack.enter_context(Image.open(source, formats=readable_formats()))
             # Pillow has only warned of a size that it finds suspicious
             width, height = image.size
             if width * height > max_pixels:

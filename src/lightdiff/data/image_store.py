@@ -57,6 +57,14 @@ class ImageStore(Dataset[dict[str, Tensor]], ABC):
     def in_memory(self) -> MemoryStore:
         """Return a store that holds the same images in memory."""
 
+    def relabelled(self, numbers: Tensor) -> Self:
+        """Return a store of the same images, of which those with label i have label `numbers[i]`, int64 (classes,)."""
+        store = copy.copy(self)
+        # a hash of the former labels may be among the attributes
+        store.__dict__.pop("fingerprint", None)
+        store.labels = numbers[self.labels]
+        return store
+
     def readable(self) -> ImageStore:
         """Return a store of the images that can be read, and report the others.
 

@@ -20,6 +20,7 @@ from lightdiff.lightning.model import DiffusionModel, Weights
 from lightdiff.utils.config import import_safe_target, instantiate, shorten
 from lightdiff.utils.files import sha256_of, user_path
 from lightdiff.utils.structure import Keys, Misfit, Structure
+from lightdiff.utils.text import listed
 
 DATA = "DiffSet"
 """Key of a checkpoint under which Lightning puts what a `DiffSet` remembers of its images; unchecked here."""
@@ -262,6 +263,11 @@ def load_weights_into(model: DiffusionModel, path: str | Path, *, weights: Weigh
         source = load_model(path, weights=weights)
     except CheckpointError as error:
         raise CheckpointError(f"init_from={error}") from error
+    if source.class_names != model.class_names and sorted(source.class_names) == sorted(model.class_names):
+        raise CheckpointError(
+            f"init_from={path}: its labels are numbered in another order, {listed(source.class_names)}; give "
+            "dataset.class_names in that order"
+        )
     for name, module in model.modules_of("raw").items():
         other = getattr(source, name)
         theirs = {} if other is None else other.state_dict()

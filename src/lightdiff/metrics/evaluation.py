@@ -21,7 +21,7 @@ from lightdiff.utils.images import to_uint8
 from lightdiff.utils.progress import progress as show_progress
 from lightdiff.utils.ranks import from_first, gather_rows, process, rank_rows
 
-Split = Literal["train", "val"]
+Split = Literal["train", "val", "test"]
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class Evaluation:
         extractor: computes the features in which images are compared; prepared.
         data: the data set, set up.
         num_samples: number of images to draw; those of a conditional model show every class in turn.
-        split: the real images that serve as reference, "train" or "val".
+        split: the real images that serve as reference, "train", "val", or "test", where the data set keeps some apart.
         cache_dir: folder in which the statistics of the reference are kept.
         batch_size: images at a time, or None for 128. The figures do not depend on it.
 
     Raises:
-        ValueError: `num_samples` is below 1.
+        ValueError: `num_samples` is below 1, or the data set has no such split.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Evaluation:
         self.num_samples = num_samples
         self.batch_size = batch_size
         self.seconds: dict[str, float] = {}
-        self._store = data.train_set if split == "train" else data.val_set
+        self._store = data.splits.of(split)
         self._data, self._cache_dir = data, cache_dir
         self._facts = {
             "dataset": data.name,

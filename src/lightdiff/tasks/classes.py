@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lightdiff.data import DiffSet
+from lightdiff.data import DiffSet, Folder
 from lightdiff.tasks.from_data import CLASSES, filled
 from lightdiff.tasks.reading import reading
 from lightdiff.utils.config import ConfigError
@@ -42,3 +42,13 @@ def with_classes(config: dict[str, Any], data: DiffSet) -> dict[str, Any]:
     # a list for each group: YAML would write the same one as an alias
     found = {group: {"num_classes": len(names), "class_names": [*names]} for group in ("dataset", "conditioning")}
     return filled(config, found)
+
+
+def keep_former_order(data: DiffSet) -> None:
+    """Number the classes of a folder in alphabetical order, as releases did that kept no names of classes in a run.
+
+    Args:
+        data: the data set of a trained model, prepared; where its configuration names the classes, they are in order already.
+    """
+    if isinstance(data.source, Folder) and data.label_order is None:
+        data.label_order = sorted(data.find_class_names())

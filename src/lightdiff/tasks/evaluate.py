@@ -16,10 +16,12 @@ from lightdiff.data import DiffSet
 from lightdiff.lightning import DiffusionModel
 from lightdiff.metrics import Evaluation, FeatureExtractor, Metric, Results, lines, measure
 from lightdiff.tasks.build import build_data
+from lightdiff.tasks.classes import keep_former_order
 from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.described import data_of
 from lightdiff.tasks.reading import fitting, reading
 from lightdiff.tasks.settings import check_eval_settings, check_fit
+from lightdiff.tasks.summary import data_summary
 from lightdiff.tasks.trained import load_for_sampling, load_trained, run_of
 from lightdiff.utils.config import ConfigError, instantiate, naming
 from lightdiff.utils.files import shown, user_path
@@ -41,6 +43,8 @@ def evaluate(cfg: DictConfig) -> None:
         data = _data(config, checkpoint, model)
         check_fit(model, data)
         trained_on = identity.pop("data")
+        if process()[0] == 0:
+            print(data_summary(data), flush=True)
         # of a data set that the user names nobody expects that the model was trained on it
         if config.get("dataset") is None:
             _warn_of_changes(data, trained_on)
@@ -120,6 +124,8 @@ def _data(config: dict[str, Any], checkpoint: Path, model: DiffusionModel) -> Di
             data.prepare_data()
         # the other processes wait for the download
         from_first(None)
+        if described is None:
+            keep_former_order(data)
         data.setup()
     return data
 

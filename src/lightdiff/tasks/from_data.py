@@ -13,6 +13,8 @@ from lightdiff.utils.config import shorten
 CLASSES = ("num_classes", "class_names")
 FROM_DATA = {"dataset": (*CLASSES, "batch_size"), "conditioning": CLASSES}
 """Keys of each group that the data set can fill."""
+SAID = ("num_classes", "batch_size")
+"""Those keys of group dataset of which a line says so; the names of the classes are in a line of their own."""
 
 
 def filled(config: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,5 +30,5 @@ def filled(config: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
 
 def found_in_data(given: Mapping[str, Any], settled: Mapping[str, Any]) -> list[str]:
     """Return a line for each key of group dataset that was null and has been filled."""
-    keys = [key for key in FROM_DATA["dataset"] if given.get(key) is None and settled.get(key) is not None]
+    keys = [key for key in SAID if given.get(key) is None and settled.get(key) is not None]
     return [f"dataset.{key}={shorten(settled[key])}: taken from the data set" for key in keys]

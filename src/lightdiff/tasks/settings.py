@@ -68,7 +68,6 @@ class DatasetFacts:
     """The keys of group dataset that other groups read and the data set does not take."""
 
     value_range: Sequence[float]
-    class_names: Sequence[str] | None
     templates: Sequence[str] | None
 
 
@@ -130,7 +129,7 @@ class EvalSettings:
     seed: int
     weights: Literal["ema", "raw"]
     guidance_scale: float
-    split: Literal["train", "val"]
+    split: Literal["train", "val", "test"]
     data_dir: str | None
     cache_dir: str
     precision: str

@@ -12,10 +12,13 @@ from pytorch_lightning.utilities.model_summary import get_human_readable_count
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lightdiff.data import DiffSet
+from lightdiff.data.listing import in_words
 from lightdiff.lightning import DiffusionModel
 from lightdiff.utils.files import shown, user_path
 from lightdiff.utils.program import typed
 from lightdiff.utils.quoting import path_text, setting, word
+from lightdiff.utils.text import listed, printable
 
 INDENT = " " * 12
 WIDTH = 120
@@ -33,6 +36,19 @@ def network_summary(model: DiffusionModel) -> str:
     if model.conditioning is not None:
         lines.append(f"condition:  {type(model.conditioning).__name__}, {_size(model.conditioning)}")
     return "\n".join(lines)
+
+
+def data_summary(data: DiffSet) -> str:
+    """Return how many images of which classes were found for each split, and what was left out."""
+    names, apart = data.class_names, data.splits.test
+    parts = [
+        f"{data.num_train:,} training image{'s' if data.num_train > 1 else ''}",
+        f"{data.num_val:,} to validate on",
+    ]
+    parts += [] if apart is None else [f"{len(apart):,} kept apart for tests"]
+    parts.append(f"{len(names)} class{'es' if len(names) > 1 else ''} ({printable(listed(names))})")
+    left_out = in_words(data.splits.left_out)
+    return f"data:       {', '.join(parts)}" + (f"; left out: {printable(left_out)}" if left_out else "")
 
 
 def device_summary(trainer: Trainer) -> str:

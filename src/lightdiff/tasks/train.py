@@ -22,7 +22,7 @@ from lightdiff.callbacks.due import first_step_to_log
 from lightdiff.data import DataError
 from lightdiff.lightning import Generation, load_weights_into
 from lightdiff.tasks.build import build_data, build_model, build_sampler, build_trainer
-from lightdiff.tasks.classes import with_classes
+from lightdiff.tasks.classes import keep_former_order, with_classes
 from lightdiff.tasks.described import portable
 from lightdiff.tasks.devices import Ranks
 from lightdiff.tasks.failures import explained
@@ -43,7 +43,7 @@ from lightdiff.tasks.run_folder import (
 )
 from lightdiff.tasks.settings import check_fit, check_settings
 from lightdiff.tasks.speed import TrainingSpeed
-from lightdiff.tasks.summary import batch_norm_warning, device_summary, network_summary, run_summary
+from lightdiff.tasks.summary import batch_norm_warning, data_summary, device_summary, network_summary, run_summary
 from lightdiff.utils.config import ConfigError, naming
 from lightdiff.utils.files import remove_unfinished, shown
 
@@ -121,6 +121,10 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
         # a run that goes on keeps its numbers
         config.update(filled(config, read_config(folder)))
     data = build_data(config)
+    if checkpoint:
+        with reading(config["dataset"]):
+            data.prepare_data()
+            keep_former_order(data)
     config.update(with_classes(config, data))
     model = build_model(config)
     former = resumable(last)[1] if checkpoint else None
@@ -141,7 +145,7 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
         data.expect((former or {}).get(type(data).__qualname__, {}))
         data.setup()
         data.train_dataloader()
-    config.update(filled(config, {"dataset": {"batch_size": data.batch_size}}))
+    config.update(filled(config, {"dataset": {"batch_size": data.batch_size, "class_names": [*data.class_names]}}))
     model.dataset = portable(config["dataset"])
     check_fit(model, data)
     speed = TrainingSpeed.of(config, model, data, began=former and former["lightdiff"].get("training"))
@@ -154,7 +158,7 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
             for line in data.warnings:
                 print(f"warning:    {line}", flush=True)
             lines = [network_summary(model)] if config["trainer"].get("enable_model_summary", True) else []
-            lines += [device_summary(trainer), *batch_norm_warning(trainer, model), str(speed)]
+            lines += [data_summary(data), device_summary(trainer), *batch_norm_warning(trainer, model), str(speed)]
             lines += [data.accepted] if data.accepted else []
             for line in (*found_in_data(given, config["dataset"]), *lines):
                 print(line, flush=True)

@@ -25,6 +25,7 @@ from safetensors.torch import save
 from lightdiff.data import SOURCES, DataError, DiffSet, HuggingFace
 from lightdiff.metrics.classifier import OWN_CLASSIFIERS, WEIGHTS, available
 from lightdiff.metrics.fitting import BATCH_SIZE, accuracy, fit_classifier
+from lightdiff.tasks.summary import data_summary
 from lightdiff.utils.config import suggest
 from lightdiff.utils.extras import require
 from lightdiff.utils.files import full_or_broken_disk, replaced, shown, user_path
@@ -169,6 +170,8 @@ def main() -> None:
     try:
         settings = {"image_size": asked.image_size or recipe.image_size, "channels": asked.channels}
         data = data_set(asked.source, asked.path, data_dir=asked.data_dir, **settings)
+        data.setup()
+        print(data_summary(data), flush=True)
         facts = train_classifier(data, name, asked.folder, recipe=recipe, seed=asked.seed, epochs=asked.epochs)
     except (DataError, ValueError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -3,30 +3,76 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from lightdiff.data.errors import DataError
 from lightdiff.data.image_store import ImageStore
+from lightdiff.data.listing import UNREADABLE, Kind
 from lightdiff.data.resize import Fit, ResizeMode
 from lightdiff.utils.text import escaped
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Images to train on and images to validate on.
+    """Images to train on, images to validate on, and images kept apart.
 
     Args:
         train, val: the images with their labels, which index `class_names`.
         class_names: names of the classes. What cannot be shown of a name, such as bytes that are no UTF-8, is escaped.
+        test: images that neither training nor validation sees; None: there are none.
+        left_out: how many files of each kind lie there and are not taken.
     """
 
     train: ImageStore
     val: ImageStore
     class_names: tuple[str, ...]
+    test: ImageStore | None = None
+    left_out: Counter[Kind] = field(default_factory=Counter)
+
+    def in_order(self, class_names: Sequence[str] | None) -> Splits:
+        """Return the splits with labels that index `class_names`, if these are the names of the classes in another order."""
+        if class_names is None or sorted(class_names) != sorted(self.class_names):
+            return self
+        number_of = {name: number for number, name in enumerate(class_names)}
+        numbers = torch.tensor([number_of[name] for name in self.class_names])
+        return self.each(lambda store: store.relabelled(numbers), class_names=tuple(class_names))
+
+    def readable(self) -> Splits:
+        """Return the splits without the images that cannot be read, which are reported and counted in `left_out`."""
+        readable = self.each(lambda store: store.readable())
+        bad = sum(len(store) - len(readable.of(name)) for name, store in self.stores().items())
+        return replace(readable, left_out=self.left_out + Counter({UNREADABLE: bad}))
+
+    def stores(self) -> dict[str, ImageStore]:
+        """Return the images of each split that there is, by the names "train", "val" and "test"."""
+        stores = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: store for name, store in stores.items() if store is not None}
+
+    def of(self, name: str) -> ImageStore:
+        """Return the images of the split called "train", "val" or "test".
+
+        Raises:
+            ValueError: there is no such split.
+        """
+        stores = self.stores()
+        if name not in stores:
+            raise ValueError(
+                f"split={name}: this data set keeps no images apart from those to train and to validate on; "
+                f"choices: {', '.join(stores)}"
+            )
+        return stores[name]
+
+    def each(self, change: Callable[[ImageStore], ImageStore], **others: Any) -> Splits:
+        """Return the splits with every store changed, and with these other fields."""
+        test = None if self.test is None else change(self.test)
+        return replace(self, train=change(self.train), val=change(self.val), test=test, **others)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", tuple(map(escaped, self.class_names)))
@@ -53,7 +99,7 @@ class Source(ABC):
 
     @abstractmethod
     def load(self, data_dir: Path, channels: int, fit: Fit) -> Splits:
-        """Load both splits.
+        """Load the splits.
 
         Args:
             data_dir: folder of the files.

@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, Literal
 
 import torch
 
 from lightdiff.data.errors import DataError
 from lightdiff.data.image_store import FileStore
+from lightdiff.data.layout import Classes, Layout, recognised
+from lightdiff.data.listing import BESIDE, in_words, list_images
 from lightdiff.data.order import keyed_split
 from lightdiff.data.pixel_values import check_range
 from lightdiff.data.resize import Fit, ResizeMode
 from lightdiff.data.sources.base import Source, Splits, check_val_fraction
-
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-VAL_FOLDERS = ("val", "valid", "validation", "test")
+from lightdiff.utils.text import natural_order
 
 
 @dataclass(frozen=True)
 class Folder(Source):
     """All image files below `data_dir`, in the order of their names.
 
-    The sub-folders of the first level are the classes, unless an image lies beside them; then all images are of one class.
-    If the first level consists of `train` and one of `val`, `valid`, `validation`, `test`, these are the splits, and the
-    classes are one level deeper. Hidden files and links that lead out of the folder are left out.
+    Folders with the usual names of splits, in any case of letters, are the splits: train or training; val, valid, validation or
+    dev; test or testing. Images of val are to validate on, or those of test where there is no val. Where there are both, those of
+    test are kept apart. Within a split, or in a folder without splits, the sub-folders are the classes, numbered in the natural
+    order of their names: 2 before 10. A folder that holds nothing but one folder of folders is passed over. Left out are hidden
+    files, links to folders and links that lead out of `data_dir`.
 
     Args:
-        val_fraction: share of the images to validate on, where the folder has no splits of its own.
+        val_fraction: share of the images to validate on, where the folder has no split for it.
         max_pixels: images with more pixels are refused.
         range: the numbers that are black and white, where their type does not say (see `read_image`).
+        layout: what the folders mean. "auto": as said, and a layout that can be read in two ways is refused; "flat": nothing, all
+            images are of one class; "classes": every folder is a class, whatever its name, and images beside the folders are left
+            out; "splits": whatever lies beside the folders of splits is left out.
+        follow_links: follow links that lead out of the folder, and links to folders.
     """
 
     val_fraction: float = 0.1
     max_pixels: int = 50_000_000
     range: tuple[float, float] | None = None
+    layout: Literal["auto", "flat", "classes", "splits"] = "auto"
+    follow_links: bool = False
 
     usual_channels: ClassVar[int] = 3
     usual_image_size: ClassVar[tuple[int, int]] = (64, 64)
@@ -51,70 +57,36 @@ class Folder(Source):
             raise ValueError(f"max_pixels={self.max_pixels}: a number of pixels is expected, such as 50000000")
 
     def load(self, data_dir: Path, channels: int, fit: Fit) -> Splits:
-        files = find_images(data_dir)
-        train, val, class_level = self._split(files)
-        class_names = _class_names(files, class_level)
+        listing = list_images(data_dir, follow_links=self.follow_links)
+        try:
+            layout = recognised(listing.images, self.layout)
+        except DataError as error:
+            raise DataError(f"data_dir={data_dir}: {error}") from error
+        left_out = listing.left_out.copy()
+        if layout.beside:
+            left_out[BESIDE] = layout.beside
+        train, val = self._train_and_val(layout)
+        if not train or not val:
+            others = f"; left out: {in_words(left_out)}" if left_out else ""
+            found = len(train) + len(val)
+            raise DataError(
+                f"data_dir={data_dir}: {found} images{others}; at least 2 are needed, to train and to validate on"
+            )
+        class_names = tuple(sorted(set(layout.train.values()), key=natural_order))
         numbers = {name: number for number, name in enumerate(class_names)}
 
-        def store(names: Sequence[str]) -> FileStore:
-            labels = [numbers[_class_of(name, class_level)] if len(class_names) > 1 else 0 for name in names]
-            return FileStore(
-                data_dir,
-                names,
-                torch.tensor(labels, dtype=torch.int64),
-                channels=channels,
-                fit=fit,
-                max_pixels=self.max_pixels,
-                value_range=self.range,
-            )
+        def store(images: Classes) -> FileStore:
+            labels = torch.tensor([numbers[name] for name in images.values()], dtype=torch.int64)
+            reading = {"channels": channels, "fit": fit, "max_pixels": self.max_pixels, "value_range": self.range}
+            return FileStore(data_dir, [*images], labels, **reading)
 
-        return Splits(store(train), store(val), class_names)
+        test = None if layout.test is None else store(layout.test)
+        return Splits(store(train), store(val), class_names, test, left_out)
 
-    def _split(self, files: list[str]) -> tuple[list[str], list[str], int]:
-        """Return the files to train on, the files to validate on, and the level of the class folders, 0 or 1."""
-        tops = {_class_of(file, 0) for file in files}
-        if "train" in tops and len(tops) == 2 and tops & set(VAL_FOLDERS):
-            return (
-                [file for file in files if file.startswith("train/")],
-                [file for file in files if not file.startswith("train/")],
-                1,
-            )
-        train, val = keyed_split(len(files), self.val_fraction)
-        return [files[i] for i in train], [files[i] for i in val], 0
-
-
-def _class_of(file: str, level: int) -> str:
-    """Return the name of the folder at `level` in which the file lies; "" if the file lies above that level."""
-    folders = PurePosixPath(file).parts[:-1]
-    return folders[level] if len(folders) > level else ""
-
-
-def _class_names(files: Sequence[str], level: int) -> tuple[str, ...]:
-    """Return the sorted names of the class folders; one name for all images if an image lies beside the folders."""
-    names = sorted({_class_of(file, level) for file in files})
-    return ("image",) if "" in names else tuple(names)
-
-
-def find_images(root: Path) -> list[str]:
-    """Return the paths of all image files in `root`, relative to it, sorted, with / between folders.
-
-    Raises:
-        DataError: there is no such folder, or it has fewer than two images, one for each split.
-    """
-    if not root.is_dir():
-        raise DataError(f"data_dir={root}: no such folder")
-    inside = root.resolve()
-    found = []
-    # os.walk does not follow links to folders
-    for folder, subfolders, files in os.walk(root):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        for name in files:
-            path = Path(folder, name)
-            if path.suffix.lower() not in SUFFIXES or name.startswith(".") or not path.is_file():
-                continue
-            if path.is_symlink() and not path.resolve().is_relative_to(inside):
-                continue
-            found.append(path.relative_to(root).as_posix())
-    if len(found) < 2:
-        raise DataError(f"data_dir={root}: {len(found)} images ({', '.join(sorted(SUFFIXES))}); at least 2 are needed")
-    return sorted(found)
+    def _train_and_val(self, layout: Layout) -> tuple[Classes, Classes]:
+        """Return the images to train on and those to validate on, which are set aside where the layout has none."""
+        if layout.val is not None:
+            return layout.train, layout.val
+        images = [*layout.train.items()]
+        train, val = keyed_split(len(images), self.val_fraction)
+        return {images[i][0]: images[i][1] for i in train}, {images[i][0]: images[i][1] for i in val}

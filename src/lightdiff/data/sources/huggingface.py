@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from lightdiff.data.errors import DataError, DownloadError
+from lightdiff.data.formats import image_suffixes
 from lightdiff.data.image_store import DecodingStore
+from lightdiff.data.layout import SPLITS
 from lightdiff.data.order import keyed_split
 from lightdiff.data.pixel_values import check_range
 from lightdiff.data.resize import Fit, ResizeMode
 from lightdiff.data.sources.base import Source, Splits, check_labels, check_val_fraction
-from lightdiff.data.sources.folder import SUFFIXES, VAL_FOLDERS
 from lightdiff.utils.config import suggest
 from lightdiff.utils.extras import require
 from lightdiff.utils.files import user_path
@@ -86,7 +87,8 @@ class HuggingFace(Source):
         path: the data set's name on the hub, or the local folder.
         config_name: the configuration to load, if the data set has several.
         train_split: name of the split to train on.
-        val_split: name of the split to validate on, or None for the first of val, valid, validation and test that exists.
+        val_split: name of the split to validate on, or None for the first of val, valid, validation, dev, test and
+            testing that exists.
         image_column: column of the images, or None for the first one that holds images.
         label_column: column of the labels, or None for the first one that holds class labels; without any, all are one class.
         val_fraction: share of the images to validate on, if the data set has no split for it.
@@ -142,7 +144,9 @@ class HuggingFace(Source):
         with _naming(f"source.path={self.path}"):
             splits = self._splits(local, data_dir)
             train = self._table(splits[self._split(self.train_split, splits, "train_split")])
-            val_name = self.val_split or next((name for name in VAL_FOLDERS if name in splits), None)
+            val_name = self.val_split or next(
+                (name for name in (*SPLITS["val"], *SPLITS["test"]) if name in splits), None
+            )
             if val_name is not None:
                 val = self._table(splits[self._split(val_name, splits, "val_split")])
             else:
@@ -205,7 +209,7 @@ def _refuse_archives(folder: Path) -> None:
     from datasets.utils.extract import Extractor
 
     for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() not in SUFFIXES and file.is_file() and Extractor.infer_extractor_format(file):
+        if file.suffix.lower() not in image_suffixes() and file.is_file() and Extractor.infer_extractor_format(file):
             raise DataError(f"{file}: archives are not unpacked here; unpack it yourself, or remove it")
 
 

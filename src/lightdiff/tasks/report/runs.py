@@ -6,7 +6,6 @@ Whatever is missing or broken counts as not there, and so does a link to a file 
 from __future__ import annotations
 
 import difflib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from lightdiff.tasks.report.settings import Settings, flatten, group_choices
 from lightdiff.tasks.run_folder import CONFIG, RESULT, read_config, read_result
 from lightdiff.utils.config import ConfigError, shorten
 from lightdiff.utils.files import lies_in
+from lightdiff.utils.text import natural_order
 
 LOSSES = (("validation", "val/loss"), ("training", "train/loss_epoch"), ("training", "train/loss"))
 """Each loss and the curves whose last value gives it; of two curves the first one counts."""
@@ -73,7 +73,7 @@ def find_runs(folder: Path) -> list[Path]:
     runs = {path.parent for path in folder.glob(f"**/version_*/{CONFIG}") if path.is_file()}
     if not runs:
         raise ValueError(f"{shorten(folder, 200)}: no runs (version_N/{CONFIG}) in this folder")
-    return sorted(runs, key=_natural)
+    return sorted(runs, key=lambda path: natural_order(str(path)))
 
 
 def _similar(folder: Path) -> str:
@@ -81,11 +81,6 @@ def _similar(folder: Path) -> str:
     names = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
     close = difflib.get_close_matches(folder.name, names, n=1)
     return f" (did you mean {folder.with_name(close[0])}?)" if close else ""
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Return a key that sorts numbers in names by their value."""
-    return [(int(digits or 0), letters) for letters, digits in re.findall(r"(\D*)(\d{0,18})", str(path))]
 
 
 def read_run(folder: Path, name: str) -> Run:
