@@ -41,7 +41,7 @@ OVERRIDES = {
     # keys and choices
     "optimizer.lrr=1": "optimizer.lrr: no such key; did you mean lr? choices: _target_, betas, fused, lr",
     "datset=mnist": "datset: no such key; did you mean dataset?",
-    "datset.batch_size=3": "datset.batch_size: no such key; did you mean dataset?",
+    "datset.batch_size=3": "datset.batch_size: no such key; did you mean dataset.batch_size?",
     "dataset=minst": "dataset=minst: no such choice; did you mean mnist?",
     "dataset=": "dataset=: no such choice; choices: ",
     "dataset=folder dataset.max_memory_gbb=3": "dataset.max_memory_gbb: no such key; did you mean max_memory_gb?",
@@ -61,7 +61,7 @@ OVERRIDES = {
     "dataset=folder dataset.data_dir=nowhere": "dataset.data_dir=nowhere: no such folder",
     "model._target_=lightdiff.networks.Foo": "model._target_=lightdiff.networks.Foo: cannot be imported",
     # syntax
-    "trainer.max_epochs=[1": "trainer.max_epochs=[1: not understood; write key=value",
+    "trainer.max_epochs=[1": "trainer.max_epochs=[1: not understood; if [1 is meant as text, write 'trainer.max_epochs=\"[1\"'",
     "dataset": "dataset: not understood; write key=value",
     "=3": "a key is missing in front of =",
     "seed=1,2": "seed=1,2: several values are a sweep, which needs -m; one list is written 'seed=[1,2]'",
