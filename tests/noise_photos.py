@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from runs import ROOT, last
+from waiting import PATIENCE
 
 SETTINGS = (
     *("dataset=folder", "dataset.data_dir=photos", "dataset.image_size=8", "dataset.batch_size=8"),
@@ -45,7 +46,7 @@ def first_run(folder: Path, *more: str) -> Path:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     return folder

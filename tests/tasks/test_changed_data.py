@@ -328,7 +328,7 @@ def test_two_processes_refuse_and_end(in_memory: Path, tmp_path: Path, run_scrip
     shrink(work / "photos")
     (work / RUN / "config.yaml").write_text(yaml.safe_dump(config))
     before = contents(work / RUN)
-    refused(run_script("train.py", f"resume={work / RUN}", "trainer.max_epochs=2", timeout=200), "now 35 and 4")
+    refused(run_script("train.py", f"resume={work / RUN}", "trainer.max_epochs=2"), "now 35 and 4")
     assert contents(work / RUN) == before
     config["trainer"]["max_epochs"] = 2
     config["dataset"]["on_changed"] = "accept"

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from pytorch_lightning import Callback, Trainer
 
 from lightdiff.tasks import cli
 from runs import ROOT, TINY
-from waiting import PATIENCE
+from waiting import until
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(ROOT / "train.py"))
 
@@ -43,9 +42,7 @@ class KillSelf(Callback):
         signs = {seed: Path(f"training_{seed}") for seed in (1, 2)}
         if pl_module.seed in signs:
             signs[pl_module.seed].touch()
-            deadline = time.monotonic() + PATIENCE
-            while not all(sign.exists() for sign in signs.values()) and time.monotonic() < deadline:
-                time.sleep(0.02)
+            until(lambda: all(sign.exists() for sign in signs.values()))
         if pl_module.seed == 2:
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -51,7 +52,8 @@ def test_nohup_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         assert not wanted(signal.SIGHUP)
         callback = SaveOnSignal()
-        callback.on_train_start(None, None)  # type: ignore[arg-type]
+        trainer = SimpleNamespace(fit_loop=SimpleNamespace(restarting=False, restarted_mid_epoch=False))
+        callback.on_train_start(trainer, None)  # type: ignore[arg-type]
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         callback.on_train_end(None, None)  # type: ignore[arg-type]
     finally:

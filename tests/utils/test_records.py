@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from lightdiff.utils.records import IDENTITY, better, newest_cells, protocol_key, read_records, value_text
-
-
-def record(**changes: Any) -> dict[str, Any]:
-    """A record with the keys that reading needs."""
-    content = {"checkpoint": {"file": "a.ckpt", "sha256": "ab"}, "reference": {}, "extractor": {}}
-    return {
-        **dict.fromkeys(IDENTITY),
-        **content,
-        "values": {"fid": {"value": 3.25, "spread": None}},
-        **changes,
-    }
+from lightdiff.utils.records import better, newest_cells, protocol_key, read_records, value_text
+from reported import record
 
 
 @pytest.mark.parametrize(
@@ -42,13 +31,15 @@ def record(**changes: Any) -> dict[str, Any]:
 def test_a_line_that_holds_no_record_is_passed_over(line: str, tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     path.write_bytes(b"\n".join([json.dumps(record()).encode(), line.encode("latin-1"), json.dumps(record()).encode()]))
-    assert list(read_records(path)) == [record(), record()]
-    assert list(read_records(tmp_path / "missing.jsonl")) == []
+    records, left_out = read_records(path)
+    assert records == [record(), record()]
+    assert len(left_out) == 1 and left_out[0].startswith("line 2: ")
+    assert read_records(tmp_path / "missing.jsonl") == ([], [])
 
 
 def test_records_of_one_protocol_become_one_cell_in_which_the_later_value_counts() -> None:
     moved = record(
-        checkpoint={"file": "elsewhere/a.ckpt", "sha256": "ab"},
+        checkpoint={"file": "elsewhere/a.ckpt", "sha256": "ab", "step": None},
         values={"fid": {"value": 3.5, "spread": None}, "is": {"value": 8.0, "spread": 0.5}},
     )
     other = record(seed=1)

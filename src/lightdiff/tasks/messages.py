@@ -63,9 +63,13 @@ def bad_configuration(error: BaseException, command: str) -> str | None:
         return f"+{there.group(1)}: this key is there already; write it without +"
     unknown = re.search(r"Could not (?:override|append to config|delete from config)[^']*'([^']+)'", text)
     if unknown is not None:
+        key = unknown.group(1).lstrip("+~")
+        if choices(key):
+            expected = f"one of its choices is expected, and single settings as in {key}.name=value"
+            return f"{key}: {expected}; {suggest('', choices(key))}"
         # as it is written: an interpolation need not resolve here
         config: Any = OmegaConf.to_container(_composed(command), resolve=False)
-        return no_such_key(unknown.group(1).lstrip("+~"), config)
+        return no_such_key(key, config)
     placed = re.match(r"(.*) full_key: (\S+)", text)
     return f"{placed.group(2)}: {placed.group(1)}"[:300] if placed else text[:300]
 

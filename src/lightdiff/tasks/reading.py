@@ -26,7 +26,7 @@ def reading(dataset: dict[str, Any]) -> Iterator[None]:
         DownloadError: files are not there and could not be downloaded, so that no setting is wrong.
     """
     try:
-        with naming("dataset", dataset), _settings_named(dataset):
+        with fitting(dataset), naming("dataset", dataset):
             yield
     except DownloadError:
         raise
