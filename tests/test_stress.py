@@ -27,6 +27,7 @@ def kill_mid_epoch(run: Run, whom: str) -> None:
     assert run.step() >= 10
 
 
+@pytest.mark.slow
 def test_killed_mid_epoch_after_a_checkpoint_with_two_processes(tmp_path: Path) -> None:
     overrides = [
         *SHORT,

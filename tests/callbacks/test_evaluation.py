@@ -81,6 +81,7 @@ def test_training_does_not_notice(cache: Path, tmp_path: Path) -> None:
     assert not differences(with_it["state_dict"], without["state_dict"])
 
 
+@pytest.mark.slow
 def test_two_processes_measure_what_one_does(cache: Path, tmp_path: Path) -> None:
     double = config(cache, "trainer.precision=64-true", "trainer.max_epochs=1")
     train(double, tmp_path / "one" / "version_0")

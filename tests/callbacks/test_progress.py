@@ -119,6 +119,7 @@ def test_without_a_bar_nothing_is_shown(command: Callable) -> None:
     assert not re.search("Epoch|drawing|validation|this run|network:", done.stdout)
 
 
+@pytest.mark.slow
 def test_two_processes_print_once(run_script: Callable) -> None:
     short = ("trainer.devices=2", "trainer.max_epochs=1", "trainer.limit_train_batches=2")
     done = run_script("train.py", *SHOWN, *short, "callbacks.progress.line_seconds=1000")

@@ -68,7 +68,7 @@ def test_a_rank_whose_first_rank_is_gone_does_not_begin() -> None:
         assert subprocess.run(rank, env={**environment, STARTER: str(starter)}).returncode == code
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_a_signal_to_ranks_that_are_just_starting_ends_them_with_its_exit_code(number: int, tmp_path: Path) -> None:
     run = Run(tmp_path / "run", "callbacks=no_samples", "trainer.max_epochs=1000", devices=2)
     with run.running() as process:

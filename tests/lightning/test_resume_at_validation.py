@@ -42,7 +42,9 @@ def equal(whole: Path, run: Path) -> None:
         assert rows(run) == rows(whole)
 
 
-@pytest.mark.parametrize("variant", list(VALIDATION))
+@pytest.mark.parametrize(
+    "variant", [next(iter(VALIDATION)), *(pytest.param(each, marks=pytest.mark.slow) for each in [*VALIDATION][1:])]
+)
 def test_killed_around_a_validation(variant: str, tmp_path: Path) -> None:
     """Twice at each place, so that what the first resumed run has done there is done and dropped once more."""
     config = tiny(*EVERY_STEP, *VALIDATION[variant])
@@ -116,7 +118,9 @@ STOPS = {
 }
 
 
-@pytest.mark.parametrize("stop", list(STOPS))
+@pytest.mark.parametrize(
+    "stop", [next(iter(STOPS)), *(pytest.param(each, marks=pytest.mark.slow) for each in [*STOPS][1:])]
+)
 def test_a_stop_saves_before_validation_and_pictures(
     stop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

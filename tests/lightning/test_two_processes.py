@@ -47,6 +47,7 @@ def test_two_processes_equal_one(conditioning: str, tmp_path: Path) -> None:
 BATCH_NORM = ("model=simple_unet", "model.widths=[4,8]", "model.embed_dim=8", "trainer.max_epochs=1")
 
 
+@pytest.mark.slow
 def test_batch_norm_of_several_cpu_processes_is_warned_about(tmp_path: Path) -> None:
     """There torch cannot take the statistics of the whole batch, so the curve is not the one of a single process."""
     config = composed(*(part for part in TINY if not part.startswith("model")), *BATCH_NORM)

@@ -179,7 +179,14 @@ def test_init_from_starts_from_the_weights_alone(command: Run, workplace: Path, 
     assert "[16" in misfit.stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
+    ],
+)
 def test_an_interrupted_run_saves_and_says_how_to_resume(command: Run, number: int, code: int, tmp_path: Path) -> None:
     arguments = [*TINY, "trainer.max_epochs=100000", "callbacks=no_samples", "trainer.limit_train_batches=50"]
     process = subprocess.Popen(

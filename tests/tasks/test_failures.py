@@ -80,7 +80,7 @@ raise SystemExit(train_command(["--job", "run"]))
 """
 
 
-@pytest.mark.parametrize("how", ["rmtree('run')", "move('run', 'elsewhere')"])
+@pytest.mark.parametrize("how", [pytest.param("rmtree('run')", marks=pytest.mark.slow), "move('run', 'elsewhere')"])
 @pytest.mark.parametrize(
     ("hook", "step", "overrides"),
     [
@@ -88,9 +88,9 @@ raise SystemExit(train_command(["--job", "run"]))
         ("on_train_batch_start", 2, ["callbacks=no_samples"]),
         # nothing but the checkpoint
         ("on_train_batch_end", 7, ["callbacks=no_samples", "~logger.tensorboard"]),
-        ("on_train_batch_start", 6, ["callbacks=no_samples", "logger=csv"]),
+        pytest.param("on_train_batch_start", 6, ["callbacks=no_samples", "logger=csv"], marks=pytest.mark.slow),
         # plots, samples and predictions come before the checkpoint
-        ("on_validation_end", 7, ["callbacks=predictions", "~logger.tensorboard"]),
+        pytest.param("on_validation_end", 7, ["callbacks=predictions", "~logger.tensorboard"], marks=pytest.mark.slow),
         ("on_train_epoch_end", 7, ["callbacks=no_samples"]),
     ],
 )

@@ -72,6 +72,7 @@ def test_all_changed_fields_are_refused_or_make_no_difference(trained: Path, tmp
     assert wrong(None, trained, tmp_path, command) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("field", "value"), [("loops", "text"), ("optimizer_states", "list"), ("pytorch-lightning_version", "missing")]
 )
@@ -88,6 +89,7 @@ def test_the_real_command_refuses(
 MODEL_FIELDS = ("network", "schedule", "objective", "conditioning", "value_range", "image_shape", "seed", "time_input")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_model_is_refused_or_draws(trained: Path, tmp_path: Path, command: Command) -> None:
     run = copied(trained, tmp_path)

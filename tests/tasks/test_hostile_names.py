@@ -62,6 +62,7 @@ def bash(tmp_path: Path) -> Callable[[str], CompletedProcess[str]]:
     return run
 
 
+@pytest.mark.slow
 def test_the_commands_that_a_run_prints_work_in_bash(bash: Callable[[str], CompletedProcess[str]]) -> None:
     """All names at once: each folder lies in the one before. Hydra would fill in ${seed}, which is refused."""
     log_dir = "/".join(name for name in NAMES if "${" not in name)

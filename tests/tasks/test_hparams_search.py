@@ -28,6 +28,7 @@ QUICK = (
 )
 
 
+@pytest.mark.slow
 def test_optuna_minimises_the_distance(run_script: Run, tmp_path) -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     done = run_script("train.py", "-m", "hparams_search=optuna_mnist", *QUICK, "hydra.sweeper.n_trials=3")

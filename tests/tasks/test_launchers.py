@@ -24,6 +24,7 @@ def _runs(folder: Path) -> list[dict]:
     return [yaml.safe_load(path.read_text()) for path in sorted(folder.glob("lightning_logs/digits/*/config.yaml"))]
 
 
+@pytest.mark.slow
 def test_joblib_runs_jobs_of_two_processes_and_lists_those_that_failed(run_script, tmp_path: Path) -> None:
     jobs = ("trainer.devices=2", "optimizer.lr=0.001,-1", "trainer.max_epochs=1", "callbacks=no_samples")
     done = run_script("train.py", "-m", "launcher=joblib", *TINY, *jobs)

@@ -37,7 +37,14 @@ def trained(tmp_path: Path, shell: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "shell", ['"$@" | head -1', '"$@" > /dev/full', '"$@" >&-', '"$@" 2>&1 | head -1', '"$@" >&- 2>&-']
+    "shell",
+    [
+        pytest.param('"$@" | head -1', marks=pytest.mark.slow),
+        '"$@" > /dev/full',
+        pytest.param('"$@" >&-', marks=pytest.mark.slow),
+        '"$@" 2>&1 | head -1',
+        pytest.param('"$@" >&- 2>&-', marks=pytest.mark.slow),
+    ],
 )
 def test_a_training_whose_output_is_lost_goes_on(shell: str, tmp_path: Path) -> None:
     if "/dev/full" in shell and not Path("/dev/full").exists():

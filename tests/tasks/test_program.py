@@ -38,6 +38,7 @@ def test_an_unknown_command_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys:
     assert capsys.readouterr().err == "error: trian: no such command; choices: train, sample, eval, export, report\n"
 
 
+@pytest.mark.slow
 def test_python_m_lightdiff_trains_and_two_processes_start_as_it_was_started(run_module: Run, tmp_path: Path) -> None:
     done = run_module("-m", "lightdiff", "train", *TINY, "trainer.devices=2", "trainer.max_epochs=1")
     assert done.returncode == 0, done.stderr

@@ -35,6 +35,7 @@ def photos(work: Path, **settings: object) -> DiffSet:
     return data
 
 
+@pytest.mark.slow
 def test_the_command_that_the_message_names_makes_the_metric_work(command: Run, run_module: Run, work: Path) -> None:
     assert command("train.py", *LABEL, "dataset.name=photos").returncode == 0
     run = "ckpt_path=lightning_logs/photos/version_0"
