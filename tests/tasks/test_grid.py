@@ -8,6 +8,8 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
 
 from lightdiff.tasks import evaluate, sample
 from runs import tiny, train
@@ -79,3 +81,14 @@ def test_commas_separate_the_folders_of_a_sweep_whatever_they_are_called(
     done = command("sample.py", "-m", "ckpt_path=ü(1),lr=0.1", "num_samples=1", "sampler.num_steps=1", "save=grid")
     assert done.returncode == 0, done.stderr
     assert all(list((tmp_path / name / "samples").glob("ddim_1_seed0_*/grid.png")) for name in ("ü(1)", "lr=0.1"))
+
+
+def test_folders_of_an_earlier_command_do_not_hide_a_mistake(
+    run: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one process, such as a notebook's."""
+    source = {"path": str(tmp_path / "gone"), "schema": "file", "provider": "command-line"}
+    former = OmegaConf.create({"hydra": {"runtime": {"config_sources": [source]}}})
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", former)
+    done = command("sample.py", *GRID, f"ckpt_path={run}", "save=guidance")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr

@@ -201,6 +201,8 @@ def _hydra_command(command: str, arguments: list[str], task: Callable[[DictConfi
             raise SystemExit(code) from error
 
     def composed() -> None:
+        # the folders of a command before this one, in the same process, are not those of this one
+        HydraConfig.instance().cfg = None
         if several and rank_and_world_size()[1] == 1:
             wrong = faults(command, overrides)
             refuse(wrong)
