@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -11,35 +10,13 @@ from subprocess import CompletedProcess
 
 import pytest
 import yaml
-from torch.utils import cpp_extension
 
 from hostile import NAMES, asking, planted, refused
 from lightdiff.tasks.run_folder import read_config
 from lightdiff.utils.config import ConfigError
-from runs import tiny, train
 
 Command = Callable[..., CompletedProcess[str]]
 PLACES = ("callbacks.mine", "model", "optimizer", "dataset.source", "lr_scheduler", "trainer.plugins")
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run") / "digits" / "version_0"
-    train(tiny("trainer.max_epochs=1", "callbacks=no_samples"), folder)
-    return folder
-
-
-@pytest.fixture
-def run(trained: Path, tmp_path: Path) -> Path:
-    """A copy of a finished run."""
-    return Path(shutil.copytree(trained, tmp_path / "run" / "version_0"))
-
-
-@pytest.fixture
-def marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What hostile code makes when it runs."""
-    monkeypatch.setattr(cpp_extension, "load", lambda name, sources: Path(name).touch())  # instead of compiling
-    return tmp_path / "marker"
 
 
 @pytest.mark.parametrize("name", list(NAMES))
