@@ -236,7 +236,7 @@ def test_a_run_of_a_former_version_can_be_told_to_accept(work: Path, command: Co
 def test_garbled_facts_are_one_line(broken: Any, work: Path, command: Command) -> None:
     torch.save({**last(work / RUN), "DiffSet": broken}, work / RUN / "checkpoints" / "last.ckpt")
     before = contents(work / RUN)
-    refused(command(*ON, folder=work), "DiffSet")
+    refused(command(*ON, folder=work), f"resume={RUN}/checkpoints/last.ckpt: DiffSet: garbled")
     assert contents(work / RUN) == before
 
 

@@ -140,9 +140,13 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     trainer = build_trainer(config, folder, purge_step=purge_step)
     if former:
         check_fits_run(trainer, model, last, former)
+    # before `setup` nothing but a garbled checkpoint is refused here
+    try:
+        data.expect((former or {}).get(type(data).__qualname__, {}))
+    except ConfigError as error:
+        raise ConfigError(f"resume={shown(last)}: {error}") from error
     with reading(config["dataset"]):
         data.prepare_data()
-        data.expect((former or {}).get(type(data).__qualname__, {}))
         data.setup()
         data.train_dataloader()
     config.update(filled(config, {"dataset": {"batch_size": data.batch_size, "class_names": [*data.class_names]}}))
