@@ -12,6 +12,7 @@ from lightdiff.core import (
     FlowPrediction,
     MinSNRWeighting,
     Prediction,
+    Scales,
     SNRWeighting,
     UnitWeighting,
     VPrediction,
@@ -82,7 +83,7 @@ def test_x0_weight_turns_the_error_of_x0_into_that_of_the_output(name: str, sche
     output = target + 0.1 * noise(len(t), seed=4)
     output_error = (output - target).square().flatten(1).mean(1)
     x0_error = (prediction.to_x0(output, x_t, alpha, sigma) - x0).square().flatten(1).mean(1)
-    weight = prediction.x0_weight(alpha, sigma).flatten()
+    weight = prediction.x0_weight(Scales(alpha, sigma)).flatten()
     torch.testing.assert_close(output_error, weight * x0_error, rtol=1e-6, atol=0)
 
 
@@ -98,7 +99,7 @@ def test_a_weighting_means_the_same_loss_in_every_space(weighting: object) -> No
         guessed_noise = (x_t - alpha * guess) / sigma
         output = prediction.target(guess, guessed_noise, alpha, sigma)
         error = (output - prediction.target(x0, eps, alpha, sigma)).square().flatten(1).mean(1)
-        losses.append(weighting(alpha.flatten(), sigma.flatten(), prediction) * error)  # type: ignore[operator]
+        losses.append(weighting(Scales(alpha.flatten(), sigma.flatten()), prediction) * error)  # type: ignore[operator]
     for loss in losses[1:]:
         torch.testing.assert_close(loss, losses[0], rtol=1e-6, atol=0)
 
@@ -110,7 +111,7 @@ def test_weights_have_their_papers_values() -> None:
     least = torch.minimum(snr, torch.tensor(5.0, dtype=torch.float64))
     expected = {"epsilon": least / snr, "x0": least, "v": least / (snr + 1)}
     for name, value in expected.items():
-        torch.testing.assert_close(MinSNRWeighting(5.0)(alpha, sigma, PREDICTIONS[name]), value)
+        torch.testing.assert_close(MinSNRWeighting(5.0)(Scales(alpha, sigma), PREDICTIONS[name]), value)
     torch.testing.assert_close(SNRWeighting()(alpha, sigma, PREDICTIONS["epsilon"]), torch.ones_like(snr))
     # EDM's weight (s^2 + sd^2) / (s sd)^2 on x0_hat is the weight 1 on the network's output
     s = sigma / alpha
@@ -125,7 +126,7 @@ def test_weights_have_their_papers_values() -> None:
 @pytest.mark.parametrize("name", list(PREDICTIONS))
 def test_weights_are_finite_at_both_ends(name: str, weighting: object) -> None:
     for alpha, sigma in ((1.0, 0.0), (0.0, 1.0)):
-        weight = weighting(times(alpha), times(sigma), PREDICTIONS[name])  # type: ignore[operator]
+        weight = weighting(Scales(times(alpha), times(sigma)), PREDICTIONS[name])  # type: ignore[operator]
         assert weight.isfinite().all()
         assert (weight >= 0).all()
 
@@ -137,7 +138,9 @@ def test_edm_scales_inputs_and_targets_to_unit_variance() -> None:
     prediction = EDMPrediction(0.5)
     for schedule, t in (("edm", 0.01), ("edm", 1.0), ("cosine", 0.3), ("flow", 0.8)):
         alpha, sigma = SCHEDULES[schedule].alpha(times(t)), SCHEDULES[schedule].sigma(times(t))
-        assert prediction.scale_input(alpha * x0 + sigma * eps, alpha, sigma).std().item() == pytest.approx(1, abs=0.01)
+        assert prediction.scale_input(alpha * x0 + sigma * eps, Scales(alpha, sigma)).std().item() == pytest.approx(
+            1, abs=0.01
+        )
         assert prediction.target(x0, eps, alpha, sigma).std().item() == pytest.approx(1, abs=0.01)
     target_at_0 = prediction.target(x0, eps, times(1.0), times(0.0))
     # sigma = 0 must not give 0/0
@@ -149,3 +152,15 @@ def test_epsilon_is_refused_where_alpha_is_0() -> None:
         with pytest.raises(ValueError, match=r"prediction=epsilon: .*choices: v, x0, flow, edm"):
             EpsilonPrediction().check(SCHEDULES[name])
     EpsilonPrediction().check(SCHEDULES["cosine"])
+
+
+@pytest.mark.parametrize("name", list(PREDICTIONS))
+def test_scales_may_be_given_as_alpha_and_sigma(name: str) -> None:
+    prediction, schedule = PREDICTIONS[name], SCHEDULES["linear"]
+    x0, eps, t = noise(), noise(seed=1), torch.linspace(0.1, 0.9, len(noise()), dtype=torch.float64)
+    scales = schedule(t).per_image(x0)
+    apart = scales.alpha, scales.sigma
+    assert torch.equal(prediction.to_x0(eps, x0, *apart), prediction.to_x0(eps, x0, scales))
+    assert torch.equal(prediction.target(x0, eps, *apart), prediction.target(x0, eps, scales))
+    with pytest.raises(TypeError, match="sigma"):
+        prediction.to_x0(eps, x0, scales.alpha)

@@ -8,16 +8,24 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler
+from torch import nn
 
 from lightdiff.core import (
+    Denoiser,
+    DiffusionLoss,
     DiscreteSchedule,
+    EDMPrediction,
     EDMSchedule,
     FlowSchedule,
+    MinSNRWeighting,
+    Objective,
+    Scales,
     cosine_betas,
     linear_betas,
     scaled_linear_betas,
     sigmoid_betas,
 )
+from lightdiff.samplers import DDIM, DDPM, DPMSolverMultistep, Heun, Sampler
 from oracles import DISCRETE, SCHEDULES, times
 
 T_ALL = torch.linspace(0, 1, 1001, dtype=torch.float64)
@@ -185,3 +193,51 @@ def test_refusals(build: object, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         build()  # type: ignore[operator]
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", list(SCHEDULES))
+def test_both_scales_are_those_of_the_short_forms(name: str) -> None:
+    schedule = SCHEDULES[name]
+    for t in (T_ALL, T_ALL.float()):
+        scales = schedule(t)
+        assert torch.equal(scales.alpha, schedule.alpha(t)) and torch.equal(scales.sigma, schedule.sigma(t))
+        assert schedule.exact(t).alpha.dtype == torch.float64
+        assert torch.equal(schedule.exact(t).log_snr.to(t.dtype), schedule.log_snr(t))
+
+
+class Identity(nn.Module):
+    """A network that returns its input."""
+
+    def forward(self, x: torch.Tensor, time: torch.Tensor, cond: None = None) -> torch.Tensor:
+        return x
+
+
+class Counted(FlowSchedule):
+    """Counts how often its scales are computed."""
+
+    count = 0
+
+    def _at(self, t: torch.Tensor) -> Scales:
+        Counted.count += 1
+        return super()._at(t)
+
+
+def test_a_loss_computes_the_scales_once() -> None:
+    for time_input in ("t", "log_sigma"):
+        denoiser = Denoiser(Identity(), Counted(), EDMPrediction(), time_input=time_input)
+        Counted.count = 0
+        DiffusionLoss(Objective(EDMPrediction(), MinSNRWeighting()))(denoiser, torch.zeros(2, 1, 4, 4))
+        assert Counted.count == 1
+
+
+@pytest.mark.parametrize("sampler", [DDIM(eta=0.5), DDPM(), Heun(), DPMSolverMultistep()])
+def test_a_trajectory_computes_the_scales_of_its_grid_once(sampler: Sampler) -> None:
+    schedule = Counted()
+
+    def denoiser(x_t: torch.Tensor, t: torch.Tensor, cond: None = None) -> torch.Tensor:
+        return x_t / 2
+
+    denoiser.schedule = schedule  # type: ignore[attr-defined]
+    Counted.count = 0
+    sampler.sample(denoiser, torch.ones(2, 1, 4, 4), 5)
+    assert Counted.count == 1

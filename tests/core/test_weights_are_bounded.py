@@ -61,7 +61,7 @@ def test_weights_are_bounded_or_refused(schedule: str, prediction: str, weightin
     drawn = DefaultTime()(50_000, noise_schedule, generator=keyed_generator("cpu", "weights")).double()
     ends = noise_schedule.snap(torch.tensor([0.0, 1e-9, 1e-6, 1e-3, 1 - 1e-9, 1.0], dtype=torch.float64))
     t = torch.cat([drawn, ends])
-    weights = weigh(noise_schedule.alpha(t), noise_schedule.sigma(t), predicts)
+    weights = weigh(noise_schedule(t), predicts)
     assert weights.max() <= BOUNDS.get((prediction, weighting), SMALL)
     # the mean is also far from the bound, so that no rare time decides the loss
     assert weights[: len(drawn)].mean() < 100

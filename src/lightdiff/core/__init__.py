@@ -6,8 +6,8 @@ An image x0 becomes noise as the time t goes from 0 to 1:
 
 A network is trained to undo this. Each part of the method is a small class:
 
-- `NoiseSchedule`: the functions alpha(t) and sigma(t). Most schedules preserve the variance, alpha^2 + sigma^2 = 1. The flow
-  schedule is (1 - t, t), the EDM schedule (1, sigma_max t).
+- `NoiseSchedule`: the function from t to the `Scales` alpha and sigma. Most schedules preserve the variance, alpha^2 + sigma^2
+  = 1. The flow schedule is (1 - t, t), the EDM schedule (1, sigma_max t).
 - `Prediction`: the meaning of the network's output, such as the noise, x0, v = alpha noise - sigma x0, or the velocity
   noise - x0. It gives the target of training, and computes x0_hat from an output.
 - `Denoiser`: x0_hat(x_t, t, cond), the estimate of the image E[x0 | x_t], made of a network, a schedule and a prediction.
@@ -40,7 +40,8 @@ from lightdiff.core.prediction import (
     X0Prediction,
 )
 from lightdiff.core.randomness import BlockGenerator, keyed_generator, keyed_seed
-from lightdiff.core.schedule import LOG_SNR_BOUNDS, NoiseSchedule
+from lightdiff.core.scales import LOG_SNR_BOUNDS, Scales
+from lightdiff.core.schedule import NoiseSchedule
 from lightdiff.core.shapes import per_image
 from lightdiff.core.time_sampler import (
     DefaultTime,
@@ -87,6 +88,7 @@ __all__ = [
     "Prediction",
     "QuadraticGrid",
     "SNRWeighting",
+    "Scales",
     "StratifiedTime",
     "TimeGrid",
     "TimeSampler",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lightdiff.core.grid import KarrasGrid, TimeGrid
+from lightdiff.core.scales import Scales
 from lightdiff.core.schedule import NoiseSchedule
 from lightdiff.core.time_sampler import LogNormalSigmaTime, TimeSampler
 
@@ -19,8 +20,8 @@ class FlowSchedule(NoiseSchedule):
     alpha(t) = 1 - t,    sigma(t) = t
     """
 
-    def _scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        return 1 - t, t
+    def _at(self, t: Tensor) -> Scales:
+        return Scales(1 - t, t)
 
     def _time_of(self, log_snr: Tensor) -> Tensor:
         return torch.sigmoid(-log_snr / 2)
@@ -66,8 +67,8 @@ class EDMSchedule(NoiseSchedule):
     def default_time_sampler(self) -> TimeSampler:
         return LogNormalSigmaTime()
 
-    def _scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.ones_like(t), self.sigma_max * t
+    def _at(self, t: Tensor) -> Scales:
+        return Scales(torch.ones_like(t), self.sigma_max * t)
 
     def _time_of(self, log_snr: Tensor) -> Tensor:
         return torch.exp(-log_snr / 2) / self.sigma_max

@@ -9,37 +9,37 @@ from torch import Tensor, nn
 
 from lightdiff.core.discrete import DiscreteSchedule
 from lightdiff.core.prediction import Prediction
+from lightdiff.core.scales import Scales
 from lightdiff.core.schedule import NoiseSchedule
-from lightdiff.core.shapes import per_image
 
 Condition = dict[str, Tensor]
 """What the images are conditioned on: a dict with any of `vector` (B, D), `tokens` (B, L, D) and `mask` (B, L)."""
 
 
-def _timestep(schedule: NoiseSchedule, t: Tensor) -> Tensor:
+def _timestep(schedule: NoiseSchedule, t: Tensor, scales: Scales) -> Tensor:
     assert isinstance(schedule, DiscreteSchedule)
     return schedule.timestep(t).to(t.dtype)
 
 
-def _scaled_time(schedule: NoiseSchedule, t: Tensor) -> Tensor:
+def _scaled_time(schedule: NoiseSchedule, t: Tensor, scales: Scales) -> Tensor:
     return 1000 * t
 
 
-def _log_sigma(schedule: NoiseSchedule, t: Tensor) -> Tensor:
-    return -50 * schedule.log_snr(t)
+def _log_sigma(schedule: NoiseSchedule, t: Tensor, scales: Scales) -> Tensor:
+    return -50 * scales.log_snr.to(t.dtype)
 
 
-def _no_time(schedule: NoiseSchedule, t: Tensor) -> None:
+def _no_time(schedule: NoiseSchedule, t: Tensor, scales: Scales) -> None:
     return None
 
 
-TIME_INPUTS: dict[str, Callable[[NoiseSchedule, Tensor], Tensor | None]] = {
+TIME_INPUTS: dict[str, Callable[[NoiseSchedule, Tensor, Scales], Tensor | None]] = {
     "timestep": _timestep,
     "t": _scaled_time,
     "log_sigma": _log_sigma,
     "none": _no_time,
 }
-"""Functions (schedule, t) -> the time input of the network, by the name that `time_input` gives them.
+"""Functions (schedule, t, scales at t) -> the time input of the network, by the name that `time_input` gives them.
 
 - timestep: the integer timestep 0..T - 1 of a discrete schedule.
 - t: 1000 t.
@@ -94,18 +94,20 @@ class Denoiser(nn.Module):
             t: times (B,) in [0, 1].
             cond: condition of the B images, or None.
         """
-        output = self.raw(x_t, t, cond)
+        scales = self.schedule.exact(t)
+        output = self.raw(x_t, t, cond, scales=scales)
         exact = torch.promote_types(x_t.dtype, torch.float32)
         x = x_t.to(exact)
-        return self.prediction.to_x0(output.to(exact), x, *self._scales(x, t)).to(x_t.dtype)
+        return self.prediction.to_x0(output.to(exact), x, scales.per_image(x)).to(x_t.dtype)
 
-    def raw(self, x_t: Tensor, t: Tensor, cond: Condition | None = None) -> Tensor:
+    def raw(self, x_t: Tensor, t: Tensor, cond: Condition | None = None, *, scales: Scales | None = None) -> Tensor:
         """Return the network's output (B, C, H, W), which the loss compares with `prediction.target`.
 
-        The arguments are those of `forward`.
+        Args:
+            x_t, t, cond: as in `forward`.
+            scales: what `schedule.exact(t)` returned, where it is known.
         """
-        x = self.prediction.scale_input(x_t, *self._scales(x_t, t))
-        return self.network(x, TIME_INPUTS[self.time_input](self.schedule, t), cond)
-
-    def _scales(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        return per_image(self.schedule.alpha(t), x), per_image(self.schedule.sigma(t), x)
+        if scales is None:
+            scales = self.schedule.exact(t)
+        x = self.prediction.scale_input(x_t, scales.per_image(x_t))
+        return self.network(x, TIME_INPUTS[self.time_input](self.schedule, t, scales), cond)

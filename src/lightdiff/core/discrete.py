@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from lightdiff.core.grid import TimeGrid, TrailingGrid
-from lightdiff.core.schedule import LOG_SNR_BOUNDS, NoiseSchedule
+from lightdiff.core.scales import LOG_SNR_BOUNDS, Scales
+from lightdiff.core.schedule import NoiseSchedule
 
 
 class DiscreteSchedule(NoiseSchedule):
@@ -75,12 +76,12 @@ class DiscreteSchedule(NoiseSchedule):
                 self._tables[like.device] = self._tables[torch.device("cpu")].to(like.device, like.dtype)
         return self._tables[like.device]
 
-    def _scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
+    def _at(self, t: Tensor) -> Scales:
         T, table = self.num_train_timesteps, self._table(t)
         position = (t * T).clamp(0, T)
         below = position.floor().long().clamp(max=T - 1)
         image_part, noise_part = torch.lerp(table[:2, below], table[:2, below + 1], position - below)
-        return image_part.sqrt(), noise_part.sqrt()
+        return Scales(image_part.sqrt(), noise_part.sqrt())
 
     def _time_of(self, log_snr: Tensor) -> Tensor:
         T, table = self.num_train_timesteps, self._table(log_snr)

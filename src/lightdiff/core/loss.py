@@ -12,7 +12,6 @@ from lightdiff.core.distance import MSE, Distance
 from lightdiff.core.noise import GaussianNoise, Noise
 from lightdiff.core.prediction import EpsilonPrediction, Prediction
 from lightdiff.core.schedule import NoiseSchedule
-from lightdiff.core.shapes import per_image
 from lightdiff.core.time_sampler import DefaultTime, TimeSampler
 from lightdiff.core.weighting import UnitWeighting, Weighting
 
@@ -99,7 +98,7 @@ class DiffusionLoss:
         prediction, schedule = self.objective.prediction, denoiser.schedule
         if denoiser.prediction != prediction:
             raise ValueError(f"prediction={denoiser.prediction}: the objective has {prediction}")
-        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-        output = denoiser.raw(schedule.add_noise(x0, noise, t), t, cond)
-        target = prediction.target(x0, noise, per_image(alpha, x0), per_image(sigma, x0))
-        return self.objective.weighting(alpha, sigma, prediction) * self.objective.distance(output, target)
+        scales = schedule.exact(t)
+        output = denoiser.raw(scales.mix(x0, noise), t, cond, scales=scales)
+        target = prediction.target(x0, noise, scales.per_image(x0))
+        return self.objective.weighting(scales.to(t.dtype), prediction) * self.objective.distance(output, target)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lightdiff.core.scales import Scales
 from lightdiff.core.schedule import NoiseSchedule
 
 
@@ -28,21 +29,51 @@ class Prediction(ABC):
             ValueError: at some time it cannot.
         """
 
-    def scale_input(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    def scale_input(self, x_t: Tensor, scales: Scales) -> Tensor:
         """Return the network's input for x_t: x_t itself unless a subclass scales it."""
         return x_t
 
-    @abstractmethod
-    def to_x0(self, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """Return x0_hat, computed from the network's output at x_t."""
+    def to_x0(self, output: Tensor, x_t: Tensor, scales: Scales | Tensor, sigma: Tensor | None = None) -> Tensor:
+        """Return x0_hat, computed from the network's output at x_t.
+
+        Args:
+            output: the network's output (B, ...).
+            x_t: noisy images (B, ...).
+            scales: the scales at t, or their alpha alone.
+            sigma: their sigma, where `scales` is alpha.
+        """
+        return self._to_x0(output, x_t, _scales(scales, sigma))
+
+    def target(self, x0: Tensor, noise: Tensor, scales: Scales | Tensor, sigma: Tensor | None = None) -> Tensor:
+        """Return the output that the network is trained towards, for which `to_x0` returns x0.
+
+        Args:
+            x0: images (B, ...).
+            noise: noise (B, ...).
+            scales, sigma: as in `to_x0`.
+        """
+        return self._target(x0, noise, _scales(scales, sigma))
 
     @abstractmethod
-    def target(self, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """Return the output that the network is trained towards, for which `to_x0` returns x0."""
-
-    @abstractmethod
-    def x0_weight(self, alpha: Tensor, sigma: Tensor) -> Tensor:
+    def x0_weight(self, scales: Scales) -> Tensor:
         """Return the factor d in (squared error of the output) = d * (squared error of x0_hat)."""
+
+    @abstractmethod
+    def _to_x0(self, output: Tensor, x_t: Tensor, at: Scales) -> Tensor:
+        """Return x0_hat, for the scales `at` the time of x_t."""
+
+    @abstractmethod
+    def _target(self, x0: Tensor, noise: Tensor, at: Scales) -> Tensor:
+        """Return the target of the network, for the scales `at` its time."""
+
+
+def _scales(scales: Scales | Tensor, sigma: Tensor | None) -> Scales:
+    """Return the scales that were given as one object or as alpha and sigma."""
+    if isinstance(scales, Scales):
+        return scales
+    if sigma is None:
+        raise TypeError("scales: Scales are expected, or alpha and sigma")
+    return Scales(scales, sigma)
 
 
 @dataclass(frozen=True)
@@ -60,28 +91,28 @@ class EpsilonPrediction(Prediction):
                 f"choices: v, x0, flow, edm{', or zero_terminal_snr=false' if rescaled else ''}"
             )
 
-    def to_x0(self, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return (x_t - sigma * output) / alpha
+    def _to_x0(self, output: Tensor, x_t: Tensor, at: Scales) -> Tensor:
+        return (x_t - at.sigma * output) / at.alpha
 
-    def target(self, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    def _target(self, x0: Tensor, noise: Tensor, at: Scales) -> Tensor:
         return noise
 
-    def x0_weight(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return (alpha / sigma) ** 2
+    def x0_weight(self, scales: Scales) -> Tensor:
+        return (scales.alpha / scales.sigma) ** 2
 
 
 @dataclass(frozen=True)
 class X0Prediction(Prediction):
     """The output is the image: x0_hat = output, d = 1."""
 
-    def to_x0(self, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    def _to_x0(self, output: Tensor, x_t: Tensor, at: Scales) -> Tensor:
         return output
 
-    def target(self, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    def _target(self, x0: Tensor, noise: Tensor, at: Scales) -> Tensor:
         return x0
 
-    def x0_weight(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return torch.ones_like(alpha)
+    def x0_weight(self, scales: Scales) -> Tensor:
+        return torch.ones_like(scales.alpha)
 
 
 @dataclass(frozen=True)
@@ -91,14 +122,14 @@ class VPrediction(Prediction):
     x0_hat = (alpha * x_t - sigma * output) / (alpha^2 + sigma^2),    d = (alpha^2 + sigma^2)^2 / sigma^2
     """
 
-    def to_x0(self, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return (alpha * x_t - sigma * output) / (alpha**2 + sigma**2)
+    def _to_x0(self, output: Tensor, x_t: Tensor, at: Scales) -> Tensor:
+        return (at.alpha * x_t - at.sigma * output) / (at.alpha**2 + at.sigma**2)
 
-    def target(self, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return alpha * noise - sigma * x0
+    def _target(self, x0: Tensor, noise: Tensor, at: Scales) -> Tensor:
+        return at.alpha * noise - at.sigma * x0
 
-    def x0_weight(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return ((alpha**2 + sigma**2) / sigma) ** 2
+    def x0_weight(self, scales: Scales) -> Tensor:
+        return ((scales.alpha**2 + scales.sigma**2) / scales.sigma) ** 2
 
 
 @dataclass(frozen=True)
@@ -108,14 +139,14 @@ class FlowPrediction(Prediction):
     x0_hat = (x_t - sigma * output) / (alpha + sigma),    d = ((alpha + sigma) / sigma)^2
     """
 
-    def to_x0(self, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return (x_t - sigma * output) / (alpha + sigma)
+    def _to_x0(self, output: Tensor, x_t: Tensor, at: Scales) -> Tensor:
+        return (x_t - at.sigma * output) / (at.alpha + at.sigma)
 
-    def target(self, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    def _target(self, x0: Tensor, noise: Tensor, at: Scales) -> Tensor:
         return noise - x0
 
-    def x0_weight(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return ((alpha + sigma) / sigma) ** 2
+    def x0_weight(self, scales: Scales) -> Tensor:
+        return ((scales.alpha + scales.sigma) / scales.sigma) ** 2
 
 
 @dataclass(frozen=True)
@@ -140,21 +171,21 @@ class EDMPrediction(Prediction):
         if not self.sigma_data > 0:
             raise ValueError(f"sigma_data={self.sigma_data}: a number above 0 is expected")
 
-    def _norm(self, alpha: Tensor, sigma: Tensor) -> Tensor:
+    def _norm(self, scales: Scales) -> Tensor:
         """Return n, the standard deviation of x_t."""
-        return ((alpha * self.sigma_data) ** 2 + sigma**2).sqrt()
+        return ((scales.alpha * self.sigma_data) ** 2 + scales.sigma**2).sqrt()
 
-    def scale_input(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return x_t / self._norm(alpha, sigma)
+    def scale_input(self, x_t: Tensor, scales: Scales) -> Tensor:
+        return x_t / self._norm(scales)
 
-    def to_x0(self, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        norm = self._norm(alpha, sigma)
-        return (alpha * self.sigma_data**2 / norm**2) * x_t + (sigma * self.sigma_data / norm) * output
+    def _to_x0(self, output: Tensor, x_t: Tensor, at: Scales) -> Tensor:
+        norm = self._norm(at)
+        return (at.alpha * self.sigma_data**2 / norm**2) * x_t + (at.sigma * self.sigma_data / norm) * output
 
-    def target(self, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    def _target(self, x0: Tensor, noise: Tensor, at: Scales) -> Tensor:
         # this is (x0 - c_skip * x_t) / c_out, in a form that is not 0/0 at sigma = 0
-        norm = self._norm(alpha, sigma)
-        return (sigma * x0 - alpha * self.sigma_data**2 * noise) / (self.sigma_data * norm)
+        norm = self._norm(at)
+        return (at.sigma * x0 - at.alpha * self.sigma_data**2 * noise) / (self.sigma_data * norm)
 
-    def x0_weight(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return (self._norm(alpha, sigma) / (sigma * self.sigma_data)) ** 2
+    def x0_weight(self, scales: Scales) -> Tensor:
+        return (self._norm(scales) / (scales.sigma * self.sigma_data)) ** 2

@@ -15,20 +15,19 @@ import torch
 from torch import Tensor
 
 from lightdiff.core.grid import TimeGrid, UniformGrid
-from lightdiff.core.shapes import per_image
+from lightdiff.core.scales import LOG_SNR_BOUNDS, Scales
 from lightdiff.core.time_sampler import TimeSampler
-
-LOG_SNR_BOUNDS = (-60.0, 60.0)
-"""Smallest and largest value of log_snr, which would be infinite at t = 0, and at t = 1 if alpha(1) is 0."""
 
 
 class NoiseSchedule(ABC):
-    """Base class of the noise schedules: the functions alpha(t), sigma(t) and log_snr(t), and the inverse of the last one.
+    """Base class of the noise schedules: functions from the time t to the scales alpha and sigma, and the inverse of log_snr(t).
+
+        scales = schedule(t)
 
     All methods take tensors (B,) of any floating dtype on any device. They compute in float64 (float32 on devices without
-    float64) and return the dtype they were given. Sampling starts from x_T = prior_std * noise.
+    float64) and, except for `exact`, return the dtype they were given. Sampling starts from x_T = prior_std * noise.
 
-    A subclass implements `_scales`, and `_time_of` if its log-SNR can be inverted. A schedule without the inverse cannot be used
+    A subclass implements `_at`, and `_time_of` if its log-SNR can be inverted. A schedule without the inverse cannot be used
     with the grids and time samplers that are defined by the noise level.
     """
 
@@ -55,18 +54,25 @@ class NoiseSchedule(ABC):
         """Whether `t_from_log_snr` is implemented."""
         return type(self)._time_of is not NoiseSchedule._time_of
 
+    def __call__(self, t: Tensor) -> Scales:
+        """Return the scales at times t, each (B,)."""
+        return self.exact(t).to(t.dtype)
+
+    def exact(self, t: Tensor) -> Scales:
+        """Return the scales at times t, each (B,), in the precision in which they are computed."""
+        return self._at(_exact(t))
+
     def alpha(self, t: Tensor) -> Tensor:
         """Return the scale of the image at times t: (B,)."""
-        return self._scales(_exact(t))[0].to(t.dtype)
+        return self(t).alpha
 
     def sigma(self, t: Tensor) -> Tensor:
         """Return the scale of the noise at times t: (B,)."""
-        return self._scales(_exact(t))[1].to(t.dtype)
+        return self(t).sigma
 
     def log_snr(self, t: Tensor) -> Tensor:
         """Return log(alpha^2 / sigma^2) at times t, clipped to `LOG_SNR_BOUNDS`: (B,)."""
-        alpha, sigma = self._scales(_exact(t))
-        return (2 * (alpha.log() - sigma.log())).clamp(*LOG_SNR_BOUNDS).to(t.dtype)
+        return self.exact(t).log_snr.to(t.dtype)
 
     def t_from_log_snr(self, log_snr: Tensor) -> Tensor:
         """Return the times at which log_snr(t) has these values, after clipping them to `LOG_SNR_BOUNDS`: (B,).
@@ -78,7 +84,7 @@ class NoiseSchedule(ABC):
 
     def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """Return x_t = alpha(t) * x0 + sigma(t) * noise for images x0 (B, ...), noise (B, ...) and times t (B,)."""
-        return per_image(self.alpha(t), x0) * x0 + per_image(self.sigma(t), x0) * noise
+        return self.exact(t).mix(x0, noise)
 
     def snap(self, t: Tensor) -> Tensor:
         """Return the times t, each moved up to the next time at which a network is trained.
@@ -88,8 +94,8 @@ class NoiseSchedule(ABC):
         return t
 
     @abstractmethod
-    def _scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Return alpha and sigma at times t, in the dtype of t."""
+    def _at(self, t: Tensor) -> Scales:
+        """Return the scales at times t, in the dtype of t."""
 
     def _time_of(self, log_snr: Tensor) -> Tensor:
         """Return the times at which the log-SNR is log_snr, in the dtype of log_snr."""

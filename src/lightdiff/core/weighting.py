@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lightdiff.core.prediction import Prediction
+from lightdiff.core.scales import Scales
 from lightdiff.core.schedule import NoiseSchedule
 
 LARGEST_WEIGHT = 1e5
@@ -34,7 +35,7 @@ class Weighting(ABC):
             ValueError: a weight is above `LARGEST_WEIGHT`, or above `LARGEST_LAST_WEIGHT` at t = 1.
         """
         t = schedule.snap(torch.linspace(0, 1, 1001, dtype=torch.float64))
-        weights = self(schedule.alpha(t), schedule.sigma(t), prediction)
+        weights = self(schedule(t), prediction)
         for k, limit in ((int(weights.argmax()), LARGEST_WEIGHT), (-1, LARGEST_LAST_WEIGHT)):
             if not weights[k] <= limit:
                 raise ValueError(
@@ -44,36 +45,36 @@ class Weighting(ABC):
                 )
 
     @abstractmethod
-    def __call__(self, alpha: Tensor, sigma: Tensor, prediction: Prediction) -> Tensor:
-        """Return the weights (B,) on the loss of the network's output, for alpha (B,), sigma (B,) and a prediction."""
+    def __call__(self, scales: Scales, prediction: Prediction) -> Tensor:
+        """Return the weights (B,) on the loss of the network's output, for scales (B,) and a prediction."""
 
 
 class X0Weighting(Weighting):
     """Base class of the weightings that are given as a weight on the squared error of x0_hat."""
 
-    def __call__(self, alpha: Tensor, sigma: Tensor, prediction: Prediction) -> Tensor:
-        alpha, sigma = alpha.clamp(min=LEAST_SCALE), sigma.clamp(min=LEAST_SCALE)
-        return self.on_x0(alpha, sigma) / prediction.x0_weight(alpha, sigma)
+    def __call__(self, scales: Scales, prediction: Prediction) -> Tensor:
+        scales = Scales(scales.alpha.clamp(min=LEAST_SCALE), scales.sigma.clamp(min=LEAST_SCALE))
+        return self.on_x0(scales) / prediction.x0_weight(scales)
 
     @abstractmethod
-    def on_x0(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """Return the weights w (B,) on the squared error of x0_hat, for alpha (B,) and sigma (B,)."""
+    def on_x0(self, scales: Scales) -> Tensor:
+        """Return the weights w (B,) on the squared error of x0_hat, for scales (B,)."""
 
 
 @dataclass(frozen=True)
 class UnitWeighting(Weighting):
     """The weight 1 on the loss of the network's output, whatever it predicts."""
 
-    def __call__(self, alpha: Tensor, sigma: Tensor, prediction: Prediction) -> Tensor:
-        return torch.ones_like(alpha)
+    def __call__(self, scales: Scales, prediction: Prediction) -> Tensor:
+        return torch.ones_like(scales.alpha)
 
 
 @dataclass(frozen=True)
 class SNRWeighting(X0Weighting):
     """The weight w = SNR. It gives every prediction the loss that `EpsilonPrediction` has with the weight 1."""
 
-    def on_x0(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return (alpha / sigma) ** 2
+    def on_x0(self, scales: Scales) -> Tensor:
+        return (scales.alpha / scales.sigma) ** 2
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,8 @@ class MinSNRWeighting(X0Weighting):
         if not self.gamma > 0:
             raise ValueError(f"gamma={self.gamma}: a number above 0 is expected")
 
-    def on_x0(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return ((alpha / sigma) ** 2).clamp(max=self.gamma)
+    def on_x0(self, scales: Scales) -> Tensor:
+        return ((scales.alpha / scales.sigma) ** 2).clamp(max=self.gamma)
 
 
 @dataclass(frozen=True)
@@ -118,5 +119,5 @@ class EDMWeighting(X0Weighting):
         if not self.sigma_data > 0:
             raise ValueError(f"sigma_data={self.sigma_data}: a number above 0 is expected")
 
-    def on_x0(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return 1 / self.sigma_data**2 + (alpha / sigma) ** 2
+    def on_x0(self, scales: Scales) -> Tensor:
+        return 1 / self.sigma_data**2 + (scales.alpha / scales.sigma) ** 2

@@ -9,7 +9,6 @@ The samplers do not switch off gradients. Call them within `torch.inference_mode
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lightdiff.core import BlockGenerator, Condition, Noise, NoiseSchedule
+from lightdiff.core import BlockGenerator, Condition, Noise, NoiseSchedule, Scales
 from lightdiff.samplers.clipping import clip_x0
 
 Generator = torch.Generator | BlockGenerator
@@ -46,7 +45,35 @@ class SamplerState:
 Predict = Callable[[Tensor, float], Tensor]
 """Function (x_t, t) -> x0_hat, clipped as the sampler's settings say."""
 
-Advance = Callable[[Tensor, float, float], tuple[Tensor, Tensor]]
+
+@dataclass(frozen=True)
+class GridTime:
+    """One time of a sampler's grid.
+
+    Args:
+        t: the time.
+        scales: the scales of the schedule at t, as single numbers () that multiply images on any device.
+    """
+
+    t: float
+    scales: Scales
+
+    @property
+    def ratio(self) -> float:
+        """Noise level sigma / alpha, infinite if alpha is 0."""
+        return self.scales.ratio.item()
+
+
+def grid_times(schedule: NoiseSchedule, times: Tensor, x: Tensor) -> list[GridTime]:
+    """Return the times (N,) with the scales of the schedule, which are computed at once, for images x (B, ...)."""
+    scales = schedule.exact(times)
+    if x.device.type == "mps":
+        scales = scales.to(torch.float32)
+    pairs = zip(scales.alpha.unbind(), scales.sigma.unbind(), strict=True)
+    return [GridTime(t, Scales(*pair)) for t, pair in zip(times.tolist(), pairs, strict=True)]
+
+
+Advance = Callable[[Tensor, GridTime, GridTime], tuple[Tensor, Tensor]]
 """Function (x_t, t, s) -> (x0_hat at x_t, x_s). It may keep results of earlier steps of the same trajectory."""
 
 
@@ -137,7 +164,7 @@ class Sampler(ABC):
         """
         schedule = denoiser.schedule
         value_range = getattr(denoiser, "value_range", (-1.0, 1.0))
-        times = self.times(schedule, num_steps).tolist()
+        times = grid_times(schedule, self.times(schedule, num_steps), x_T)
 
         def predict(x_t: Tensor, t: float) -> Tensor:
             time = torch.full((len(x_t),), t, dtype=torch.promote_types(x_t.dtype, torch.float32), device=x_t.device)
@@ -148,9 +175,9 @@ class Sampler(ABC):
         x_t = x_T
         for t, s in pairwise(times):
             x0_hat, x_s = advance(x_t, t, s)
-            yield SamplerState(x_t, x0_hat, t)
+            yield SamplerState(x_t, x0_hat, t.t)
             x_t = x_s
-        yield SamplerState(x_t, x0_hat, times[-1])
+        yield SamplerState(x_t, x0_hat, times[-1].t)
 
     def sample(
         self,
@@ -173,7 +200,6 @@ class Sampler(ABC):
 class OneStepSampler(Sampler):
     """Base class of the samplers whose step needs no other x0_hat than the one at x_t."""
 
-    @abstractmethod
     def step(
         self,
         schedule: NoiseSchedule,
@@ -187,13 +213,20 @@ class OneStepSampler(Sampler):
 
         `generator` is the source of added noise. None takes torch's global generator.
         """
+        return self._step(x_t, x0_hat, schedule.exact(t), schedule.exact(s), generator)
+
+    @abstractmethod
+    def _step(
+        self, x_t: Tensor, x0_hat: Tensor, at_t: Scales, at_s: Scales, generator: Generator | None = None
+    ) -> Tensor:
+        """Return x_s (B, ...) as `step` does, from the scales at t and at s: numbers for each image (B,), or single ones ()."""
 
     def _advance(
         self, predict: Predict, schedule: NoiseSchedule, num_steps: int, generator: Generator | None
     ) -> Advance:
-        def advance(x_t: Tensor, t: float, s: float) -> tuple[Tensor, Tensor]:
-            x0_hat = predict(x_t, t)
-            return x0_hat, self.step(schedule, x_t, x0_hat, times_like(x_t, t), times_like(x_t, s), generator)
+        def advance(x_t: Tensor, t: GridTime, s: GridTime) -> tuple[Tensor, Tensor]:
+            x0_hat = predict(x_t, t.t)
+            return x0_hat, self._step(x_t, x0_hat, t.scales, s.scales, generator)
 
         return advance
 
@@ -201,22 +234,3 @@ class OneStepSampler(Sampler):
 def times_like(x: Tensor, t: float) -> Tensor:
     """Return the time t for each image of the batch x: (B,), float64 unless the device of x has only float32."""
     return torch.full((len(x),), t, dtype=torch.float32 if x.device.type == "mps" else torch.float64, device=x.device)
-
-
-@dataclass(frozen=True)
-class Scales:
-    """The alpha and sigma of a schedule at one time, as Python numbers."""
-
-    alpha: float
-    sigma: float
-
-    @classmethod
-    def at(cls, schedule: NoiseSchedule, t: float) -> Scales:
-        """Return the scales of the schedule at time t."""
-        time = torch.tensor([t], dtype=torch.float64)
-        return cls(schedule.alpha(time).item(), schedule.sigma(time).item())
-
-    @property
-    def ratio(self) -> float:
-        """Noise level sigma / alpha, infinite if alpha is 0."""
-        return self.sigma / self.alpha if self.alpha > 0 else math.inf

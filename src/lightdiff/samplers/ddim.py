@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lightdiff.core import GaussianNoise, NoiseSchedule, per_image
+from lightdiff.core import GaussianNoise, Scales, per_image
 from lightdiff.samplers.base import Generator, OneStepSampler
 
 
@@ -38,26 +38,19 @@ class DDIM(OneStepSampler):
     def added_noise(self) -> str | None:
         return f"eta={self.eta}" if self.eta > 0 else None
 
-    def step(
-        self,
-        schedule: NoiseSchedule,
-        x_t: Tensor,
-        x0_hat: Tensor,
-        t: Tensor,
-        s: Tensor,
-        generator: Generator | None = None,
+    def _step(
+        self, x_t: Tensor, x0_hat: Tensor, at_t: Scales, at_s: Scales, generator: Generator | None = None
     ) -> Tensor:
-        alpha_t, sigma_t, alpha_s, sigma_s = schedule.alpha(t), schedule.sigma(t), schedule.alpha(s), schedule.sigma(s)
         if self.eta == 0:
-            return _combine(x_t, x0_hat, alpha_t, sigma_t, alpha_s, sigma_s)
-        b_squared = (sigma_t**2 - (alpha_t / alpha_s * sigma_s) ** 2).clamp(min=0)
-        c = self.eta * (sigma_s / sigma_t) * b_squared.sqrt()
-        rest = (sigma_s**2 - c**2).clamp(min=0).sqrt()
+            return _combine(x_t, x0_hat, at_t, at_s)
+        b_squared = (at_t.sigma**2 - (at_t.alpha / at_s.alpha * at_s.sigma) ** 2).clamp(min=0)
+        c = self.eta * (at_s.sigma / at_t.sigma) * b_squared.sqrt()
+        rest = (at_s.sigma**2 - c**2).clamp(min=0).sqrt()
         noise = GaussianNoise().like(x_t, generator)
-        return _combine(x_t, x0_hat, alpha_t, sigma_t, alpha_s, rest) + per_image(c, x_t) * noise
+        return _combine(x_t, x0_hat, at_t, Scales(at_s.alpha, rest)) + per_image(c, x_t) * noise
 
 
-def _combine(x_t: Tensor, x0_hat: Tensor, alpha_t: Tensor, sigma_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-    """Return alpha * x0_hat + sigma * noise_hat."""
-    ratio = sigma / sigma_t
-    return per_image(ratio, x_t) * x_t + per_image(alpha - ratio * alpha_t, x_t) * x0_hat
+def _combine(x_t: Tensor, x0_hat: Tensor, at_t: Scales, scales: Scales) -> Tensor:
+    """Return alpha * x0_hat + sigma * noise_hat for alpha and sigma of `scales`."""
+    ratio = scales.sigma / at_t.sigma
+    return per_image(ratio, x_t) * x_t + per_image(scales.alpha - ratio * at_t.alpha, x_t) * x0_hat

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from lightdiff.core import GaussianNoise, NoiseSchedule, per_image
+from lightdiff.core import GaussianNoise, Scales, per_image
 from lightdiff.samplers.base import Generator, OneStepSampler
 
 
@@ -40,21 +40,15 @@ class DDPM(OneStepSampler):
     def added_noise(self) -> str | None:
         return "sampler=ddpm"
 
-    def step(
-        self,
-        schedule: NoiseSchedule,
-        x_t: Tensor,
-        x0_hat: Tensor,
-        t: Tensor,
-        s: Tensor,
-        generator: Generator | None = None,
+    def _step(
+        self, x_t: Tensor, x0_hat: Tensor, at_t: Scales, at_s: Scales, generator: Generator | None = None
     ) -> Tensor:
-        alpha_t, sigma_t, alpha_s, sigma_s = schedule.alpha(t), schedule.sigma(t), schedule.alpha(s), schedule.sigma(s)
-        a = alpha_t / alpha_s
-        b_squared = (sigma_t**2 - (a * sigma_s) ** 2).clamp(min=0)
+        a = at_t.alpha / at_s.alpha
+        b_squared = (at_t.sigma**2 - (a * at_s.sigma) ** 2).clamp(min=0)
         mean = (
-            per_image(a * (sigma_s / sigma_t) ** 2, x_t) * x_t
-            + per_image(alpha_s * b_squared / sigma_t**2, x_t) * x0_hat
+            per_image(a * (at_s.sigma / at_t.sigma) ** 2, x_t) * x_t
+            + per_image(at_s.alpha * b_squared / at_t.sigma**2, x_t) * x0_hat
         )
-        variance = b_squared * (sigma_s / sigma_t) ** 2 if self.variance == "small" else b_squared * (sigma_s > 0)
+        kept = (at_s.sigma / at_t.sigma) ** 2 if self.variance == "small" else at_s.sigma > 0
+        variance = b_squared * kept
         return mean + per_image(variance.sqrt(), x_t) * GaussianNoise().like(x_t, generator)

@@ -9,7 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from lightdiff.core import NoiseSchedule
-from lightdiff.samplers.base import Advance, Generator, Predict, Sampler, Scales, times_like
+from lightdiff.samplers.base import Advance, Generator, GridTime, Predict, Sampler
 from lightdiff.samplers.ddim import DDIM
 
 
@@ -51,17 +51,15 @@ class DPMSolverMultistep(Sampler):
         # x0_hat and h of the previous step
         previous: tuple[Tensor, float] | None = None
 
-        def advance(x_t: Tensor, t: float, s: float) -> tuple[Tensor, Tensor]:
+        def advance(x_t: Tensor, t: GridTime, s: GridTime) -> tuple[Tensor, Tensor]:
             nonlocal previous
-            x0_hat = predict(x_t, t)
-            ratio_t, ratio_s = Scales.at(schedule, t).ratio, Scales.at(schedule, s).ratio
-            h = math.log(ratio_t / ratio_s) if ratio_s > 0 else math.inf
+            x0_hat = predict(x_t, t.t)
+            h = math.log(t.ratio / s.ratio) if s.ratio > 0 else math.inf
             extrapolated = x0_hat
             if self.order == 2 and previous is not None and math.isfinite(h):
                 previous_x0_hat, previous_h = previous
                 extrapolated = x0_hat + h / (2 * previous_h) * (x0_hat - previous_x0_hat)
             previous = x0_hat, h
-            x_s = first_order.step(schedule, x_t, extrapolated, times_like(x_t, t), times_like(x_t, s), generator)
-            return x0_hat, x_s
+            return x0_hat, first_order._step(x_t, extrapolated, t.scales, s.scales, generator)
 
         return advance

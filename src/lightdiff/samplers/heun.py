@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightdiff.core import GaussianNoise, NoiseSchedule
-from lightdiff.samplers.base import Advance, Generator, Predict, Sampler, Scales, times_like
+from lightdiff.samplers.base import Advance, Generator, GridTime, Predict, Sampler, grid_times
 from lightdiff.samplers.ddim import DDIM
 
 LARGEST_RATIO = 80.0
@@ -60,18 +60,18 @@ class Heun(Sampler):
         gamma = min(self.s_churn / num_steps, math.sqrt(2) - 1)
         euler = DDIM()
 
-        def advance(x_t: Tensor, t: float, s: float) -> tuple[Tensor, Tensor]:
+        def advance(x_t: Tensor, t: GridTime, s: GridTime) -> tuple[Tensor, Tensor]:
             # before the churn, which may raise it above the limit on the schedule of EDM
-            ratio = Scales.at(schedule, t).ratio
+            ratio = t.ratio
             if gamma > 0 and self.s_tmin <= ratio <= self.s_tmax:
                 x_t, t = self._churned(schedule, x_t, t, gamma, generator)
-            x0_hat = predict(x_t, t)
-            x_s = euler.step(schedule, x_t, x0_hat, times_like(x_t, t), times_like(x_t, s))
-            at_t, at_s = Scales.at(schedule, t), Scales.at(schedule, s)
+            at_t, at_s = t.scales, s.scales
+            x0_hat = predict(x_t, t.t)
+            x_s = euler._step(x_t, x0_hat, at_t, at_s)
             if at_s.sigma == 0 or ratio > LARGEST_RATIO:
                 return x0_hat, x_s
             noise_at_t = (x_t - at_t.alpha * x0_hat) / at_t.sigma
-            noise_at_s = (x_s - at_s.alpha * predict(x_s, s)) / at_s.sigma
+            noise_at_s = (x_s - at_s.alpha * predict(x_s, s.t)) / at_s.sigma
             noise_hat = (noise_at_t + noise_at_s) / 2
             shrink = at_s.alpha / at_t.alpha
             return x0_hat, shrink * x_t + (at_s.sigma - shrink * at_t.sigma) * noise_hat
@@ -79,15 +79,13 @@ class Heun(Sampler):
         return advance
 
     def _churned(
-        self, schedule: NoiseSchedule, x_t: Tensor, t: float, gamma: float, generator: Generator | None
-    ) -> tuple[Tensor, float]:
+        self, schedule: NoiseSchedule, x_t: Tensor, t: GridTime, gamma: float, generator: Generator | None
+    ) -> tuple[Tensor, GridTime]:
         """Add noise to x_t until sigma/alpha has grown by the factor 1 + gamma, and return the new x and its time."""
-        before = Scales.at(schedule, t)
-        if math.isinf(before.ratio):
+        if math.isinf(t.ratio):
             return x_t, t
-        log_snr = torch.tensor([-2 * math.log(before.ratio * (1 + gamma))], dtype=torch.float64)
-        churned_t = schedule.t_from_log_snr(log_snr).item()
-        after = Scales.at(schedule, churned_t)
-        added = math.sqrt(max(after.ratio**2 - before.ratio**2, 0.0))
+        log_snr = torch.tensor([-2 * math.log(t.ratio * (1 + gamma))], dtype=torch.float64)
+        (churned,) = grid_times(schedule, schedule.t_from_log_snr(log_snr), x_t)
+        added = math.sqrt(max(churned.ratio**2 - t.ratio**2, 0.0))
         noise = GaussianNoise().like(x_t, generator)
-        return after.alpha * (x_t / before.alpha + self.s_noise * added * noise), churned_t
+        return churned.scales.alpha * (x_t / t.scales.alpha + self.s_noise * added * noise), churned

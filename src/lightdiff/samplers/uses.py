@@ -12,8 +12,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from lightdiff.core import Condition, GaussianNoise, Noise, NoiseSchedule
-from lightdiff.samplers.base import DenoiserLike, Generator, Sampler, Scales, times_like
+from lightdiff.core import Condition, GaussianNoise, Noise, NoiseSchedule, Scales
+from lightdiff.samplers.base import DenoiserLike, Generator, Sampler, grid_times, times_like
 
 
 def encode(
@@ -38,12 +38,12 @@ def encode(
     Returns:
         x_T (B, C, H, W), for use with `DDIM` on the same grid.
     """
-    times = sampler.times(denoiser.schedule, num_steps).flip(0).tolist()
+    times = grid_times(denoiser.schedule, sampler.times(denoiser.schedule, num_steps).flip(0), images)
     x, noise_hat = images, torch.zeros_like(images)
     for t, s in pairwise(times):
-        at_t, at_s = Scales.at(denoiser.schedule, t), Scales.at(denoiser.schedule, s)
+        at_t, at_s = t.scales, s.scales
         x_s = _euler(x, noise_hat, at_t, at_s)
-        x0_hat = denoiser(x_s, times_like(x_s, s).to(x_s.dtype), cond)
+        x0_hat = denoiser(x_s, times_like(x_s, s.t).to(x_s.dtype), cond)
         noise_hat = (x_s - at_s.alpha * x0_hat) / at_s.sigma
         x = _euler(x, noise_hat, at_t, at_s)
     return x
