@@ -112,12 +112,12 @@ def test_weights_have_their_papers_values() -> None:
     expected = {"epsilon": least / snr, "x0": least, "v": least / (snr + 1)}
     for name, value in expected.items():
         torch.testing.assert_close(MinSNRWeighting(5.0)(Scales(alpha, sigma), PREDICTIONS[name]), value)
-    torch.testing.assert_close(SNRWeighting()(alpha, sigma, PREDICTIONS["epsilon"]), torch.ones_like(snr))
+    torch.testing.assert_close(SNRWeighting()(Scales(alpha, sigma), PREDICTIONS["epsilon"]), torch.ones_like(snr))
     # EDM's weight (s^2 + sd^2) / (s sd)^2 on x0_hat is the weight 1 on the network's output
     s = sigma / alpha
-    torch.testing.assert_close(EDMWeighting(0.5)(alpha, sigma, X0Prediction()), (s**2 + 0.25) / (s * 0.5) ** 2)
+    torch.testing.assert_close(EDMWeighting(0.5)(Scales(alpha, sigma), X0Prediction()), (s**2 + 0.25) / (s * 0.5) ** 2)
     one = torch.ones_like(s)
-    torch.testing.assert_close(EDMWeighting(0.5)(one, s, EDMPrediction(0.5)), one)
+    torch.testing.assert_close(EDMWeighting(0.5)(Scales(one, s), EDMPrediction(0.5)), one)
 
 
 @pytest.mark.parametrize(
