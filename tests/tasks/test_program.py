@@ -95,8 +95,8 @@ def test_help_lists_the_keys_with_their_comments(script: str, command: Run, tmp_
 
 def test_help_lists_only_the_groups_that_a_command_takes(command: Run) -> None:
     groups = re.compile(r"^(\w+): ", re.MULTILINE)
-    assert groups.findall(command("sample.py", "--help").stdout) == ["sampler"]
-    assert groups.findall(command("eval.py", "-h").stdout) == ["dataset", "extractor", "metrics", "sampler"]
+    assert groups.findall(command("sample.py", "--help").stdout) == ["guidance", "sampler"]
+    assert groups.findall(command("eval.py", "-h").stdout) == ["dataset", "extractor", "guidance", "metrics", "sampler"]
     training = command("train.py", "--help").stdout
     assert {"dataset", "model", "schedule", "objective", "trainer", "experiment"} <= {*groups.findall(training)}
     for key in ("trainer.max_epochs=10", "dataset.batch_size=128", "optimizer.lr="):

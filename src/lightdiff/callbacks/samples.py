@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lightdiff.callbacks.common import forget_pictures, run_folder, shows_progress, tensorboards
 from lightdiff.callbacks.signals import unless_stopped
+from lightdiff.core import Guidance
 from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.samplers import DDIM, Sampler
 from lightdiff.utils.files import write_picture
@@ -40,7 +41,8 @@ class SampleImages(Callback):
         hold_frames: number of further frames for which the GIF shows the result.
         fps: frames of the GIF in a second.
         show: "x_t", the noisy images, or "x0_hat", the model's guesses of the clean ones.
-        guidance_scale: 1 plainly conditional, 0 unconditional, above 1 classifier-free guidance.
+        guidance_scale: 1 plainly conditional, 0 unconditional, above 1 guided; None: the scale of `guidance`, or 1.
+        guidance: kind of guidance; None: classifier-free guidance.
         labels: classes to draw in turn, numbers or names, or None for every class.
         weights: "ema", the average of the weights where the model has one, or "raw".
         seed: key of the noise.
@@ -62,7 +64,8 @@ class SampleImages(Callback):
         hold_frames: int = 10,
         fps: float = 5.0,
         show: Literal["x_t", "x0_hat"] = "x_t",
-        guidance_scale: float = 1.0,
+        guidance_scale: float | None = None,
+        guidance: Guidance | None = None,
         labels: int | str | Sequence[int | str] | None = None,
         weights: Literal["ema", "raw"] = "ema",
         seed: int = 0,
@@ -81,7 +84,8 @@ class SampleImages(Callback):
         self.every_n_epochs = every_n_epochs
         self.rows, self.columns = rows, columns
         self.frame_every, self.hold_frames, self.fps, self.show = frame_every, hold_frames, fps, show
-        self.guidance_scale, self.labels, self.weights, self.seed = guidance_scale, labels, weights, seed
+        self.guidance, self.guidance_scale = guidance, guidance_scale
+        self.labels, self.weights, self.seed = labels, weights, seed
         self._drawn_step = -1
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -107,6 +111,7 @@ class SampleImages(Callback):
             pl_module,
             sampler=sampler,
             num_steps=num_steps,
+            guidance=self.guidance,
             guidance_scale=self.guidance_scale,
             labels=self.labels,
             seed=self.seed,

@@ -28,7 +28,7 @@ from lightdiff.core.denoiser import TIME_INPUTS, Condition, Denoiser
 from lightdiff.core.discrete import DiscreteSchedule
 from lightdiff.core.distance import L1, MSE, Distance, Huber
 from lightdiff.core.grid import KarrasGrid, LeadingGrid, LogSNRGrid, QuadraticGrid, TimeGrid, TrailingGrid, UniformGrid
-from lightdiff.core.guidance import ClassifierFreeGuidance
+from lightdiff.core.guidance import ClassifierFree, ClassifierFreeGuidance, Guidance, NoGuidance
 from lightdiff.core.loss import DiffusionLoss, Objective
 from lightdiff.core.noise import GaussianNoise, Noise, UniformNoise
 from lightdiff.core.prediction import (
@@ -59,6 +59,7 @@ __all__ = [
     "MSE",
     "TIME_INPUTS",
     "BlockGenerator",
+    "ClassifierFree",
     "ClassifierFreeGuidance",
     "Condition",
     "DefaultTime",
@@ -74,6 +75,7 @@ __all__ = [
     "FlowPrediction",
     "FlowSchedule",
     "GaussianNoise",
+    "Guidance",
     "Huber",
     "KarrasGrid",
     "LeadingGrid",
@@ -81,6 +83,7 @@ __all__ = [
     "LogSNRGrid",
     "LogitNormalTime",
     "MinSNRWeighting",
+    "NoGuidance",
     "Noise",
     "NoiseSchedule",
     "Objective",

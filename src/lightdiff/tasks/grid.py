@@ -18,7 +18,7 @@ from lightdiff.utils.config import import_target
 
 CHECKS = {"sample": "lightdiff.tasks.sample.check", "eval": "lightdiff.tasks.evaluate.check"}
 """Command -> the function that checks the configuration of a job."""
-DRAWING = ("sampler", "seed", "guidance_scale", "batch_size", "precision")
+DRAWING = ("sampler", "seed", "guidance", "guidance_scale", "batch_size", "precision")
 """First parts of keys of which a grid has many values, while hardly anything that is checked depends on them."""
 
 

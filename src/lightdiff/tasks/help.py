@@ -9,7 +9,11 @@ from pathlib import Path
 from lightdiff.tasks.configuration import choices, groups, own_folder
 from lightdiff.utils.program import typed
 
-SHOWN_GROUPS = {"sample": ("sampler",), "eval": ("sampler", "extractor", "metrics", "dataset"), "export": ()}
+SHOWN_GROUPS = {
+    "sample": ("sampler", "guidance"),
+    "eval": ("sampler", "guidance", "extractor", "metrics", "dataset"),
+    "export": (),
+}
 """Groups that a command takes; train takes all."""
 OFTEN_SET = {"train": ("trainer/default", "dataset/mnist", "optimizer/adam", "sampler/ddpm")}
 """Files of groups whose keys are listed too."""

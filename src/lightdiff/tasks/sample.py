@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def sample(cfg: DictConfig) -> Path:
     checkpoint, model, generation, identity = load_trained(config)
     # the data of the training decide nothing here
     del identity["data"]
-    _check_fit(config, model)
+    _check_fit(config, model, generation)
     settings = {
         "checkpoint": identity,
         "settings": {key: value for key, value in config.items() if key not in NOT_CONTENT},
@@ -67,13 +68,24 @@ def check(cfg: DictConfig) -> None:
     check_sample_settings(config)
     if config["out"]:
         check_out(user_path(config["out"]), overwrite=config["overwrite"])
-    _, model, _, _ = load_for_sampling(config, torch.device("cpu"))
-    _check_fit(config, model)
+    _, model, generation, _ = load_for_sampling(config, torch.device("cpu"))
+    _check_fit(config, model, generation)
 
 
-def _check_fit(config: dict[str, Any], model: DiffusionModel) -> None:
-    if "guidance" in config["save"] and model.conditioning is None:
+def _check_fit(config: dict[str, Any], model: DiffusionModel, generation: Generation) -> None:
+    if "guidance" not in config["save"]:
+        return
+    if model.conditioning is None:
         raise ConfigError("save=guidance: this model is unconditional (trained with conditioning=none)")
+    try:
+        _by_scale(generation, config["guidance_scales"])
+    except ValueError as error:
+        raise ConfigError(f"save=guidance: {error}") from error
+
+
+def _by_scale(generation: Generation, scales: Sequence[float]) -> list[Generation]:
+    """Return the generation with each of these guidance scales."""
+    return [replace(generation, guidance=generation.guidance.scaled(scale)) for scale in scales]
 
 
 def _name(config: dict[str, Any], generation: Generation, settings: dict[str, Any]) -> str:
@@ -81,8 +93,9 @@ def _name(config: dict[str, Any], generation: Generation, settings: dict[str, An
     parts = [name_of(generation.sampler), str(generation.num_steps), f"seed{config['seed']}"]
     if config["weights"] != "ema":
         parts.append(config["weights"])
-    if config["guidance_scale"] != 1:
-        parts.append(f"guidance{config['guidance_scale']:g}")
+    if generation.guidance.scale != 1:
+        details = generation.guidance.details.replace("=", "").split()
+        parts += [f"guidance{generation.guidance.scale:g}", *details]
     return "_".join([*parts, hash_of(settings)])
 
 
@@ -110,7 +123,7 @@ def _draw(model: DiffusionModel, generation: Generation, config: dict[str, Any])
 
         moving = bool(MOVING & set(config["save"]))
         images = [result(generation, batch, moving and batch.start == 0) for batch in batches]
-        by_guidance = [result(replace(generation, guidance_scale=scale), compared, False) for scale in scales]
+        by_guidance = [result(scaled, compared, False) for scaled in _by_scale(generation, scales)]
     x_t, x0_hat = (torch.stack([*frames, images[0]]) for frames in process.values())
     return Drawn(
         torch.cat(images),

@@ -78,14 +78,14 @@ Files = Literal["grid", "png", "npz", "gif", "mp4", "strip", "steps", "history",
 
 @dataclass(frozen=True)
 class SampleSettings:
-    """The keys of sample.yaml beside the group sampler."""
+    """The keys of sample.yaml beside the groups."""
 
     ckpt_path: str
     num_samples: int
     batch_size: int | None
     seed: int
     weights: Literal["ema", "raw"]
-    guidance_scale: float
+    guidance_scale: float | None
     guidance_scales: Sequence[float]
     labels: int | str | Sequence[int | str] | None
     prompt: str | Sequence[str] | None
@@ -128,7 +128,7 @@ class EvalSettings:
     batch_size: int | None
     seed: int
     weights: Literal["ema", "raw"]
-    guidance_scale: float
+    guidance_scale: float | None
     split: Literal["train", "val", "test"]
     data_dir: str | None
     cache_dir: str
@@ -150,7 +150,7 @@ def check_eval_settings(config: dict[str, Any]) -> None:
         ConfigError: one line with the key, the value, the choices.
     """
     check_groups(config, ("sampler", "extractor"))
-    of_groups = ("sampler", "metrics", "extractor", "dataset")
+    of_groups = ("sampler", "guidance", "metrics", "extractor", "dataset")
     call(EvalSettings, {name: value for name, value in config.items() if name not in of_groups}, key="")
 
 
@@ -174,7 +174,8 @@ def check_sample_settings(config: dict[str, Any]) -> None:
     if isinstance(config["save"], str):
         config["save"] = [config["save"]]
     check_groups(config, ("sampler",))
-    call(SampleSettings, {name: value for name, value in config.items() if name != "sampler"}, key="")
+    of_groups = ("sampler", "guidance")
+    call(SampleSettings, {name: value for name, value in config.items() if name not in of_groups}, key="")
 
 
 def check_groups(config: Mapping[str, Any], needed: Iterable[str]) -> None:
