@@ -15,7 +15,7 @@ from tiny_clip import WIDTH, save_tiny_clip
 
 CONF = ROOT / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
-ROOTS = {"train", "sample", "eval", "export"}
+ROOTS = {"train", "sample", "edit", "eval", "export"}
 MISSING = {"dataset=folder": "dataset.data_dir=images", "dataset=huggingface": "dataset.source.path=images"}
 CROSS_ATTENTION = ["model=resunet", "model.widths=[8]", "model.attention_levels=[0]"]
 NEEDS = {

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lightdiff.conditioning.base import Labels, chosen_labels
-from lightdiff.core import ClassifierFree, Guidance
+from lightdiff.core import ClassifierFree, Condition, Guidance
 from lightdiff.core.randomness import BlockGenerator
 from lightdiff.samplers import SAMPLERS, Sampler, SamplerState
 from lightdiff.utils.config import import_safe_target, instantiate
@@ -39,7 +39,7 @@ class Generation:
         sampler: the sampler object.
         num_steps: the sampler's number of steps.
         guidance: kind and strength of the guidance.
-        choice: the labels or prompts to show, as the conditioner's `choose` returned them; None for an unconditional model.
+        choice: the labels or prompts to show, as the conditioner's `choose` returned them; None: no class or caption.
         seed: key of the noise.
         weights: "ema" or "raw".
         precision: a key of `PRECISIONS` for the network; the sampler itself always computes in the type of the weights.
@@ -120,20 +120,36 @@ class Generation:
             model: the model.
             rows: which images; with n of them, x_t of each state is (n, C, H, W).
         """
-        modules = model.modules_of(self.weights)  # type: ignore[arg-type]
-        with sampling_mode(modules):
-            denoiser: Any = model.denoiser_of(self.weights)  # type: ignore[arg-type]
-            cond = null_cond = None
-            if model.conditioning is not None:
-                conditioner: Any = modules["conditioning"]
-                cond = conditioner(conditioner.inputs_of_rows(self.choice, rows, model.device))
-                null_cond = conditioner.null() if self.guidance.scale != 1 else None
-            if self.guidance.scale != 1:
-                denoiser = self.guidance.guided(denoiser, null_cond)
-            generator = BlockGenerator(self.seed, rows.start, len(rows), model.device)
+
+        def states() -> Iterator[SamplerState]:
+            denoiser, cond, generator = self.parts(model, rows)
             like = torch.empty((len(rows), *model.image_shape), device=model.device, dtype=model.float_dtype)
             x_T = model.schedule.prior_std * model.objective.noise.like(like, generator)
-        states = self.sampler.trajectory(denoiser, x_T, self.num_steps, cond=cond, generator=generator)
+            yield from self.sampler.trajectory(denoiser, x_T, self.num_steps, cond=cond, generator=generator)
+
+        return self.stepwise(model, states())
+
+    def parts(self, model: DiffusionModel, rows: range) -> tuple[Any, Condition | None, BlockGenerator]:
+        """Return the guided denoiser, the condition and the source of noise of images `rows`; call it in `stepwise`."""
+        modules = model.modules_of(self.weights)  # type: ignore[arg-type]
+        denoiser: Any = model.denoiser_of(self.weights)  # type: ignore[arg-type]
+        cond = null_cond = None
+        if model.conditioning is not None:
+            conditioner: Any = modules["conditioning"]
+            # only the network is computed in another precision
+            with torch.autocast(model.device.type, enabled=False):
+                null_cond = conditioner.null()
+                if self.choice is None:
+                    cond = {name: value.expand(len(rows), *value.shape[1:]) for name, value in null_cond.items()}
+                else:
+                    cond = conditioner(conditioner.inputs_of_rows(self.choice, rows, model.device))
+        if self.guidance.scale != 1:
+            denoiser = self.guidance.guided(denoiser, null_cond)
+        return denoiser, cond, BlockGenerator(self.seed, rows.start, len(rows), model.device)
+
+    def stepwise(self, model: DiffusionModel, states: Iterator[SamplerState]) -> Iterator[SamplerState]:
+        """Yield these states, each of them computed in eval mode, without gradients, and in this precision."""
+        modules = model.modules_of(self.weights)  # type: ignore[arg-type]
         while True:
             # entered anew for each step, so that the caller's code between two steps runs in the caller's own mode
             with sampling_mode(modules), self._autocast(model.device):

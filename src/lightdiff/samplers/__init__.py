@@ -19,7 +19,8 @@ from lightdiff.samplers.ddim import DDIM
 from lightdiff.samplers.ddpm import DDPM
 from lightdiff.samplers.dpm_solver import DPMSolverMultistep
 from lightdiff.samplers.heun import Heun
-from lightdiff.samplers.uses import KnownPixels, encode, image_to_image, inpaint, interpolate, slerp
+from lightdiff.samplers.inpainting import KnownPixels, inpaint, inpaint_trajectory
+from lightdiff.samplers.uses import encode, image_to_image, image_to_image_trajectory, interpolate, slerp
 
 SAMPLERS: dict[str, Callable[..., Sampler]] = {
     "ddpm": DDPM,
@@ -52,7 +53,9 @@ __all__ = [
     "SamplerState",
     "encode",
     "image_to_image",
+    "image_to_image_trajectory",
     "inpaint",
+    "inpaint_trajectory",
     "interpolate",
     "name_of",
     "slerp",

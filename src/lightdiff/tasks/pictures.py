@@ -1,4 +1,4 @@
-"""The files that sample.py can make of a sampling run.
+"""The files that sample.py and edit.py can make of a sampling run.
 
 Legend: N images; K of them, those of the first batch, are shown while they arise; F frames, the last of which is the result.
 """
@@ -25,7 +25,7 @@ CAPTIONED = 480
 
 @dataclass(frozen=True)
 class Drawn:
-    """Sampled images, all uint8.
+    """Sampled images, all uint8 but the noise.
 
     Args:
         images: (N, C, H, W).
@@ -34,6 +34,8 @@ class Drawn:
         by_guidance: (scales * columns, C, H, W), the first images at each of `guidance_scales`; empty where not asked for.
         labels: class of each image (N,), int64; None where the images were not drawn by classes.
         class_names: names of the classes 0, 1, ...
+        given: the images that were edited (K, C, H, W), gray where they are filled; None where nothing was given.
+        noise: x_T (N, C, H, W), floating point, from which the images arise; None where it is no result.
     """
 
     images: Tensor
@@ -42,11 +44,19 @@ class Drawn:
     by_guidance: Tensor
     labels: Tensor | None = None
     class_names: tuple[str, ...] = ()
+    given: Tensor | None = None
+    noise: Tensor | None = None
 
 
 def grid(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
     """Write `grid.png`, all images side by side."""
     save_png(out / "grid.png", enlarge(make_grid(drawn.images, config["columns"])))
+
+
+def given(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
+    """Write `input.png`, the images that were edited, side by side."""
+    assert drawn.given is not None
+    save_png(out / "input.png", enlarge(make_grid(drawn.given, config["columns"])))
 
 
 def single_images(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
@@ -61,13 +71,16 @@ def array(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
     """Write `samples.npz` with the images as uint8 (N, H, W, C), under the names `images` and `arr_0`.
 
     Images that were drawn by classes come with their labels (N,), under `labels` and `arr_1`, and `class_names`. The evaluation
-    suite of ADM (Dhariwal and Nichol 2021, arXiv:2105.05233) reads `arr_0` and `arr_1`.
+    suite of ADM (Dhariwal and Nichol 2021, arXiv:2105.05233) reads `arr_0` and `arr_1`. The noise that task=encode finds is
+    float32 (N, C, H, W) under `x_T`.
     """
     images = drawn.images.movedim(1, -1).numpy()
     arrays = {"arr_0": images, "images": images}
     if drawn.labels is not None:
         labels = drawn.labels.numpy()
         arrays |= {"arr_1": labels, "labels": labels, "class_names": np.array(drawn.class_names, dtype=np.str_)}
+    if drawn.noise is not None:
+        arrays["x_T"] = drawn.noise.float().numpy()
     with replaced(out / "samples.npz", durable=False) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
@@ -118,6 +131,7 @@ def mp4(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
 
 FILES: dict[str, Callable[[Drawn, Path, dict[str, Any]], None]] = {
     "grid": grid,
+    "input": given,
     "png": single_images,
     "npz": array,
     "gif": gif,
