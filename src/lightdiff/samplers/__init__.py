@@ -6,7 +6,7 @@ the denoiser for x0_hat(x_t, t) and computes x_s at the next time s < t from x_t
 - `DDIM`: deterministic (Euler's method) at eta = 0; with added noise at eta > 0.
 - `DDPM`: ancestral sampling, which draws x_s from q(x_s | x_t, x0 = x0_hat).
 - `Heun`: the second-order sampler of EDM, with two calls of the denoiser in a step.
-- `DPMSolverMultistep`: DPM-Solver++ of second order with one call in a step.
+- `DPMSolverMultistep`: DPM-Solver++ of second or third order with one call in a step.
 
 `Sampler.trajectory` yields the state at every time, `Sampler.sample` returns the last one.
 """
@@ -27,6 +27,7 @@ SAMPLERS: dict[str, Callable[..., Sampler]] = {
     "ddim": DDIM,
     "heun": Heun,
     "dpmpp_2m": DPMSolverMultistep,
+    "dpmpp_3m": partial(DPMSolverMultistep, order=3),
     "dpmpp_2m_sde": partial(DPMSolverMultistep, sde=True),
 }
 """Sampler classes by their names in conf/sampler."""
