@@ -10,6 +10,7 @@ from weakref import WeakSet
 import torch
 
 from lightdiff.core.randomness import keyed_generator
+from lightdiff.data.device_memory import free_memory
 from lightdiff.data.fingerprint import OnChanged, RememberedData
 from lightdiff.data.flip import flip
 from lightdiff.data.image_store import ImageStore, MemoryStore
@@ -289,12 +290,3 @@ class DiffSet(RememberedData):
         rank, world_size = self._process()
         generator = keyed_generator(batch["image"].device, "flip", self.seed, self.batch_number)
         return {**batch, "image": flip(batch["image"], generator, rank, world_size)}
-
-
-def free_memory(device: torch.device) -> float:
-    """Return the bytes of a GPU's memory that this process may still take; 0 for other devices."""
-    if device.type != "cuda":
-        return 0
-    free, total = torch.cuda.mem_get_info(device)
-    allowed = getattr(torch.cuda, "get_per_process_memory_fraction", lambda device: 1.0)(device)
-    return min(free, allowed * total)
