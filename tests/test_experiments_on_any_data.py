@@ -198,3 +198,15 @@ def test_photos_are_mirrored_as_the_cars_tutorial_does(
     )
     assert len(seen) == 16
     assert 0 < sum(mirrored) < 16
+
+
+def test_a_data_set_of_ones_own_that_does_not_say_its_size_is_refused_with_both_keys(command, tmp_path: Path) -> None:
+    own = tmp_path / "my_conf" / "dataset" / "mine.yaml"
+    own.parent.mkdir(parents=True)
+    lines = (ROOT / "conf" / "dataset" / "digits.yaml").read_text().splitlines(keepends=True)
+    own.write_text("".join(line for line in lines if not line.startswith("unpadded_size")))
+    typed = ("--config-dir", "my_conf", "experiment=mnist_fast", "dataset=mine", "trainer=cpu")
+    done = command("train.py", *typed)
+    assert done.returncode == 2
+    assert done.stderr == "error: dataset.image_size: Interpolation key 'dataset.unpadded_size' not found\n"
+    assert not (tmp_path / "lightning_logs").exists()
