@@ -141,7 +141,7 @@ class SampleImages(Callback):
         if trainer.is_global_zero:
             grids = make_grid(images.transpose(0, 1), self.columns)
             self._publish(trainer, grids, self.folder / f"step_{trainer.global_step:07d}")
-            self._publish_strip(trainer, pl_module)
+            self._strip.publish(trainer, pl_module, self.folder)
 
     def _frames(self, model: DiffusionModel, rows: range, shown: bool) -> Tensor:
         """Return the frames and the result as uint8 (len(rows), F, C, H, W)."""
@@ -172,12 +172,3 @@ class SampleImages(Callback):
             animation = Summary.Image(encoded_image_string=gif, height=height, width=width, colorspace=grids.shape[1])
             summary = Summary(value=[Summary.Value(tag="samples/denoising", image=animation)])
             logger.experiment._get_file_writer().add_summary(summary, trainer.global_step)
-
-    def _publish_strip(self, trainer: Trainer, model: DiffusionModel) -> None:
-        if self.strip_stages is None:
-            return
-        stages = to_uint8(model.to_unit_range(torch.stack(self._strip.images))).cpu()
-        picture = self._strip.picture(stages)
-        save_png(self.folder / f"strip_{trainer.global_step:07d}.png", picture)
-        for logger in tensorboards(trainer):
-            logger.experiment.add_image("samples/strip", picture, trainer.global_step)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
+from pytorch_lightning import Trainer
 from torch import Tensor
 
+from lightdiff.callbacks.common import tensorboards
+from lightdiff.lightning import DiffusionModel
 from lightdiff.samplers import SamplerState
 from lightdiff.utils.captions import captioned
-from lightdiff.utils.images import LARGEST, enlarge, make_grid
+from lightdiff.utils.images import LARGEST, enlarge, make_grid, save_png, to_uint8
 
 CAPTIONED = 480
 """Pixels of a strip's width, at least, so that the times above it have room."""
@@ -47,11 +52,13 @@ class Strip:
             self.images.append(shown[0].clone())
             self.times.append(state.t)
 
-    def picture(self, images: Tensor) -> Tensor:
-        """Return the strip with the time above each stage, uint8 (C, height, width).
-
-        Args:
-            images: the stages as uint8 (stages, C, H, W).
-        """
+    def publish(self, trainer: Trainer, model: DiffusionModel, folder: Path) -> None:
+        """Write `strip_NNNNNNN.png` into the folder, with the time above each stage, and show it in TensorBoard."""
+        if not self.images:
+            return
+        images = to_uint8(model.to_unit_range(torch.stack(self.images))).cpu()
         row = enlarge(make_grid(images, len(images)), CAPTIONED)
-        return captioned(row, [], [f"{time:.2f}" for time in self.times], "t")
+        picture = captioned(row, [], [f"{time:.2f}" for time in self.times], "t")
+        save_png(folder / f"strip_{trainer.global_step:07d}.png", picture)
+        for logger in tensorboards(trainer):
+            logger.experiment.add_image("samples/strip", picture, trainer.global_step)
