@@ -141,14 +141,11 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     if former:
         check_fits_run(trainer, model, last, former)
     # before `setup` nothing but a garbled checkpoint is refused here
-    try:
-        data.expect((former or {}).get(type(data).__qualname__, {}))
-    except ConfigError as error:
-        raise ConfigError(f"resume={shown(last)}: {error}") from error
+    data.expect((former or {}).get(type(data).__qualname__, {}), f"resume={shown(last)}")
     with reading(config["dataset"]):
         data.prepare_data()
         data.setup()
-        data.train_dataloader()
+        data.check_shares(trainer.world_size)
     config.update(filled(config, {"dataset": {"batch_size": data.batch_size, "class_names": [*data.class_names]}}))
     model.dataset = portable(config["dataset"])
     check_fit(model, data)
