@@ -121,6 +121,13 @@ def without_captions(path: Path, *, rows: int) -> np.ndarray:
     return pixels[TOP::factor, pixels.shape[1] % factor :: factor]
 
 
+def test_images_are_only_enlarged(sample: Run, run: Path) -> None:
+    done = sample("pixels=8", f"out={run / 'small'}")
+    expected = "error: pixels=8: 16 or more is expected, the longer side of this model's images"
+    assert (done.returncode, done.stderr.strip()) == (2, expected)
+    assert not (run / "small").exists()
+
+
 def test_guidance_rows_need_a_condition_and_scales(sample: Run) -> None:
     done = sample("save=guidance", "guidance_scales=[]")
     assert (done.returncode, done.stderr.strip()) == (
