@@ -91,7 +91,7 @@ class ShowData(Callback):
         }
 
 
-def _with_labels(batch: dict[str, Tensor], names: Sequence[str], columns: int, at_least: int = 64) -> Tensor:
+def _with_labels(batch: dict[str, Tensor], names: Sequence[str], columns: int, at_least: int = 56) -> Tensor:
     """Return a picture of the images, each below the name of its class if there are several classes."""
     if len(names) < 2:
         return enlarge(make_grid(batch["image"], columns), 256)

@@ -164,7 +164,7 @@ class SampleImages(Callback):
             shown = make_grid(frames[:, :MOVING_ON_BOARD], math.isqrt(MOVING_ON_BOARD))
         for logger in tensorboards(trainer):
             height, width = shown.shape[-2:]
-            moving = gif if shown is grids else self._gif(shown)
+            moving = gif if shown is grids else self._gif(shown, at_least=128)
             logger.experiment.add_image("samples/grid", grids[-1], trainer.global_step)
             animation = Summary.Image(
                 encoded_image_string=moving, height=height, width=width, colorspace=grids.shape[1]
@@ -172,6 +172,6 @@ class SampleImages(Callback):
             summary = Summary(value=[Summary.Value(tag="samples/denoising", image=animation)])
             logger.experiment._get_file_writer().add_summary(summary, trainer.global_step)
 
-    def _gif(self, grids: Tensor) -> bytes:
-        """Return the GIF of grids (F, C, H, W), with the last one held."""
-        return encode_gif(enlarge(hold_last(list(grids), self.hold_frames)), fps=self.fps)
+    def _gif(self, grids: Tensor, at_least: int = 256) -> bytes:
+        """Return the GIF of grids (F, C, H, W) of at least so many pixels, with the last one held."""
+        return encode_gif(enlarge(hold_last(list(grids), self.hold_frames), at_least), fps=self.fps)

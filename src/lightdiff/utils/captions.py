@@ -96,6 +96,8 @@ def _line(text: str, width: int, align: str) -> Tensor:
     """Return a line of text, uint8 (TOP, width), in letters of `SIZE` or, where it has no room, in smaller ones, or cut off."""
     size = SIZE
     room = width - (2 * GAP if align == "right" else 2)
+    if not text or room < 1:
+        return torch.full((TOP, width), 255, dtype=torch.uint8)
     if (wide := _width(text, SIZE)) > room:
         size = max(LEAST_SIZE, int(SIZE * room / wide))
         if (wide := _width(text, size)) > room:
