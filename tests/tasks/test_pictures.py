@@ -26,7 +26,7 @@ def test_each_stage_is_shown_once(frames: int, count: int) -> None:
 def drawn() -> Drawn:
     """Three images in four frames, and two of them at three guidance scales."""
     frames = torch.randint(0, 256, (4, 3, 1, 16, 16), dtype=torch.uint8)
-    return Drawn(frames[-1], frames, frames.flip(0), [1.0, 0.5, 0.25, 0.0], frames[:3, :2])
+    return Drawn(frames[-1], frames, frames.flip(0), frames[:3, :2].flatten(0, 1), times=(1.0, 0.5, 0.25, 0.0))
 
 
 def without_captions(path: Path, rows: int, columns: int) -> np.ndarray:
@@ -58,19 +58,19 @@ def test_the_guidance_scales_go_from_left_to_right(drawn: Drawn, tmp_path: Path)
     for image in range(2):
         for scale in range(3):
             tile = pixels[1 + 17 * image : 17 * (image + 1), 1 + 17 * scale : 17 * (scale + 1)]
-            assert np.array_equal(tile, drawn.by_guidance[scale, image, 0])
+            assert np.array_equal(tile, drawn.by_guidance[2 * scale + image, 0])
 
 
 def test_rows_are_called_by_their_class_or_number() -> None:
     nothing = torch.empty(0)
-    by_class = Drawn(nothing, nothing, nothing, [], nothing, torch.tensor([1, 0, 1]), ("cat", "dog"))
+    by_class = Drawn(nothing, nothing, nothing, nothing, torch.tensor([1, 0, 1]), ("cat", "dog"))
     assert by_class.names(2) == ["dog", "cat"]
-    assert Drawn(nothing, nothing, nothing, [], nothing).names(2) == ["0", "1"]
+    assert Drawn(nothing, nothing, nothing, nothing).names(2) == ["0", "1"]
 
 
 @pytest.mark.parametrize("pixels", [64, 50])
 def test_every_image_has_exactly_the_enlargement_asked_for(pixels: int, drawn: Drawn, tmp_path: Path) -> None:
-    single = Drawn(drawn.images[:1], drawn.x_t[:, :1], drawn.x0_hat[:, :1], drawn.times, drawn.by_guidance)
+    single = Drawn(drawn.images[:1], drawn.x_t[:, :1], drawn.x0_hat[:, :1], drawn.by_guidance)
     config = {"pixels": pixels, "columns": 8, "show": "x_t", "seed": 2}
     single_images(single, tmp_path, config)
     steps(single, tmp_path, config)
@@ -85,7 +85,7 @@ def test_every_image_has_exactly_the_enlargement_asked_for(pixels: int, drawn: D
 
 
 def test_a_single_image_has_no_border(drawn: Drawn, tmp_path: Path) -> None:
-    single = Drawn(drawn.images[:1], drawn.x_t[:, :1], drawn.x0_hat[:, :1], drawn.times, drawn.by_guidance)
+    single = Drawn(drawn.images[:1], drawn.x_t[:, :1], drawn.x0_hat[:, :1], drawn.by_guidance)
     steps(single, tmp_path, {"pixels": None, "columns": 8, "show": "x_t", "seed": 0})
     picture = np.asarray(Image.open(tmp_path / "steps" / "seed0_00003.png"))
     assert np.array_equal(picture, drawn.images[0, 0].numpy().repeat(16, 0).repeat(16, 1))

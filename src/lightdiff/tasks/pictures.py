@@ -28,19 +28,19 @@ class Drawn:
         images: (N, C, H, W).
         x_t: frames (F, K, C, H, W) of the noisy images; empty where no file shows them.
         x0_hat: frames (F, K, C, H, W) of the network's guesses of the images; empty where no file shows them.
-        times: the time t of each frame, from 1 down to 0.
-        by_guidance: (scales, M, C, H, W), the first M images at each of `guidance_scales`; empty where not asked for.
+        by_guidance: (scales * M, C, H, W), the first M images at each of `guidance_scales`; empty where not asked for.
         labels: class of each image (N,), int64; None where the images were not drawn by classes.
         class_names: names of the classes 0, 1, ...
+        times: the time t of each frame, from the first one down to 0.
     """
 
     images: Tensor
     x_t: Tensor
     x0_hat: Tensor
-    times: list[float]
     by_guidance: Tensor
     labels: Tensor | None = None
     class_names: tuple[str, ...] = ()
+    times: tuple[float, ...] = ()
 
     def names(self, count: int) -> list[str]:
         """Return a name for each of the first images: that of its class where it has one, else its number."""
@@ -113,10 +113,11 @@ def guidance(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
 
     The scales go from left to right and are written above.
     """
-    scales, count = drawn.by_guidance.shape[:2]
-    picture = widened(make_grid(drawn.by_guidance.transpose(0, 1).flatten(0, 1), scales))
-    columns = [f"{scale:g}" for scale in config["guidance_scales"]]
-    save_png(out / "guidance.png", captioned(picture, drawn.names(count), columns, corner="guidance"))
+    scales = config["guidance_scales"]
+    by_image = drawn.by_guidance.unflatten(0, (len(scales), -1)).transpose(0, 1)
+    picture = widened(make_grid(by_image.flatten(0, 1), len(scales)))
+    columns = [f"{scale:g}" for scale in scales]
+    save_png(out / "guidance.png", captioned(picture, drawn.names(len(by_image)), columns, corner="guidance"))
 
 
 def gif(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:

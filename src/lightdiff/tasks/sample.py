@@ -123,8 +123,8 @@ def _draw(model: DiffusionModel, generation: Generation, config: dict[str, Any])
         torch.cat(images),
         x_t,
         x0_hat,
-        [*times, 0.0],
-        torch.stack(by_guidance) if by_guidance else images[0][:0],
+        torch.cat([*by_guidance, images[0][:0]]),
         generation.labels_of_rows(rows),
         model.class_names,
+        (*times, 0.0),
     )
