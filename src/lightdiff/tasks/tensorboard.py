@@ -42,6 +42,7 @@ DESCRIPTIONS = {
     "data/forward": "Training images from t = 0 (left) to t = 1 (right).",
     "data/noisy": "Images, the same with noise (t grows to the right) clipped to their range, and without clipping.",
     "samples/grid": "Samples, from the same noise every time.",
+    "samples/strip": "How the first of them arises, with the time t above each stage.",
     "samples/denoising": "How these samples arise from noise; at most 16 of them, and all in the GIF beside the run's pictures.",
     "samples/prediction": "Validation images, the same with noise (t grows to the right), and the network's guess of the image.",
     "plots/loss": "Training and validation loss against optimizer steps.",
