@@ -26,6 +26,7 @@ class Follower:
 
     Attributes:
         starts: x_t (n, C, H, W) at the beginning of each run.
+        times: the time of each frame that was kept.
     """
 
     def __init__(self, model: DiffusionModel, config: dict[str, Any], task: Task) -> None:
@@ -34,6 +35,7 @@ class Follower:
         self._frame_every = config["frame_every"]
         self._moving = bool(MOVING & set(config["save"]))
         self.starts: list[Tensor] = []
+        self.times: list[float] = []
         self._frames: dict[str, list[Tensor]] = {"x_t": [], "x0_hat": []}
 
     def result(self, states: Iterator[SamplerState], batch: range | None = None) -> Tensor:
@@ -51,6 +53,7 @@ class Follower:
             if followed and i % self._frame_every == 0:
                 for name, frames in self._frames.items():
                     frames.append(self._finished(getattr(state, name)))
+                self.times.append(state.t)
             state = following
         return self._finished(state.x_t)
 

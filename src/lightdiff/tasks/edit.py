@@ -20,7 +20,7 @@ from lightdiff.tasks.drawing import Follower, batches
 from lightdiff.tasks.edit_inputs import image_files, read_images, read_mask
 from lightdiff.tasks.edits import EditTask, Given
 from lightdiff.tasks.output_folder import hash_of
-from lightdiff.tasks.picture_folder import check_named_out, name_parts, write_pictures
+from lightdiff.tasks.picture_folder import check_named_out, check_pixels, name_parts, write_pictures
 from lightdiff.tasks.picture_settings import check_edit_settings
 from lightdiff.tasks.pictures import Drawn
 from lightdiff.tasks.trained import load_for_sampling, load_trained, run_of
@@ -92,6 +92,7 @@ def _checked(config: dict[str, Any]) -> tuple[EditTask, list[Path]]:
 
 def _fitted(config: dict[str, Any], task: EditTask, model: DiffusionModel, generation: Generation) -> Generation:
     """Return the generation as it is for editing: without labels and prompt, no class or caption is aimed at."""
+    check_pixels(config, model)
     with _one_line():
         task.check(generation, model)
     if model.conditioning is None or config["labels"] is not None or config["prompt"] is not None:
@@ -137,6 +138,7 @@ def _draw(
         results[0][:0],
         generation.labels_of_rows(range(config["num_samples"])),
         model.class_names,
+        (*follower.times, 0.0),
         images if mask is None else images.masked_fill(mask, HIDDEN),
         torch.cat(follower.starts) if task.gives_noise else None,
     )

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lightdiff.lightning import Generation
+from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.samplers import name_of
 from lightdiff.tasks.output_folder import check_out, output_folder, write_record
 from lightdiff.tasks.pictures import FILES, Drawn
+from lightdiff.utils.config import ConfigError
 from lightdiff.utils.files import shown, user_path
 
 
@@ -21,6 +22,19 @@ def check_named_out(config: dict[str, Any], command: str = "sample") -> None:
     """
     if config["out"]:
         check_out(user_path(config["out"]), overwrite=config["overwrite"], command=command)
+
+
+def check_pixels(config: dict[str, Any], model: DiffusionModel) -> None:
+    """Refuse a size of single images that is smaller than the model's images.
+
+    Raises:
+        ConfigError: one line with the key, the value and what is expected.
+    """
+    side = max(model.image_shape[1:])
+    if config["pixels"] is not None and config["pixels"] < side:
+        raise ConfigError(
+            f"pixels={config['pixels']}: {side} or more is expected, the longer side of this model's images"
+        )
 
 
 def name_parts(config: dict[str, Any], generation: Generation) -> list[str]:

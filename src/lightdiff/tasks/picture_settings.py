@@ -34,6 +34,7 @@ class PictureSettings:
     device: str
     save: Sequence[str]
     columns: int
+    pixels: int | None
     stages: int
     frame_every: int
     hold_frames: int
@@ -45,6 +46,7 @@ class PictureSettings:
 
     def __post_init__(self) -> None:
         ranges: dict[str, Range] = dict.fromkeys(("num_samples", "batch_size", "columns", "frame_every"), COUNT)
+        ranges["pixels"] = (lambda value: 1 <= value <= 4096, "1 to 4,096 is expected")
         ranges["stages"] = (lambda value: 1 <= value <= LARGEST, f"1 to {LARGEST} is expected")
         ranges["hold_frames"] = (lambda value: 0 <= value <= LARGEST, f"0 to {LARGEST} is expected")
         ranges["fps"] = (lambda value: 1 <= value < math.inf, "1 or more is expected")

@@ -14,7 +14,7 @@ from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.drawing import Follower, batches
 from lightdiff.tasks.output_folder import hash_of
-from lightdiff.tasks.picture_folder import check_named_out, name_parts, write_pictures
+from lightdiff.tasks.picture_folder import check_named_out, check_pixels, name_parts, write_pictures
 from lightdiff.tasks.picture_settings import check_sample_settings
 from lightdiff.tasks.pictures import Drawn
 from lightdiff.tasks.trained import load_for_sampling, load_trained, run_of
@@ -63,6 +63,7 @@ def check(cfg: DictConfig) -> None:
 
 
 def _check_fit(config: dict[str, Any], model: DiffusionModel, generation: Generation) -> None:
+    check_pixels(config, model)
     if "guidance" not in config["save"]:
         return
     if model.conditioning is None:
@@ -92,4 +93,5 @@ def _draw(model: DiffusionModel, generation: Generation, config: dict[str, Any])
         torch.cat([*by_guidance, images[0][:0]]),
         generation.labels_of_rows(range(config["num_samples"])),
         model.class_names,
+        (*follower.times, 0.0),
     )
