@@ -50,6 +50,7 @@ SAMPLERS: dict[str, Sampler] = {
     "ddim": DDIM(),
     "heun": Heun(),
     "dpmpp_2m": DPMSolverMultistep(),
+    "dpmpp_3m": DPMSolverMultistep(order=3),
     "ddpm": DDPM(),
     "dpmpp_2m_sde": DPMSolverMultistep(sde=True),
 }

@@ -135,6 +135,9 @@ def walk(steps: Walk, model: Path) -> None:
     steps.succeeds(f"train resume={RUN} trainer.max_epochs=2")
     steps.succeeds(f"sample ckpt_path={RUN} num_samples=4 save=[grid,gif,mp4,npz] out=drawn", "drawn/process.mp4")
     steps.succeeds(
+        f"edit ckpt_path={RUN} task=inpaint image=drawn/grid.png mask=drawn/grid.png out=edited", "edited/process.gif"
+    )
+    steps.succeeds(
         f"eval ckpt_path={RUN} num_samples=60 sampler.num_steps=2 metrics.kid.subset_size=20 metrics.is.splits=2 "
         "metrics=[fid,kid,is,precision_recall,prompt_accuracy,synthetic_accuracy] metrics.synthetic_accuracy.epochs=1",
         f"{RUN}/evaluation/table.md",

@@ -21,6 +21,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -150,11 +151,13 @@ def serve(connection: socket.socket) -> dict[str, Any]:
         between = os.fork()
         if between == 0:
             # the process in between ends at once, and the copy becomes a child of the process that asked
+            parent = os.getpid()
             copy = os.fork()
             if copy != 0:
                 os.write(write, copy.to_bytes(8, "little"))
                 os._exit(0)
-            os.read(read, 0)
+            while os.getppid() == parent:
+                time.sleep(0.0005)
             for number in (read, write):
                 os.close(number)
             connection.close()
@@ -186,16 +189,18 @@ def become(request: dict[str, Any]) -> CodeType:
     sys.stderr = sys.__stderr__ = open(2, "w", closefd=False, buffering=1, errors="backslashreplace")  # noqa: SIM115
     first, *others = request["arguments"]
     sys.orig_argv[:] = [sys.executable, first, *others]
-    sys.path[1:1] = [folder for folder in split(request["environment"]) if folder not in sys.path]
+    # it was the folder of this file
+    del sys.path[0]
+    added = [folder for folder in split(request["environment"]) if folder not in sys.path]
     if first in ("-c", "-m"):
         name, *others = others
         sys.argv[:] = [first, *others]
-        sys.path[0] = "" if first == "-c" else request["folder"]
+        sys.path[:0] = ["" if first == "-c" else request["folder"], *added]
         return compile(
             name if first == "-c" else f"import runpy\nrunpy._run_module_as_main({name!r})", "<string>", "exec"
         )
     sys.argv[:] = [first, *others]
-    sys.path[0] = str(Path(first).absolute().parent)
+    sys.path[:0] = [str(Path(first).absolute().parent), *added]
     return compile(Path(first).read_bytes(), first, "exec")
 
 

@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIGURED = ("train", "sample", "eval", "export")
+CONFIGURED = ("train", "sample", "edit", "eval", "export")
 """Commands that Hydra composes."""
 OTHER_PROGRAMS = frozenset(
     {"activate", "autoload", "cd", "export", "git", "jupyter", "ls", "mkdir", "source", "tensorboard"}

@@ -23,7 +23,7 @@ from lightdiff.callbacks import RunRecord
 from lightdiff.core import FlowPrediction, FlowSchedule, Objective
 from lightdiff.networks import UNet
 from lightdiff.tasks.tensorboard import DESCRIPTIONS
-from runs import ROOT, killed, scalars, tiny, train
+from runs import ROOT, killed, plotted, scalars, train
 
 STEPS_OF_POINTS = [3, 6, 9, 12]
 
@@ -31,7 +31,7 @@ STEPS_OF_POINTS = [3, 6, 9, 12]
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "digits" / "version_0"
-    train(tiny("callbacks.samples.frame_every=1", "callbacks.samples.hold_frames=4"), folder)
+    train(plotted("callbacks.samples.frame_every=1", "callbacks.samples.hold_frames=4"), folder)
     return folder
 
 
@@ -69,7 +69,8 @@ def test_no_point_twice(run: Path) -> None:
 
 def test_sample_grids_and_a_moving_gif(events: EventAccumulator) -> None:
     plots = {f"plots/{name}" for name in ("loss", "schedule_scales", "schedule_log_snr", "schedule_density")}
-    assert {"samples/grid", "samples/denoising", "data/data", "data/forward", *plots} == set(events.Tags()["images"])
+    data = {f"data/{name}" for name in ("first", "data", "forward", "noisy")}
+    assert {"samples/grid", "samples/denoising", *data, *plots} == set(events.Tags()["images"])
     gif = events.Images("samples/denoising")[-1].encoded_image_string
     assert gif[:4] == b"GIF8"
     with Image.open(io.BytesIO(gif)) as image:
@@ -147,8 +148,8 @@ def test_both_losses_in_one_chart(run: Path) -> None:
 
 def test_a_resumed_run_draws_that_chart_once(tmp_path: Path) -> None:
     folder = tmp_path / "version_0"
-    killed(tiny(), folder, batch=10)
-    train(tiny(), folder)
+    killed(plotted(), folder, batch=10)
+    train(plotted(), folder)
     for name, steps in (("training", STEPS_OF_POINTS), ("validation", [7, 14])):
         assert [step for step, _ in scalars(folder / name)["loss"]] == steps
 
@@ -179,7 +180,7 @@ def test_result_file(run: Path) -> None:
 def test_sample_files(run: Path) -> None:
     names = sorted(path.name for path in (run / "samples").iterdir())
     steps = [f"step_{step:07d}.{kind}" for step in (7, 14) for kind in ("gif", "png")]
-    assert names == ["data.png", "forward.png", *steps]
+    assert names == ["data.png", "first.png", "forward.png", "noisy.png", *steps]
     with Image.open(run / "samples" / "forward.png") as strip:
         pixels = np.asarray(strip).astype(float)
     first, last = pixels[:, : pixels.shape[1] // 10], pixels[:, -pixels.shape[1] // 10 :]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightdiff.core import ClassifierFreeGuidance
+from lightdiff.core import ClassifierFree, ClassifierFreeGuidance, Guidance, NoGuidance
 from oracles import SCHEDULES
 
 
@@ -86,3 +86,48 @@ def test_refusals(settings: dict, message: str) -> None:
         ClassifierFreeGuidance(Linear(), 2.0, NULL, **settings)
     with pytest.raises(ValueError, match=r"cond=\[\]: the keys of null_cond"):
         ClassifierFreeGuidance(Linear(), 2.0, NULL)(X, T, None)
+
+
+def test_settings_make_the_denoiser() -> None:
+    settings = ClassifierFree(1.0, interval=(0.3, 0.7), rescale=0.5).scaled(3.0)
+    expected = ClassifierFreeGuidance(Linear(), 3.0, NULL, interval=(0.3, 0.7), rescale=0.5)(X, T, COND)
+    assert torch.equal(settings.guided(Linear(), NULL)(X, T, COND), expected)
+    denoiser = Linear()
+    assert NoGuidance().scaled(1.0).guided(denoiser, NULL) is denoiser
+
+
+@pytest.mark.parametrize(
+    ("guidance", "words"),
+    [
+        (NoGuidance(), ""),
+        (ClassifierFree(2.0), ""),
+        (ClassifierFree(2.0, interval=[0.2, 0.8], rescale=0.7), "interval=0.2-0.8 rescale=0.7"),
+        # off, so that nothing tells its images from those of the others
+        (ClassifierFree(1.0, interval=[0.2, 0.8]), ""),
+    ],
+)
+def test_details_are_what_differs_from_plain_classifier_free_guidance(guidance: Guidance, words: str) -> None:
+    assert guidance.details == words
+
+
+def test_a_new_kind_is_one_class() -> None:
+    class Halved(Guidance):
+        def guided(self, denoiser, null_cond):
+            return lambda x_t, t, cond=None: denoiser(x_t, t, cond) / 2
+
+    assert Halved(3.0).details == "Halved"
+    assert torch.equal(Halved(3.0).guided(Linear(), None)(X, T, COND), Linear()(X, T, COND) / 2)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: NoGuidance().scaled(2.0), "guidance_scale=2.0: guidance=none has no scale"),
+        (lambda: ClassifierFree(float("nan")), "scale=nan: a finite number is expected"),
+        (lambda: ClassifierFree(interval=(0.8, 0.2)), "interval=.*two times, the lower one first"),
+        (lambda: ClassifierFree(rescale=-1), "rescale=-1: a number in"),
+    ],
+)
+def test_impossible_settings_are_refused_when_they_are_made(make, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()

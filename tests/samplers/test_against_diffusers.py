@@ -155,6 +155,44 @@ def test_dpm_solver_2m(sde: bool, prediction: str) -> None:
     compare([state.x_t for state in states], theirs)
 
 
+@pytest.mark.parametrize("num_steps", [10, 50])
+@pytest.mark.parametrize("prediction", list(PREDICTIONS))
+def test_dpm_solver_3m(num_steps: int, prediction: str) -> None:
+    scheduler = DPMSolverMultistepScheduler(
+        num_train_timesteps=T,
+        algorithm_type="dpmsolver++",
+        solver_order=3,
+        final_sigmas_type="zero",
+        timestep_spacing="trailing",
+        prediction_type=prediction,
+    )
+    scheduler.set_timesteps(num_steps)
+    bars = BARS[scheduler.timesteps]
+    scheduler.sigmas = torch.cat([((1 - bars) / bars).sqrt(), torch.zeros(1, dtype=torch.float64)])
+    lambdas = -scheduler.sigmas[:-1].log()
+    x, theirs, guesses = noise(), [], []
+    for i, step in enumerate(scheduler.timesteps.tolist()):
+        scheduler._step_index = i
+        guesses.append(scheduler.convert_model_output(output(x, (step + 1) / T), sample=x))
+        if i in (0, num_steps - 1):
+            x = scheduler.dpm_solver_first_order_update(guesses[-1], sample=x)
+        # the last step but one is of lower order where there are fewer than 15
+        elif i == 1 or (i == num_steps - 2 and num_steps < 15):
+            x = scheduler.multistep_dpm_solver_second_order_update(guesses[-2:], sample=x)
+        else:
+            x = scheduler.multistep_dpm_solver_third_order_update(guesses[-3:], sample=x)
+            # theirs has h^2 / 2 times the second derivative where the Taylor expansion has h^2: the other half
+            h, h_1, h_2 = (lambdas[i + 1 - k] - lambdas[i - k] for k in range(3))
+            curvature = ((guesses[-1] - guesses[-2]) / h_1 - (guesses[-2] - guesses[-3]) / h_2) / (h_1 + h_2)
+            alpha_s = 1 / (1 + scheduler.sigmas[i + 1] ** 2).sqrt()
+            x = x - alpha_s * (torch.exp(-h) - 1 + h - h**2 / 2) * curvature
+        theirs.append(x)
+    sampler = DPMSolverMultistep(order=3, grid=TrailingGrid())
+    states = [state.x_t for state in sampler.trajectory(Model(PREDICTIONS[prediction]), noise(), num_steps)]
+    assert (states[1] - theirs[0]).abs().max() < ONE_STEP
+    assert (torch.stack(states[1:]) - torch.stack(theirs)).abs().max() < FIFTY_STEPS
+
+
 def test_heun_on_edms_schedule_and_grid() -> None:
     schedule = EDMSchedule()
     grid = KarrasGrid()(schedule, 50)

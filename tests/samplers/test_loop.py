@@ -100,7 +100,7 @@ def test_what_works_is_not_refused() -> None:
         (lambda: DDIM(eta=1.5), r"eta=1\.5"),
         (lambda: DDPM(variance="medium"), "variance=medium: choices: small, large"),
         (lambda: Heun(s_churn=-1), "s_churn=-1"),
-        (lambda: DPMSolverMultistep(order=3), "order=3: choices: 1, 2"),
+        (lambda: DPMSolverMultistep(order=4), "order=4: choices: 1, 2, 3"),
         (lambda: DDIM(dynamic_threshold=0.0), r"dynamic_threshold=0\.0"),
         (lambda: KarrasGrid(rho=0.0), r"rho=0\.0"),
         (lambda: LogSNRGrid(3.0, -3.0), r"log_snr_min=3\.0"),

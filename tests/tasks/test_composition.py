@@ -16,13 +16,15 @@ from tiny_clip import WIDTH, save_tiny_clip
 
 CONF = ROOT / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
-ROOTS = {"train", "sample", "eval", "export"}
+ROOTS = {"train", "sample", "edit", "eval", "export"}
 MISSING = {"dataset=folder": "dataset.data_dir=images", "dataset=huggingface": "dataset.source.path=images"}
+NEEDED_BY = {"eval": ["ckpt_path=run"], "edit": ["ckpt_path=run", "image=photo.png"]}
 CROSS_ATTENTION = ["model=resunet", "model.widths=[8]", "model.attention_levels=[0]"]
 NEEDS = {
     "conditioning=clip": CROSS_ATTENTION,
     "conditioning=clip_finetuned": CROSS_ATTENTION,
     "conditioning=text": CROSS_ATTENTION,
+    "conditioning=text_small": CROSS_ATTENTION,
     "model=diffusers_text_unet": ["conditioning=text"],
 }
 
@@ -75,11 +77,11 @@ def test_experiment_ddpm_unet_draws_the_tutorials_gif() -> None:
 @pytest.mark.parametrize("path", [p for p in FILES if p.stem not in ROOTS or p.parent != CONF], ids=choice)
 def test_every_file_composes(path: Path) -> None:
     group = path.parent.relative_to(CONF).as_posix()
-    root = {"metrics": "eval", "extractor": "eval"}.get(group, "train")
+    root = {"metrics": "eval", "extractor": "eval", "task": "edit"}.get(group, "train")
     override = choice(path) if group != "experiment" else f"+{choice(path)}".replace("+experiment", "experiment")
     if group == "metrics":  # a list of choices
         override = f"metrics=[{path.stem}]"
-    needed = ["ckpt_path=run"] if root == "eval" else [MISSING[choice(path)]] if choice(path) in MISSING else []
+    needed = NEEDED_BY[root] if root in NEEDED_BY else [MISSING[choice(path)]] if choice(path) in MISSING else []
     composed(override, *needed, name=root)
 
 

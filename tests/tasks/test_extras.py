@@ -103,6 +103,8 @@ COMMANDS = {
         "lightdiff.metrics",
         "lightdiff.callbacks",
     ],
+    f"edit.py ckpt_path={RUN} image={ROOT / 'docs' / 'images' / 'editing_inpaint.png'} sampler.num_steps=3 "
+    "save=[input,grid,gif,npz]": ["lightdiff.metrics", "lightdiff.callbacks"],
     f"eval.py ckpt_path={RUN} num_samples=40 sampler.num_steps=2 metrics=[fid,kid,is,precision_recall] "
     "metrics.kid.subset_size=20 metrics.is.splits=2": ["lightdiff.callbacks"],
     f"export.py ckpt_path={RUN} out=shared": ["lightdiff.metrics", "lightdiff.callbacks"],

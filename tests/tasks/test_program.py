@@ -29,13 +29,15 @@ def test_the_version_is_that_of_the_installed_package(
 ) -> None:
     assert lightdiff_says(["--version"], monkeypatch, capsys) == f"lightdiff {lightdiff.__version__}\n"
     usage = lightdiff_says([], monkeypatch, capsys)
-    assert all(command in usage for command in ("train", "sample", "eval", "export", "report"))
+    assert all(command in usage for command in ("train", "sample", "edit", "eval", "export", "report"))
 
 
 def test_an_unknown_command_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["bin/lightdiff", "trian"])
     assert program.main() == 2
-    assert capsys.readouterr().err == "error: trian: no such command; choices: train, sample, eval, export, report\n"
+    assert (
+        capsys.readouterr().err == "error: trian: no such command; choices: train, sample, edit, eval, export, report\n"
+    )
 
 
 @pytest.mark.slow
@@ -80,7 +82,7 @@ def test_a_job_is_started_in_the_same_form(monkeypatch: pytest.MonkeyPatch) -> N
     assert restart("train") == [sys.executable, "-m", "lightdiff", "train"]
 
 
-@pytest.mark.parametrize("script", ["train.py", "sample.py", "eval.py", "export.py"])
+@pytest.mark.parametrize("script", ["train.py", "sample.py", "edit.py", "eval.py", "export.py"])
 def test_help_lists_the_keys_with_their_comments(script: str, command: Run, tmp_path: Path) -> None:
     shown = command(script, "--help").stdout
     text = (ROOT / "conf" / f"{Path(script).stem}.yaml").read_text()
@@ -95,8 +97,8 @@ def test_help_lists_the_keys_with_their_comments(script: str, command: Run, tmp_
 
 def test_help_lists_only_the_groups_that_a_command_takes(command: Run) -> None:
     groups = re.compile(r"^(\w+): ", re.MULTILINE)
-    assert groups.findall(command("sample.py", "--help").stdout) == ["sampler"]
-    assert groups.findall(command("eval.py", "-h").stdout) == ["dataset", "extractor", "metrics", "sampler"]
+    assert groups.findall(command("sample.py", "--help").stdout) == ["guidance", "sampler"]
+    assert groups.findall(command("eval.py", "-h").stdout) == ["dataset", "extractor", "guidance", "metrics", "sampler"]
     training = command("train.py", "--help").stdout
     assert {"dataset", "model", "schedule", "objective", "trainer", "experiment"} <= {*groups.findall(training)}
     for key in ("trainer.max_epochs=10", "dataset.batch_size=128", "optimizer.lr="):

@@ -84,6 +84,8 @@ CONTENT = [
         "labels=[cat,'Käse']",
         "labels=1",
         "guidance_scale=2",
+        "guidance=none",
+        "guidance.interval=[0,0.5]",
         "weights=raw",
     ),
     *("columns=1", "save=[grid,png]", "precision=bf16-mixed"),

@@ -11,6 +11,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lightdiff.callbacks.common import is_last_epoch, log_metrics, run_folder, shows_progress
 from lightdiff.callbacks.signals import unless_stopped
+from lightdiff.core import Guidance
 from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.metrics import Evaluation, FeatureExtractor, Metric, Results, measure
 from lightdiff.samplers import Sampler
@@ -37,7 +38,8 @@ class EvaluateSamples(Callback):
         split: which of the real images are the reference: train, val, or test, where the data set keeps some apart.
         cache_dir: folder in which their statistics are kept.
         batch_size: images at a time; None: 128.
-        guidance_scale: 1 plainly conditional, 0 unconditional.
+        guidance_scale: 1 plainly conditional, 0 unconditional, above 1 guided; None: the scale of `guidance`, or 1.
+        guidance: kind of guidance; None: classifier-free guidance.
         weights: "ema" (where there is an average) or "raw".
         precision: 32-true, bf16-mixed or 16-mixed.
         seed: key of the noise.
@@ -60,7 +62,8 @@ class EvaluateSamples(Callback):
         split: Literal["train", "val", "test"] = "train",
         cache_dir: str = "data/reference",
         batch_size: int | None = None,
-        guidance_scale: float = 1.0,
+        guidance_scale: float | None = None,
+        guidance: Guidance | None = None,
         weights: Literal["ema", "raw"] = "ema",
         precision: str = "32-true",
         seed: int = 0,
@@ -76,7 +79,8 @@ class EvaluateSamples(Callback):
         self.metrics, self.extractor = metrics, extractor
         self.num_samples, self.every_n_epochs = num_samples, every_n_epochs
         self.split, self.cache_dir, self.batch_size = split, cache_dir, batch_size
-        self.guidance_scale, self.weights, self.precision, self.seed = guidance_scale, weights, precision, seed
+        self.guidance, self.guidance_scale = guidance, guidance_scale
+        self.weights, self.precision, self.seed = weights, precision, seed
         self.history: list[tuple[int, dict[str, float]]] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -104,6 +108,7 @@ class EvaluateSamples(Callback):
             model,
             sampler=self.sampler,
             num_steps=self.num_steps,
+            guidance=self.guidance,
             guidance_scale=self.guidance_scale,
             seed=self.seed,
             weights=self.weights,
@@ -144,7 +149,7 @@ class EvaluateSamples(Callback):
             # for best.ckpt, result.json and sweeps
             pl_module.log(f"eval/{name}", torch.tensor(value), logger=False)
         log_metrics(trainer, {f"eval/{name}": value for name, value in values.items()}, trainer.global_step)
-        images = pl_module.batch_number * trainer.datamodule.batch_size  # type: ignore[attr-defined]
+        images = trainer.datamodule.images_seen  # type: ignore[attr-defined]
         # an epoch's end that was abandoned is done once more
         self.history = [entry for entry in self.history if entry[0] < images]
         self.history.append((images, {f"eval/{name}_by_images": value for name, value in values.items()}))

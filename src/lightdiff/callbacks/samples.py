@@ -14,6 +14,8 @@ from torch import Tensor
 
 from lightdiff.callbacks.common import forget_pictures, run_folder, shows_progress, tensorboards
 from lightdiff.callbacks.signals import unless_stopped
+from lightdiff.callbacks.strips import Strip, check_stages
+from lightdiff.core import Guidance
 from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.samplers import DDIM, Sampler
 from lightdiff.utils.files import write_picture
@@ -23,6 +25,9 @@ from lightdiff.utils.ranks import gather_rows, rank_rows
 
 GIF_FRAMES = 30
 """Most frames of a GIF where `frame_every` is None, without the held ones."""
+
+MOVING_ON_BOARD = 16
+"""Most images of the animation in TensorBoard, whose event file keeps every one of a run. The GIF beside it shows all images."""
 
 
 class SampleImages(Callback):
@@ -40,12 +45,15 @@ class SampleImages(Callback):
         hold_frames: number of further frames for which the GIF shows the result.
         fps: frames of the GIF in a second.
         show: "x_t", the noisy images, or "x0_hat", the model's guesses of the clean ones.
-        guidance_scale: 1 plainly conditional, 0 unconditional, above 1 classifier-free guidance.
+        guidance_scale: 1 plainly conditional, 0 unconditional, above 1 guided; None: the scale of `guidance`, or 1.
+        guidance: kind of guidance; None: classifier-free guidance.
         labels: classes to draw in turn, numbers or names, or None for every class.
         weights: "ema", the average of the weights where the model has one, or "raw".
         seed: key of the noise.
         fast_steps: where `num_steps` is None, draw with so many steps of DDIM (eta = 0) instead, on the sampler's own grid of
             times; None: draw every timestep.
+        strip_stages: draw also `samples/strip_NNNNNNN.png`, the first image at so many evenly spaced stages from noise to the
+            result; None: no strip.
 
     Raises:
         ValueError: a number out of its range, or, when training is set up, a sampler that does not fit the model.
@@ -62,12 +70,15 @@ class SampleImages(Callback):
         hold_frames: int = 10,
         fps: float = 5.0,
         show: Literal["x_t", "x0_hat"] = "x_t",
-        guidance_scale: float = 1.0,
+        guidance_scale: float | None = None,
+        guidance: Guidance | None = None,
         labels: int | str | Sequence[int | str] | None = None,
         weights: Literal["ema", "raw"] = "ema",
         seed: int = 0,
         fast_steps: int | None = None,
+        strip_stages: int | None = None,
     ) -> None:
+        check_stages(strip_stages)
         counts = {"fast_steps": fast_steps, "every_n_epochs": every_n_epochs, "frame_every": frame_every}
         for name, count in counts.items():
             if count is not None and count < 1:
@@ -81,7 +92,9 @@ class SampleImages(Callback):
         self.every_n_epochs = every_n_epochs
         self.rows, self.columns = rows, columns
         self.frame_every, self.hold_frames, self.fps, self.show = frame_every, hold_frames, fps, show
-        self.guidance_scale, self.labels, self.weights, self.seed = guidance_scale, labels, weights, seed
+        self.guidance, self.guidance_scale = guidance, guidance_scale
+        self.labels, self.weights, self.seed = labels, weights, seed
+        self.strip_stages = strip_stages
         self._drawn_step = -1
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -91,6 +104,7 @@ class SampleImages(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         forget_pictures(trainer, self.folder, "step")
+        forget_pictures(trainer, self.folder, "strip")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
@@ -107,6 +121,7 @@ class SampleImages(Callback):
             pl_module,
             sampler=sampler,
             num_steps=num_steps,
+            guidance=self.guidance,
             guidance_scale=self.guidance_scale,
             labels=self.labels,
             seed=self.seed,
@@ -132,8 +147,8 @@ class SampleImages(Callback):
         rows = rank_rows(self.rows * self.columns, trainer.global_rank, trainer.world_size)
         images = gather_rows(self._frames(pl_module, rows, shows_progress(trainer)))
         if trainer.is_global_zero:
-            grids = make_grid(images.transpose(0, 1), self.columns)
-            self._publish(trainer, grids, self.folder / f"step_{trainer.global_step:07d}")
+            self._publish(trainer, images.transpose(0, 1), self.folder / f"step_{trainer.global_step:07d}")
+            self._strip.publish(trainer, pl_module, self.folder)
 
     def _frames(self, model: DiffusionModel, rows: range, shown: bool) -> Tensor:
         """Return the frames and the result as uint8 (len(rows), F, C, H, W)."""
@@ -142,22 +157,37 @@ class SampleImages(Callback):
             return torch.empty((0, 1, *model.image_shape), dtype=torch.uint8)
         frames = []
         generation = self._generation(model)
+        self._strip = Strip(self.strip_stages, generation.num_steps)
         frame_every = self.frame_every or math.ceil(generation.num_steps / GIF_FRAMES)
         with progress("drawing samples", generation.num_steps, shown=shown) as task:
             for i, state in enumerate(generation.trajectory(model, rows)):
                 task.done = i
+                shown_now = getattr(state, self.show) if i < generation.num_steps else state.x_t
+                self._strip.add(i, state, shown_now)
                 if i % frame_every == 0 and i < generation.num_steps:
-                    frames.append(getattr(state, self.show))
+                    frames.append(shown_now)
         frames.append(state.x_t)
         return to_uint8(model.to_unit_range(torch.stack(frames, dim=1))).cpu()
 
-    def _publish(self, trainer: Trainer, grids: Tensor, path: Path) -> None:
+    def _publish(self, trainer: Trainer, frames: Tensor, path: Path) -> None:
+        """Write the PNG and the GIF of frames (F, N, C, H, W), and show both in TensorBoard."""
+        grids = make_grid(frames, self.columns)
         save_png(path.with_suffix(".png"), enlarge(grids[-1]))
-        gif = encode_gif(enlarge(hold_last(list(grids), self.hold_frames)), fps=self.fps)
+        gif = self._gif(grids)
         write_picture(path.with_suffix(".gif"), gif)
+        shown = grids
+        if frames.shape[1] > MOVING_ON_BOARD:
+            shown = make_grid(frames[:, :MOVING_ON_BOARD], math.isqrt(MOVING_ON_BOARD))
         for logger in tensorboards(trainer):
-            height, width = grids.shape[-2:]
+            height, width = shown.shape[-2:]
+            moving = gif if shown is grids else self._gif(shown, at_least=128)
             logger.experiment.add_image("samples/grid", grids[-1], trainer.global_step)
-            animation = Summary.Image(encoded_image_string=gif, height=height, width=width, colorspace=grids.shape[1])
+            animation = Summary.Image(
+                encoded_image_string=moving, height=height, width=width, colorspace=grids.shape[1]
+            )
             summary = Summary(value=[Summary.Value(tag="samples/denoising", image=animation)])
             logger.experiment._get_file_writer().add_summary(summary, trainer.global_step)
+
+    def _gif(self, grids: Tensor, at_least: int = 256) -> bytes:
+        """Return the GIF of grids (F, C, H, W) of at least so many pixels, with the last one held."""
+        return encode_gif(enlarge(hold_last(list(grids), self.hold_frames), at_least), fps=self.fps)

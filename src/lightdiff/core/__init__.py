@@ -28,7 +28,7 @@ from lightdiff.core.denoiser import TIME_INPUTS, Condition, Denoiser
 from lightdiff.core.discrete import DiscreteSchedule
 from lightdiff.core.distance import L1, MSE, Distance, Huber
 from lightdiff.core.grid import KarrasGrid, LeadingGrid, LogSNRGrid, QuadraticGrid, TimeGrid, TrailingGrid, UniformGrid
-from lightdiff.core.guidance import ClassifierFreeGuidance
+from lightdiff.core.guidance import ClassifierFree, ClassifierFreeGuidance, Guidance, NoGuidance
 from lightdiff.core.loss import DiffusionLoss, Objective
 from lightdiff.core.noise import GaussianNoise, Noise, UniformNoise
 from lightdiff.core.prediction import (
@@ -52,7 +52,15 @@ from lightdiff.core.time_sampler import (
     TimeSampler,
     UniformTime,
 )
-from lightdiff.core.weighting import EDMWeighting, MinSNRWeighting, SNRWeighting, UnitWeighting, Weighting, X0Weighting
+from lightdiff.core.weighting import (
+    EDMWeighting,
+    MinSNRWeighting,
+    P2Weighting,
+    SNRWeighting,
+    UnitWeighting,
+    Weighting,
+    X0Weighting,
+)
 
 __all__ = [
     "L1",
@@ -60,6 +68,7 @@ __all__ = [
     "MSE",
     "TIME_INPUTS",
     "BlockGenerator",
+    "ClassifierFree",
     "ClassifierFreeGuidance",
     "Condition",
     "DefaultTime",
@@ -75,6 +84,7 @@ __all__ = [
     "FlowPrediction",
     "FlowSchedule",
     "GaussianNoise",
+    "Guidance",
     "Huber",
     "KarrasGrid",
     "LeadingGrid",
@@ -82,9 +92,11 @@ __all__ = [
     "LogSNRGrid",
     "LogitNormalTime",
     "MinSNRWeighting",
+    "NoGuidance",
     "Noise",
     "NoiseSchedule",
     "Objective",
+    "P2Weighting",
     "Prediction",
     "QuadraticGrid",
     "SNRWeighting",

@@ -1,8 +1,16 @@
-"""Classifier-free guidance, which turns a conditional denoiser into another denoiser."""
+"""Guidance, which turns a denoiser into another denoiser that samples with more weight on the condition.
+
+A `Guidance` holds the settings of one kind of guidance, as the group `guidance` of the configuration has them. Its method
+`guided` applies them to a denoiser. A new kind is one subclass here and one YAML file in conf/guidance.
+"""
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,11 +19,131 @@ from lightdiff.core.denoiser import Condition
 from lightdiff.core.schedule import NoiseSchedule
 from lightdiff.core.shapes import per_image
 
+DenoiserFunction = Callable[[Tensor, Tensor, "Condition | None"], Tensor]
+"""Function (x_t, t, cond) -> x0_hat with the attribute `schedule`."""
+
+
+@dataclass(frozen=True)
+class Guidance(ABC):
+    """Base class of the kinds of guidance.
+
+    Args:
+        scale: strength of the guidance. For every kind, 1 switches it off.
+
+    Raises:
+        ValueError: scale is not a finite number.
+    """
+
+    needs_condition: ClassVar[bool] = True
+    """Whether only a model with a condition can be guided in this way."""
+
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.scale):
+            raise ValueError(f"scale={self.scale}: a finite number is expected")
+
+    def scaled(self, guidance_scale: float) -> Guidance:
+        """Return this guidance with another scale.
+
+        Raises:
+            ValueError: this kind cannot have that scale.
+        """
+        if not math.isfinite(guidance_scale):
+            raise ValueError(f"guidance_scale={guidance_scale}: a finite number is expected")
+        return replace(self, scale=guidance_scale)
+
+    @property
+    def kind(self) -> str:
+        """Name of the kind in tables and in names of folders. It is "" for classifier-free guidance alone."""
+        return type(self).__name__
+
+    @property
+    def details(self) -> str:
+        """Kind, and settings beside the scale that differ from their defaults, in words such as "interval=0.2-0.8"."""
+        if self.scale == 1:
+            return ""
+        others = [(f.name, getattr(self, f.name), f.default) for f in fields(self) if f.name != "scale"]
+        words = [f"{name}={_text(value)}" for name, value, default in others if value != default]
+        return " ".join(filter(None, [self.kind, *words]))
+
+    @abstractmethod
+    def guided(self, denoiser: DenoiserFunction, null_cond: Condition | None) -> DenoiserFunction:
+        """Return the guided denoiser.
+
+        Args:
+            denoiser: the denoiser of the model.
+            null_cond: condition of no particular class or caption. None: the model has no condition.
+        """
+
+
+@dataclass(frozen=True)
+class NoGuidance(Guidance):
+    """No guidance: the model's own x0_hat for its condition."""
+
+    needs_condition: ClassVar[bool] = False
+
+    scale: float = field(default=1.0, init=False)
+
+    def scaled(self, guidance_scale: float) -> Guidance:
+        """Return this object for the scale 1.
+
+        Raises:
+            ValueError: guidance_scale is another number.
+        """
+        if guidance_scale != 1:
+            raise ValueError(
+                f"guidance_scale={guidance_scale}: guidance=none has no scale; choose guidance=classifier_free, or leave one "
+                "of the two out"
+            )
+        return self
+
+    def guided(self, denoiser: DenoiserFunction, null_cond: Condition | None) -> DenoiserFunction:
+        return denoiser
+
+
+@dataclass(frozen=True)
+class ClassifierFree(Guidance):
+    """Classifier-free guidance; see `ClassifierFreeGuidance` for the equations.
+
+    Args:
+        scale: 1 is plainly conditional, 0 unconditional, above 1 the effect of the condition is exaggerated.
+        interval: (lowest, highest) time in [0, 1] at which guidance acts. None: it always acts.
+        rescale: how far the contrast of the guided x0_hat is brought back to that of the conditional one, in [0, 1].
+
+    Raises:
+        ValueError: scale is not a finite number, or interval or rescale is out of its range.
+    """
+
+    interval: Sequence[float] | None = None
+    rescale: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_interval_and_rescale(self.interval, self.rescale)
+
+    @property
+    def kind(self) -> str:
+        return ""
+
+    def guided(self, denoiser: DenoiserFunction, null_cond: Condition | None) -> DenoiserFunction:
+        assert null_cond is not None
+        return ClassifierFreeGuidance(denoiser, self.scale, null_cond, interval=self.interval, rescale=self.rescale)
+
 
 class ClassifierFreeGuidance:
     """A denoiser with classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598, eq. 6, written for x0_hat).
 
-        x0_hat = x0_hat(null_cond) + guidance_scale * (x0_hat(cond) - x0_hat(null_cond))
+        guided = x0_hat(null_cond) + guidance_scale * (x0_hat(cond) - x0_hat(null_cond))
+
+    With an interval [low, high] (Kynkaanniemi et al. 2024, arXiv:2404.07724, section 3, with times in place of noise levels):
+
+        x0_hat = guided at low <= t <= high,    x0_hat(cond) at all other times
+
+    With rescale = phi > 0 the contrast of the guided x0_hat, which a large scale exaggerates, is brought back (Lin et al. 2023,
+    arXiv:2305.08891, eq. 15 and 16):
+
+        x0_hat = guided * (phi * std(x0_hat(cond)) / std(guided) + 1 - phi),    std over the pixels of each image
 
     It is called exactly like a `Denoiser`. The conditional and the unconditional x0_hat come from one forward pass with 2 B
     images.
@@ -25,10 +153,8 @@ class ClassifierFreeGuidance:
         guidance_scale: 1 switches guidance off (x0_hat of the condition), 0 ignores the condition, and above 1 the effect of the
             condition is exaggerated.
         null_cond: condition of no particular class or caption, with a batch size of 1 or B.
-        interval: (lowest, highest) time at which guidance acts. Outside it is off (Kynkaanniemi et al. 2024,
-            arXiv:2404.07724). None: it always acts.
-        rescale: how far the guided x0_hat is scaled to the standard deviation of the conditional one, from 0 (not at all) to 1
-            (fully) (Lin et al. 2023, arXiv:2305.08891, section 3.4).
+        interval: (lowest, highest) time at which guidance acts. None: it always acts.
+        rescale: phi, from 0 (the guided x0_hat keeps its contrast) to 1 (it gets that of the conditional one).
 
     Raises:
         ValueError: rescale is not in [0, 1], or interval is not two increasing times in [0, 1].
@@ -43,10 +169,7 @@ class ClassifierFreeGuidance:
         interval: Sequence[float] | None = None,
         rescale: float = 0.0,
     ) -> None:
-        if not 0 <= rescale <= 1:
-            raise ValueError(f"rescale={rescale}: a number in [0, 1] is expected")
-        if interval is not None and not (len(interval) == 2 and 0 <= interval[0] <= interval[1] <= 1):
-            raise ValueError(f"interval={list(interval)}: two times, the lower one first, in [0, 1] are expected")
+        _check_interval_and_rescale(interval, rescale)
         self.denoiser = denoiser
         self.guidance_scale = guidance_scale
         self.null_cond = null_cond
@@ -92,6 +215,23 @@ class ClassifierFreeGuidance:
             return torch.ones(len(t), dtype=torch.bool)
         low, high = self.interval
         return (low <= t) & (t <= high)
+
+
+def _check_interval_and_rescale(interval: Sequence[float] | None, rescale: float) -> None:
+    """Refuse settings out of their range.
+
+    Raises:
+        ValueError: one line with the argument, its value and what is expected.
+    """
+    if not 0 <= rescale <= 1:
+        raise ValueError(f"rescale={rescale}: a number in [0, 1] is expected")
+    if interval is not None and not (len(interval) == 2 and 0 <= interval[0] <= interval[1] <= 1):
+        raise ValueError(f"interval={list(interval)}: two times, the lower one first, in [0, 1] are expected")
+
+
+def _text(value: object) -> str:
+    """Return a setting in words without spaces: 0.2-0.8 for a sequence."""
+    return "-".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
 
 
 def _std(images: Tensor) -> Tensor:

@@ -6,9 +6,8 @@ depends neither on the batch size nor on the number of processes, and training's
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from lightdiff.conditioning.base import Labels, chosen_labels
-from lightdiff.core import ClassifierFreeGuidance
+from lightdiff.core import ClassifierFree, Condition, Guidance
 from lightdiff.core.randomness import BlockGenerator
 from lightdiff.samplers import SAMPLERS, Sampler, SamplerState
+from lightdiff.utils.config import import_safe_target, instantiate
 from lightdiff.utils.progress import progress as show_progress
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ class Generation:
     Args:
         sampler: the sampler object.
         num_steps: the sampler's number of steps.
-        guidance_scale: 1 samples plainly conditionally, 0 unconditionally, more than 1 with classifier-free guidance.
-        choice: the labels or prompts to show, as the conditioner's `choose` returned them; None for an unconditional model.
+        guidance: kind and strength of the guidance.
+        choice: the labels or prompts to show, as the conditioner's `choose` returned them; None: no class or caption.
         seed: key of the noise.
         weights: "ema" or "raw".
         precision: a key of `PRECISIONS` for the network; the sampler itself always computes in the type of the weights.
@@ -48,7 +48,7 @@ class Generation:
 
     sampler: Sampler
     num_steps: int
-    guidance_scale: float
+    guidance: Guidance
     choice: Any
     seed: int
     weights: str
@@ -63,7 +63,8 @@ class Generation:
         num_samples: int | None = None,
         sampler: str | Sampler = "ddim",
         num_steps: int | None = 50,
-        guidance_scale: float = 1.0,
+        guidance: Guidance | Mapping[str, Any] | None = None,
+        guidance_scale: float | None = None,
         labels: Labels = None,
         prompt: str | Sequence[str] | None = None,
         seed: int | None = 0,
@@ -79,8 +80,7 @@ class Generation:
         """
         if num_samples is not None:
             _check_number(num_samples, labels=labels, prompt=prompt)
-        if not math.isfinite(guidance_scale):
-            raise ValueError(f"guidance_scale={guidance_scale}: a finite number is expected")
+        guidance = chosen_guidance(guidance, guidance_scale)
         if isinstance(sampler, str):
             if sampler not in SAMPLERS:
                 raise ValueError(f"sampler={sampler}: choices: {', '.join(SAMPLERS)}")
@@ -97,16 +97,17 @@ class Generation:
             for name, value in (("labels", labels), ("prompt", prompt)):
                 if value is not None:
                     raise ValueError(f"{name}={value}: this model is unconditional (trained with conditioning=none)")
-            if guidance_scale != 1:
-                raise ValueError(
-                    f"guidance_scale={guidance_scale}: this model is unconditional (trained with conditioning=none); choices: 1"
+            if guidance.needs_condition and guidance.scale != 1:
+                named = (
+                    f"guidance.scale={guidance.scale}" if guidance_scale is None else f"guidance_scale={guidance_scale}"
                 )
+                raise ValueError(f"{named}: this model is unconditional (trained with conditioning=none); choices: 1")
             choice = chosen = None
         else:
             choice = model.conditioning.choose(labels=labels, prompt=prompt)
             names = model.class_names
             chosen = chosen_labels(labels, len(names), names) if prompt is None and names else None
-        return cls(sampler, num_steps, float(guidance_scale), choice, seed, weights, precision, chosen)
+        return cls(sampler, num_steps, guidance, choice, seed, weights, precision, chosen)
 
     def labels_of_rows(self, rows: range) -> Tensor | None:
         """Return the classes of images `rows`, (len(rows),) int64; None where the images are not drawn by classes."""
@@ -119,19 +120,36 @@ class Generation:
             model: the model.
             rows: which images; with n of them, x_t of each state is (n, C, H, W).
         """
-        modules = model.modules_of(self.weights)  # type: ignore[arg-type]
-        with sampling_mode(modules):
-            denoiser: Any = model.denoiser_of(self.weights)  # type: ignore[arg-type]
-            cond = None
-            if model.conditioning is not None:
-                conditioner: Any = modules["conditioning"]
-                cond = conditioner(conditioner.inputs_of_rows(self.choice, rows, model.device))
-                if self.guidance_scale != 1:
-                    denoiser = ClassifierFreeGuidance(denoiser, self.guidance_scale, conditioner.null())
-            generator = BlockGenerator(self.seed, rows.start, len(rows), model.device)
+
+        def states() -> Iterator[SamplerState]:
+            denoiser, cond, generator = self.parts(model, rows)
             like = torch.empty((len(rows), *model.image_shape), device=model.device, dtype=model.float_dtype)
             x_T = model.schedule.prior_std * model.objective.noise.like(like, generator)
-        states = self.sampler.trajectory(denoiser, x_T, self.num_steps, cond=cond, generator=generator)
+            yield from self.sampler.trajectory(denoiser, x_T, self.num_steps, cond=cond, generator=generator)
+
+        return self.stepwise(model, states())
+
+    def parts(self, model: DiffusionModel, rows: range) -> tuple[Any, Condition | None, BlockGenerator]:
+        """Return the guided denoiser, the condition and the source of noise of images `rows`; call it in `stepwise`."""
+        modules = model.modules_of(self.weights)  # type: ignore[arg-type]
+        denoiser: Any = model.denoiser_of(self.weights)  # type: ignore[arg-type]
+        cond = null_cond = None
+        if model.conditioning is not None:
+            conditioner: Any = modules["conditioning"]
+            # only the network is computed in another precision
+            with torch.autocast(model.device.type, enabled=False):
+                null_cond = conditioner.null()
+                if self.choice is None:
+                    cond = {name: value.expand(len(rows), *value.shape[1:]) for name, value in null_cond.items()}
+                else:
+                    cond = conditioner(conditioner.inputs_of_rows(self.choice, rows, model.device))
+        if self.guidance.scale != 1:
+            denoiser = self.guidance.guided(denoiser, null_cond)
+        return denoiser, cond, BlockGenerator(self.seed, rows.start, len(rows), model.device)
+
+    def stepwise(self, model: DiffusionModel, states: Iterator[SamplerState]) -> Iterator[SamplerState]:
+        """Yield these states, each of them computed in eval mode, without gradients, and in this precision."""
+        modules = model.modules_of(self.weights)  # type: ignore[arg-type]
         while True:
             # entered anew for each step, so that the caller's code between two steps runs in the caller's own mode
             with sampling_mode(modules), self._autocast(model.device):
@@ -173,6 +191,26 @@ class Generation:
                     x = state.x_t
                 finished.append(model.to_unit_range(x))
         return torch.cat(finished)
+
+
+def chosen_guidance(guidance: Guidance | Mapping[str, Any] | None, guidance_scale: float | None) -> Guidance:
+    """Return the guidance that is asked for.
+
+    Args:
+        guidance: the guidance, or its settings as in the group guidance, which are those of `ClassifierFree` where they name no
+            `_target_`. None: classifier-free guidance.
+        guidance_scale: replaces the scale of `guidance`. None: the scale of `guidance`, or 1.
+
+    Raises:
+        ValueError: a setting that does not exist or is out of its range, or a scale for a guidance that has none.
+    """
+    chosen: Guidance = ClassifierFree()
+    if isinstance(guidance, Guidance):
+        chosen = guidance
+    elif guidance is not None:
+        settings = {"_target_": "lightdiff.core.ClassifierFree", **guidance}
+        chosen = instantiate(settings, key="guidance", importer=import_safe_target)
+    return chosen if guidance_scale is None else chosen.scaled(guidance_scale)
 
 
 def _check_number(num_samples: int, **asked: Any) -> None:

@@ -9,7 +9,7 @@ Shapes: B images in a batch, C channels, H x W pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from lightdiff.conditioning.base import Conditioner, Labels
-from lightdiff.core import Denoiser, DiffusionLoss, NoiseSchedule, Objective
+from lightdiff.core import Denoiser, DiffusionLoss, Guidance, NoiseSchedule, Objective
 from lightdiff.core.randomness import keyed_generator, keyed_seed
 from lightdiff.lightning.batch import as_batch, check_batch
 from lightdiff.lightning.description import description_of
@@ -119,10 +119,8 @@ class DiffusionModel(LightningModule):
 
     def denoiser_of(self, weights: Weights) -> Denoiser:
         """Return a denoiser with the averaged or the raw weights, as `modules_of` chooses them."""
-        network = self.modules_of(weights)["network"]
-        return Denoiser(
-            network, self.schedule, self.objective.prediction, time_input=self.time_input, value_range=self.value_range
-        )
+        network, settings = self.modules_of(weights)["network"], {"value_range": self.value_range}
+        return Denoiser(network, self.schedule, self.objective.prediction, time_input=self.time_input, **settings)
 
     @property
     def denoiser(self) -> Denoiser:
@@ -229,7 +227,8 @@ class DiffusionModel(LightningModule):
         *,
         sampler: str | Sampler = "ddim",
         num_steps: int | None = 50,
-        guidance_scale: float = 1.0,
+        guidance_scale: float | None = None,
+        guidance: Guidance | Mapping[str, Any] | None = None,
         labels: Labels = None,
         prompt: str | Sequence[str] | None = None,
         seed: int | None = None,
@@ -241,9 +240,10 @@ class DiffusionModel(LightningModule):
 
         Args:
             num_samples: number of images, 1 or more.
-            sampler: a `Sampler`, or the name of one (ddpm, ddim, heun, dpmpp_2m, dpmpp_2m_sde), which then clips x0_hat.
+            sampler: a `Sampler`, or its name (ddpm, ddim, heun, dpmpp_2m, dpmpp_3m, dpmpp_2m_sde), which then clips x0_hat.
             num_steps: steps of the sampler, or None for every timestep of a discrete schedule and 1000 steps of any other.
-            guidance_scale: 1 plainly conditional, 0 unconditional, above 1 classifier-free guidance.
+            guidance_scale: 1 plainly conditional, 0 unconditional, above 1 guided; None for the scale of `guidance`, or 1.
+            guidance: such as `ClassifierFree(2.0, interval=(0.2, 0.8))` or {"scale": 2.0, "rescale": 0.7}; None: classifier-free.
             labels: class of each image, number or name, or several to show in turn; None: every class in turn.
             prompt: caption of each image, or several to show in turn (text-conditional models).
             seed: the same seed gives the same images whatever the batch size; None gives different ones at every call.
@@ -257,24 +257,23 @@ class DiffusionModel(LightningModule):
         Raises:
             ValueError: a number out of its range, more labels or prompts than images, or a setting that this model cannot have.
         """
-        generation = Generation.of(
+        return Generation.of(
             self,
             num_samples=num_samples,
             sampler=sampler,
             num_steps=num_steps,
+            guidance=guidance,
             guidance_scale=guidance_scale,
             labels=labels,
             prompt=prompt,
             seed=seed,
             weights=weights,
-        )
-        return generation.images(self, range(num_samples), batch_size=batch_size, progress=progress)
+        ).images(self, range(num_samples), batch_size=batch_size, progress=progress)
 
     def trajectory(self, num_samples: int, **settings: Any) -> Iterator[SamplerState]:
         """Yield the states of a sampling run, from noise to images, for pictures of the process; arguments as for `sample`."""
-        return Generation.of(self, num_samples=num_samples, **{"seed": None, **settings}).trajectory(
-            self, range(num_samples)
-        )
+        generation = Generation.of(self, num_samples=num_samples, **{"seed": None, **settings})
+        return generation.trajectory(self, range(num_samples))
 
     def to_unit_range(self, x: Tensor) -> Tensor:
         """Map x from `value_range` to [-1, 1] and clamp it there."""

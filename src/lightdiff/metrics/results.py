@@ -18,6 +18,7 @@ from lightdiff.utils.records import (
     Record,
     better,
     canonical,
+    guidance_text,
     newest_cells,
     protocol_key,
     read_records,
@@ -98,7 +99,10 @@ class Results:
 
 def table(cells: Iterable[Record]) -> str:
     """Return a table in Markdown, with a row for each record of `Results.cells`."""
-    cells = sorted(cells, key=lambda cell: (cell["sampler"]["name"], cell["guidance_scale"], cell["num_steps"]))
+    cells = sorted(
+        cells,
+        key=lambda cell: (cell["sampler"]["name"], cell["guidance_scale"], cell.get("guidance", ""), cell["num_steps"]),
+    )
     names = list(dict.fromkeys(name for cell in cells for name in cell["values"]))
     head = [*_SETTINGS, *names, "samples", "reference", "extractor", "images/s"]
     rows = [
@@ -118,7 +122,7 @@ def table(cells: Iterable[Record]) -> str:
 _SETTINGS = {
     "sampler": lambda cell: cell["sampler"]["name"],
     "steps": lambda cell: f"{cell['num_steps']}",
-    "guidance": lambda cell: f"{cell['guidance_scale']:g}",
+    "guidance": guidance_text,
     "weights": lambda cell: ", step ".join(map(str, filter(None, (cell["weights"], cell["checkpoint"]["step"])))),
     "seed": lambda cell: f"{cell['seed']}",
 }
@@ -161,7 +165,7 @@ def plot(cells: Iterable[Record], path: Path) -> None:
 
 _LABELS = (
     _SETTINGS["sampler"],
-    lambda cell: f"guidance {cell['guidance_scale']:g}",
+    lambda cell: f"guidance {guidance_text(cell)}",
     _SETTINGS["weights"],
     lambda cell: f"{cell['num_samples']} samples",
     lambda cell: cell["reference"]["split"],
@@ -186,7 +190,7 @@ def _mean_and_spread(entries: list[Record]) -> tuple[float, float]:
 
 def lines(cell: Record) -> list[str]:
     """Return a line for each figure of a record, with the settings and the reference that it holds for."""
-    guidance = f", guidance {cell['guidance_scale']:g}" if cell["guidance_scale"] != 1 else ""
+    guidance = f", guidance {guidance_text(cell)}" if cell["guidance_scale"] != 1 else ""
     setting = f"{cell['sampler']['name']}, {cell['num_steps']} steps{guidance}, {cell['weights']} weights"
     against = f"{cell['num_samples']} samples against {cell['reference']['split']}, {cell['extractor']['name']}"
     return [f"{name} {value_text(entry)}  ({setting}, {against})" for name, entry in cell["values"].items()]

@@ -6,7 +6,7 @@ the denoiser for x0_hat(x_t, t) and computes x_s at the next time s < t from x_t
 - `DDIM`: deterministic (Euler's method) at eta = 0; with added noise at eta > 0.
 - `DDPM`: ancestral sampling, which draws x_s from q(x_s | x_t, x0 = x0_hat).
 - `Heun`: the second-order sampler of EDM, with two calls of the denoiser in a step.
-- `DPMSolverMultistep`: DPM-Solver++ of second order with one call in a step.
+- `DPMSolverMultistep`: DPM-Solver++ of second or third order with one call in a step.
 
 `Sampler.trajectory` yields the state at every time, `Sampler.sample` returns the last one.
 """
@@ -19,13 +19,15 @@ from lightdiff.samplers.ddim import DDIM
 from lightdiff.samplers.ddpm import DDPM
 from lightdiff.samplers.dpm_solver import DPMSolverMultistep
 from lightdiff.samplers.heun import Heun
-from lightdiff.samplers.uses import KnownPixels, encode, image_to_image, inpaint, interpolate, slerp
+from lightdiff.samplers.inpainting import KnownPixels, inpaint, inpaint_trajectory
+from lightdiff.samplers.uses import encode, image_to_image, image_to_image_trajectory, interpolate, slerp
 
 SAMPLERS: dict[str, Callable[..., Sampler]] = {
     "ddpm": DDPM,
     "ddim": DDIM,
     "heun": Heun,
     "dpmpp_2m": DPMSolverMultistep,
+    "dpmpp_3m": partial(DPMSolverMultistep, order=3),
     "dpmpp_2m_sde": partial(DPMSolverMultistep, sde=True),
 }
 """Sampler classes by their names in conf/sampler."""
@@ -52,7 +54,9 @@ __all__ = [
     "SamplerState",
     "encode",
     "image_to_image",
+    "image_to_image_trajectory",
     "inpaint",
+    "inpaint_trajectory",
     "interpolate",
     "name_of",
     "slerp",

@@ -1,4 +1,4 @@
-"""Uses of a trained model beyond drawing images: encode, interpolate, inpaint, image_to_image.
+"""Uses of a trained model beyond drawing images: encode, interpolate, image_to_image. `inpaint` has a file of its own.
 
 Each function takes a sampler and a denoiser. All but `encode` run the sampler's own loop. Images are (B, C, H, W), with pixel
 values in the denoiser's value_range.
@@ -6,6 +6,8 @@ values in the denoiser's value_range.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lightdiff.core import Condition, GaussianNoise, Noise, NoiseSchedule, Scales
-from lightdiff.samplers.base import DenoiserLike, Generator, Sampler, grid_times, times_like
+from lightdiff.samplers.base import DenoiserLike, Generator, Sampler, SamplerState, grid_times, times_like
 
 
 def encode(
@@ -102,58 +104,6 @@ def interpolate(
     return sampler.sample(denoiser, x_T, num_steps, cond, generator)
 
 
-class KnownPixels:
-    """A denoiser whose x0_hat has the true values at the known pixels.
-
-    A sampler computes x_s from x_t and x0_hat alone, so the known part of x_s is the true image with the noise of the time s.
-
-    Args:
-        denoiser: denoiser that gives the unknown pixels.
-        images: images (B, C, H, W) with the true values of the known pixels.
-        mask: 1 at unknown pixels, 0 at known ones. It broadcasts over the images.
-    """
-
-    def __init__(self, denoiser: DenoiserLike, images: Tensor, mask: Tensor) -> None:
-        self.denoiser = denoiser
-        self.images = images
-        self.mask = mask
-        self.schedule: NoiseSchedule = denoiser.schedule
-        self.value_range: tuple[float, float] = getattr(denoiser, "value_range", (-1.0, 1.0))
-
-    def __call__(self, x_t: Tensor, t: Tensor, cond: Condition | None = None) -> Tensor:
-        return torch.where(self.mask > 0, self.denoiser(x_t, t, cond), self.images)
-
-
-def inpaint(
-    sampler: Sampler,
-    denoiser: DenoiserLike,
-    images: Tensor,
-    mask: Tensor,
-    num_steps: int,
-    cond: Condition | None = None,
-    generator: Generator | None = None,
-    noise: Noise | None = None,
-) -> Tensor:
-    """Generate the pixels where mask is 1 anew, so that they fit the other pixels, which keep their values.
-
-    Args:
-        sampler: sampler without dynamic_threshold, which would change the known pixels. One that adds noise fits the new pixels
-            better to the known ones.
-        denoiser: denoiser, as for `Sampler.sample`.
-        images: images (B, C, H, W) in the denoiser's value_range.
-        mask: 1 at pixels to generate, 0 at pixels to keep. It broadcasts over the images.
-        num_steps: number of steps of the sampler.
-        cond: condition that is passed to the denoiser.
-        generator: source of x_T and of the noise that the sampler adds.
-        noise: noise that the model was trained with. None is Gaussian.
-
-    Returns:
-        Images (B, C, H, W).
-    """
-    x_T = _noised(denoiser.schedule, images, sampler.times(denoiser.schedule, num_steps)[0].item(), generator, noise)
-    return sampler.sample(KnownPixels(denoiser, images, mask), x_T, num_steps, cond, generator)
-
-
 def image_to_image(
     sampler: Sampler,
     denoiser: DenoiserLike,
@@ -184,19 +134,44 @@ def image_to_image(
     Raises:
         ValueError: strength is out of range, or below the start of the last step.
     """
+    states = image_to_image_trajectory(sampler, denoiser, images, strength, num_steps, cond, generator, noise)
+    return deque(states, maxlen=1)[0].x_t
+
+
+def image_to_image_trajectory(
+    sampler: Sampler,
+    denoiser: DenoiserLike,
+    images: Tensor,
+    strength: float,
+    num_steps: int,
+    cond: Condition | None = None,
+    generator: Generator | None = None,
+    noise: Noise | None = None,
+) -> Iterator[SamplerState]:
+    """Yield the states of `image_to_image`, from the noised images to the new ones."""
     schedule = denoiser.schedule
+    remaining = remaining_times(sampler, schedule, strength, num_steps)
+    x_t = noised(schedule, images, remaining[0].item(), generator, noise)
+    sampler_of_rest = replace(sampler, grid=lambda schedule, num_steps: remaining)
+    yield from sampler_of_rest.trajectory(denoiser, x_t, len(remaining) - 1, cond, generator)
+
+
+def remaining_times(sampler: Sampler, schedule: NoiseSchedule, strength: float, num_steps: int) -> Tensor:
+    """Return those times of the sampler's grid of num_steps that are at most `strength`, decreasing, at least two.
+
+    Raises:
+        ValueError: strength is out of range, or below the start of the last step.
+    """
     times = sampler.times(schedule, num_steps)
     remaining = times[times <= strength + 1e-9]
     if not 0 < strength <= 1 or len(remaining) < 2:
         raise ValueError(
             f"strength={strength}: a number in [{times[-2].item():.4g}, 1] is expected with num_steps={num_steps}"
         )
-    x_t = _noised(schedule, images, remaining[0].item(), generator, noise)
-    sampler_of_rest = replace(sampler, grid=lambda schedule, num_steps: remaining)
-    return sampler_of_rest.sample(denoiser, x_t, len(remaining) - 1, cond, generator)
+    return remaining
 
 
-def _noised(
+def noised(
     schedule: NoiseSchedule, images: Tensor, t: float, generator: Generator | None, noise: Noise | None
 ) -> Tensor:
     """Return the images (B, C, H, W) with noise of the time t."""

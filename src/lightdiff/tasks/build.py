@@ -13,6 +13,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import Checkpoint, ProgressBar
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from lightdiff.core import Guidance
 from lightdiff.core.randomness import keyed_seed
 from lightdiff.data import DiffSet
 from lightdiff.lightning import AtomicCheckpointIO, DiffusionModel
@@ -122,10 +123,21 @@ def build_sampler(cfg: Any) -> tuple[Sampler, int | None]:
     return _build_group(config, "sampler"), num_steps
 
 
+def build_guidance(cfg: Any) -> Guidance | None:
+    """Build the guidance of group guidance; None where the configuration has none, as runs of former versions."""
+    return _build_group(plain(cfg), "guidance")
+
+
 def build_callbacks(config: dict[str, Any]) -> list[Callback]:
-    """Build the callbacks of group callbacks; a callback whose arguments name the sampler, the seed or `config` gets it."""
+    """Build the callbacks of group callbacks; a callback whose arguments name sampler, guidance, seed or `config` gets it."""
     sampler, num_steps = build_sampler(config)
-    offers = {"sampler": sampler, "num_steps": num_steps, "config": config, "seed": config["seed"]}
+    offers = {
+        "sampler": sampler,
+        "num_steps": num_steps,
+        "guidance": build_guidance(config),
+        "config": config,
+        "seed": config["seed"],
+    }
     callbacks = []
     for name, entry in (config.get("callbacks") or {}).items():
         if entry is None or (isinstance(entry, dict) and entry.get("_target_", entry) is None):

@@ -63,7 +63,7 @@ def run_command(command: str, arguments: list[str]) -> int:
     """Run a command as typed and return its exit code.
 
     Args:
-        command: train, sample, eval or export.
+        command: train, sample, edit, eval or export.
         arguments: what follows it on the command line.
     """
     survive_lost_output()
@@ -127,6 +127,7 @@ def _task(name: str) -> Callable[[DictConfig], Any]:
 
 _TASKS = {
     "sample": _task("lightdiff.tasks.sample.sample"),
+    "edit": _task("lightdiff.tasks.edit.edit"),
     "eval": _task("lightdiff.tasks.evaluate.evaluate"),
     "export": _task("lightdiff.tasks.export.export"),
 }

@@ -1,4 +1,4 @@
-"""Check the jobs of a grid (-m) of sample.py and eval.py before the first of them starts, which may take long.
+"""Check the jobs of a grid (-m) of sample.py, edit.py and eval.py before the first of them starts, which may take long.
 
 What draws the images, such as the sampler, is checked with its first value only; a job with a wrong one of the others says so
 itself.
@@ -16,9 +16,13 @@ from lightdiff.tasks.configuration import composed
 from lightdiff.tasks.messages import bad_configuration
 from lightdiff.utils.config import import_target
 
-CHECKS = {"sample": "lightdiff.tasks.sample.check", "eval": "lightdiff.tasks.evaluate.check"}
+CHECKS = {
+    "sample": "lightdiff.tasks.sample.check",
+    "edit": "lightdiff.tasks.edit.check",
+    "eval": "lightdiff.tasks.evaluate.check",
+}
 """Command -> the function that checks the configuration of a job."""
-DRAWING = ("sampler", "seed", "guidance_scale", "batch_size", "precision")
+DRAWING = ("sampler", "seed", "guidance", "guidance_scale", "batch_size", "precision")
 """First parts of keys of which a grid has many values, while hardly anything that is checked depends on them."""
 
 

@@ -9,7 +9,12 @@ from pathlib import Path
 from lightdiff.tasks.configuration import choices, groups, own_folder
 from lightdiff.utils.program import typed
 
-SHOWN_GROUPS = {"sample": ("sampler",), "eval": ("sampler", "extractor", "metrics", "dataset"), "export": ()}
+SHOWN_GROUPS = {
+    "sample": ("sampler", "guidance"),
+    "edit": ("task", "sampler", "guidance"),
+    "eval": ("sampler", "guidance", "extractor", "metrics", "dataset"),
+    "export": (),
+}
 """Groups that a command takes; train takes all."""
 OFTEN_SET = {"train": ("trainer/default", "dataset/mnist", "optimizer/adam", "sampler/ddpm")}
 """Files of groups whose keys are listed too."""
@@ -19,7 +24,7 @@ def help_text(command: str) -> str:
     """Return the help of a command.
 
     Args:
-        command: train, sample, eval or export.
+        command: train, sample, edit, eval or export.
     """
     parts = [_usage(command), *_group_lines(command), "Keys (key=value)", "", *_keys(own_folder() / f"{command}.yaml")]
     for file in OFTEN_SET.get(command, ()):

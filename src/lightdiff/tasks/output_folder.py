@@ -16,8 +16,8 @@ from lightdiff.utils.folders import files_in, is_empty, whole_folder
 from lightdiff.utils.records import canonical
 
 RECORD = "samples.json"
-"""File with the settings of the samples in a folder, and the list of their files."""
-WRITER = "lightdiff sample"
+"""File with the settings of the images in a folder, and the list of their files."""
+WRITER = "lightdiff {command}"
 """Entry `written_by` of the record, without which its list of files is not believed."""
 
 
@@ -56,19 +56,19 @@ def has_content(out: Path) -> bool:
         return out.is_dir() and not is_empty(out)
 
 
-def check_out(out: Path, *, overwrite: bool) -> None:
-    """Refuse a folder with files in it that sample.py has not written, or that are not to be overwritten.
+def check_out(out: Path, *, overwrite: bool, command: str = "sample") -> None:
+    """Refuse a folder with files in it that this command has not written, or that are not to be overwritten.
 
     Raises:
         ConfigError: one line with the folder and what to do.
     """
     if not has_content(out):
         return
-    listed = _listed(out)
+    listed = _listed(out, command)
     foreign = next((name for name in files_in(out) if name not in listed), None)
     if foreign is not None:
         raise ConfigError(
-            f"out={out}: it holds {foreign}, which sample.py has not written; choose a new or an empty folder"
+            f"out={out}: it holds {foreign}, which {command}.py has not written; choose a new or an empty folder"
         )
     if not overwrite:
         raise ConfigError(
@@ -78,18 +78,18 @@ def check_out(out: Path, *, overwrite: bool) -> None:
         raise ConfigError(f"out={out}: a mounted disk or the working directory cannot be replaced; empty it first")
 
 
-def _listed(out: Path) -> set[str]:
+def _listed(out: Path, command: str) -> set[str]:
     """Return the names of the files in a folder that its record lists, with the record itself; none without a record."""
     try:
         record = json.loads((out / RECORD).read_text(encoding="utf-8"))
-        return {RECORD, *record["files"]} if record["written_by"] == WRITER else set()
+        return {RECORD, *record["files"]} if record["written_by"] == WRITER.format(command=command) else set()
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return set()
 
 
-def write_record(folder: Path, settings: dict[str, Any]) -> None:
+def write_record(folder: Path, settings: dict[str, Any], *, command: str = "sample") -> None:
     """Write `samples.json` into a folder: the settings, and a list of all files in it."""
-    content = {"written_by": WRITER, **settings, "files": list(files_in(folder))}
+    content = {"written_by": WRITER.format(command=command), **settings, "files": list(files_in(folder))}
     write_picture(folder / RECORD, (json.dumps(content, indent=2) + "\n").encode())
 
 

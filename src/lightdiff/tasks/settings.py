@@ -15,7 +15,6 @@ from lightdiff.data import DiffSet
 from lightdiff.lightning import DiffusionModel
 from lightdiff.tasks.configuration import choices, groups, own_folder
 from lightdiff.utils.config import ConfigError, call, shorten, suggest
-from lightdiff.utils.images import FASTEST_GIF, LARGEST
 
 Auto = Literal["auto", True, False]
 Range = tuple[Callable[[Any], bool], str]
@@ -24,16 +23,16 @@ NEEDED = ("dataset", "model", "schedule", "objective", "sampler", "optimizer", "
 """Groups without which nothing can be trained; the others may be empty."""
 
 _LIMIT: Range = (lambda value: value == -1 or value >= 1, "1 or more, or -1 (no limit), is expected")
-_COUNT: Range = (lambda value: value >= 1, "1 or more is expected")
+COUNT: Range = (lambda value: value >= 1, "1 or more is expected")
 
 TRAINER_RANGES: dict[str, Range] = {
     "max_epochs": _LIMIT,
     "max_steps": _LIMIT,
-    "accumulate_grad_batches": _COUNT,
-    "log_every_n_steps": _COUNT,
-    "check_val_every_n_epoch": _COUNT,
+    "accumulate_grad_batches": COUNT,
+    "log_every_n_steps": COUNT,
+    "check_val_every_n_epoch": COUNT,
     "gradient_clip_val": (lambda value: 0 < value < math.inf, "a positive number or null (no clipping) is expected"),
-    "num_nodes": _COUNT,
+    "num_nodes": COUNT,
     "num_sanity_val_steps": (lambda value: value >= -1, "0 or more, or -1 (all), is expected"),
     "limit_train_batches": (
         lambda value: value > 0,
@@ -69,54 +68,10 @@ class DatasetFacts:
 
     value_range: Sequence[float]
     templates: Sequence[str] | None
+    unpadded_size: int | Sequence[int] | None
 
 
 DATASET_FACTS = tuple(DatasetFacts.__dataclass_fields__)
-
-Files = Literal["grid", "png", "npz", "gif", "mp4", "strip", "steps", "history", "guidance"]
-
-
-@dataclass(frozen=True)
-class SampleSettings:
-    """The keys of sample.yaml beside the group sampler."""
-
-    ckpt_path: str
-    num_samples: int
-    batch_size: int | None
-    seed: int
-    weights: Literal["ema", "raw"]
-    guidance_scale: float
-    guidance_scales: Sequence[float]
-    labels: int | str | Sequence[int | str] | None
-    prompt: str | Sequence[str] | None
-    precision: str
-    compile: Auto
-    channels_last: Auto
-    device: str
-    save: Sequence[Files]
-    columns: int
-    stages: int
-    frame_every: int
-    hold_frames: int
-    fps: float
-    show: Literal["x_t", "x0_hat"]
-    progress: bool
-    out: str | None
-    overwrite: bool
-
-    def __post_init__(self) -> None:
-        ranges = dict.fromkeys(("num_samples", "batch_size", "columns", "frame_every"), _COUNT)
-        ranges["stages"] = (lambda value: 1 <= value <= LARGEST, f"1 to {LARGEST} is expected")
-        ranges["hold_frames"] = (lambda value: 0 <= value <= LARGEST, f"0 to {LARGEST} is expected")
-        ranges["fps"] = (lambda value: 1 <= value < math.inf, "1 or more is expected")
-        if "gif" in self.save and self.fps > FASTEST_GIF:
-            raise ValueError(
-                f"fps={self.fps:g}: at most {FASTEST_GIF} is expected for save=gif (players slow a faster GIF down); save=mp4 "
-                "takes more"
-            )
-        if "guidance" in self.save and not self.guidance_scales:
-            raise ValueError("guidance_scales=[]: at least one is expected for save=guidance")
-        check_ranges("", vars(self), ranges)
 
 
 @dataclass(frozen=True)
@@ -128,7 +83,7 @@ class EvalSettings:
     batch_size: int | None
     seed: int
     weights: Literal["ema", "raw"]
-    guidance_scale: float
+    guidance_scale: float | None
     split: Literal["train", "val", "test"]
     data_dir: str | None
     cache_dir: str
@@ -140,7 +95,7 @@ class EvalSettings:
     out: str | None
 
     def __post_init__(self) -> None:
-        check_ranges("", vars(self), {"num_samples": _COUNT, "batch_size": _COUNT})
+        check_ranges("", vars(self), {"num_samples": COUNT, "batch_size": COUNT})
 
 
 def check_eval_settings(config: dict[str, Any]) -> None:
@@ -150,7 +105,7 @@ def check_eval_settings(config: dict[str, Any]) -> None:
         ConfigError: one line with the key, the value, the choices.
     """
     check_groups(config, ("sampler", "extractor"))
-    of_groups = ("sampler", "metrics", "extractor", "dataset")
+    of_groups = ("sampler", "guidance", "metrics", "extractor", "dataset")
     call(EvalSettings, {name: value for name, value in config.items() if name not in of_groups}, key="")
 
 
@@ -163,18 +118,6 @@ class ExportSettings:
     weights: Literal["ema", "raw"]
     half: bool
     out: str
-
-
-def check_sample_settings(config: dict[str, Any]) -> None:
-    """Refuse unknown keys, wrong types and impossible values of sample.yaml; `save=png` is short for `save=[png]`.
-
-    Raises:
-        ConfigError: one line with the key, the value, the choices.
-    """
-    if isinstance(config["save"], str):
-        config["save"] = [config["save"]]
-    check_groups(config, ("sampler",))
-    call(SampleSettings, {name: value for name, value in config.items() if name != "sampler"}, key="")
 
 
 def check_groups(config: Mapping[str, Any], needed: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from lightdiff.lightning import CheckpointError, DiffusionModel, Generation, find_checkpoint, load_identified
 from lightdiff.lightning.generation import DEFAULT_BATCH_SIZE
-from lightdiff.tasks.build import build_sampler
+from lightdiff.tasks.build import build_guidance, build_sampler
 from lightdiff.tasks.speed import prepare_sampling
 from lightdiff.utils.config import ConfigError
 from lightdiff.utils.files import user_path
@@ -23,7 +23,8 @@ def load_trained(config: dict[str, Any]) -> tuple[Path, DiffusionModel, Generati
     """Load the model of `ckpt_path` onto the device and prepare it for fast sampling.
 
     Args:
-        config: ckpt_path, weights, device, sampler, guidance_scale, seed and so on, for sample.py labels and prompt as well.
+        config: ckpt_path, weights, device, sampler, guidance, guidance_scale, seed and so on, for sample.py labels and prompt
+            as well.
 
     Returns:
         The checkpoint's file, the model, the settings of its sampling, and what identifies the weights (see `load_identified`).
@@ -46,6 +47,7 @@ def load_for_sampling(
     with naming_path("ckpt_path", config["ckpt_path"]):
         checkpoint = find_checkpoint(config["ckpt_path"])
     sampler, num_steps = build_sampler(config)
+    guidance = build_guidance(config)
     with naming_path("ckpt_path", config["ckpt_path"]):
         model, identity = load_identified(checkpoint, weights=config["weights"], map_location=device)
     try:
@@ -54,6 +56,7 @@ def load_for_sampling(
             num_samples=config["num_samples"],
             sampler=sampler,
             num_steps=num_steps,
+            guidance=guidance,
             guidance_scale=config["guidance_scale"],
             labels=config.get("labels"),
             prompt=config.get("prompt"),

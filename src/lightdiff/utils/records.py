@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from lightdiff.utils.structure import ANYTHING, COUNT, FINITE, MAPPING, NUMBER, TEXT, Every, Keys, Nullable
+from lightdiff.utils.structure import ANYTHING, COUNT, FINITE, MAPPING, NUMBER, TEXT, Every, Keys, Nullable, Optional
 
 Record = dict[str, Any]
 
@@ -22,7 +22,7 @@ IDENTITY = (
     "precision",
     "num_samples",
 )
-"""Keys that, with `reference` and `extractor`, are equal in two records of the same protocol."""
+"""Keys that, with `guidance`, `reference` and `extractor`, are equal in two records of the same protocol."""
 
 MORE_IS_BETTER = ("is", "precision", "recall", "prompt_accuracy", "confident", "synthetic_accuracy")
 """Metrics of which a large value is good. Of every other metric a small value is good."""
@@ -41,6 +41,7 @@ RECORD = Keys(
     sampler=Keys(name=TEXT),
     num_steps=COUNT,
     guidance_scale=FINITE,
+    guidance=Optional(TEXT),
     labels=ANYTHING,
     seed=COUNT,
     precision=TEXT,
@@ -88,6 +89,8 @@ def newest_cells(records: Iterable[Record]) -> dict[str, Record]:
 def protocol_key(record: Record) -> str:
     """Return a text that is equal for records of the same protocol. The place of the checkpoint file does not matter."""
     parts = {name: record[name] for name in IDENTITY}
+    # records of former versions have only the scale
+    parts["guidance"] = record.get("guidance", "")
     content = {name: value for name, value in record["checkpoint"].items() if name != "file"}
     return canonical(
         {**parts, "checkpoint": content, "reference": record["reference"], "extractor": record["extractor"]}
@@ -97,6 +100,11 @@ def protocol_key(record: Record) -> str:
 def canonical(data: Any) -> str:
     """Return plain data as JSON text with sorted keys, so that equal data gives equal text."""
     return json.dumps(data, sort_keys=True)
+
+
+def guidance_text(record: Record) -> str:
+    """Return the guidance of a record, such as "2" or "2 interval=0.2-0.8"."""
+    return f"{record['guidance_scale']:g} {record.get('guidance', '')}".strip()
 
 
 def value_text(entry: dict[str, float | None]) -> str:

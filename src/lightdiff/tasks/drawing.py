@@ -1,0 +1,72 @@
+"""Follow the sampling runs of sample.py and edit.py: collect the images, and frames of how the first of them arise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightdiff.lightning import DiffusionModel
+from lightdiff.lightning.generation import DEFAULT_BATCH_SIZE
+from lightdiff.samplers import SamplerState
+from lightdiff.tasks.pictures import MOVING
+from lightdiff.utils.images import to_uint8
+from lightdiff.utils.progress import Task
+
+
+class Follower:
+    """Follows sampling runs to their images.
+
+    Args:
+        model: the model that draws.
+        config: batch_size, num_samples, save, frame_every.
+        task: counts the steps of the sampler.
+
+    Attributes:
+        starts: x_t (n, C, H, W) at the beginning of each run.
+        times: the time of each frame that was kept.
+    """
+
+    def __init__(self, model: DiffusionModel, config: dict[str, Any], task: Task) -> None:
+        self.model, self.task = model, task
+        self.batches = batches(config)
+        self._frame_every = config["frame_every"]
+        self._moving = bool(MOVING & set(config["save"]))
+        self.starts: list[Tensor] = []
+        self.times: list[float] = []
+        self._frames: dict[str, list[Tensor]] = {"x_t": [], "x0_hat": []}
+
+    def result(self, states: Iterator[SamplerState], batch: range | None = None) -> Tensor:
+        """Return the images at the end of a run, uint8 (n, C, H, W).
+
+        Args:
+            states: the states of the run.
+            batch: which images they are. Frames are kept of those from number 0 on. None: no frames.
+        """
+        followed = self._moving and batch is not None and batch.start == 0
+        state = next(states)
+        self.starts.append(state.x_t.cpu())
+        for i, following in enumerate(states):
+            self.task.advance()
+            if followed and i % self._frame_every == 0:
+                for name, frames in self._frames.items():
+                    frames.append(self._finished(getattr(state, name)))
+                self.times.append(state.t)
+            state = following
+        return self._finished(state.x_t)
+
+    def process(self, first: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the frames of x_t and of x0_hat, each uint8 (F, K, C, H, W), with the first batch of images as the last one."""
+        x_t, x0_hat = (torch.stack([*frames, first]) for frames in self._frames.values())
+        return x_t, x0_hat
+
+    def _finished(self, x: Tensor) -> Tensor:
+        return to_uint8(self.model.to_unit_range(x)).cpu()
+
+
+def batches(config: dict[str, Any]) -> list[range]:
+    """Return which images are drawn together, in the order of their numbers."""
+    size, rows = config["batch_size"] or DEFAULT_BATCH_SIZE, range(config["num_samples"])
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
