@@ -20,6 +20,7 @@ from lightdiff.data.sources import SOURCES, Source, Splits
 from lightdiff.data.value_check import value_warnings
 from lightdiff.utils.config import shorten, suggest
 from lightdiff.utils.files import user_path
+from lightdiff.utils.text import in_usual_case
 
 USUAL_BATCH_SIZE = 128
 SHARE_OF_MEMORY = 0.25
@@ -34,7 +35,8 @@ class DiffSet(RememberedData):
     of one. Images stay uint8 until the model maps them to its value range.
 
     Args:
-        name: name of the data set. Where `source` is None it must be a key of `SOURCES`: mnist, fashion, cifar, digits, ...
+        name: name of the data set. Where `source` is None it must be a key of `SOURCES`, in any case of
+            letters: mnist, fashion, cifar, digits, ...
         source: object that loads the images, with the settings that only this data set has, or None for the one called `name`.
         data_dir: folder of the files, into which missing ones are downloaded; for `folder` the folder of the images.
         image_size: side of square images, or (height, width), or None for the data set's usual size.
@@ -80,6 +82,8 @@ class DiffSet(RememberedData):
         on_changed: OnChanged = "refuse",
     ) -> None:
         super().__init__(on_changed)
+        if source is None:
+            name = in_usual_case(name, SOURCES)
         if source is None and name not in SOURCES:
             raise ValueError(f"name={name}: no such data set; {suggest(name, SOURCES)}")
         for argument, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
