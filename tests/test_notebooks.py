@@ -12,12 +12,14 @@ import pytest
 from nbformat import NotebookNode
 
 from execute_notebook import BAR, execute
+from lightdiff.data import DataError, DiffSet
 from lightdiff.utils.extras import EXTRAS
 from runs import ROOT, tiny, train
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 BLOCKED = ROOT / "tests" / "blocked"
 OPTIONAL = [module for modules in EXTRAS.values() for module in modules if "." not in module]
+THREE_SETS = "04_mnist_fashion_cifar"
 PICTURES = {"image/png", "image/gif"}
 UNWANTED = re.compile(r"Warning|Tip:|GPU available|TPU available|lit\.ai|litlogger|litmodels|`Trainer")
 ABSOLUTE = re.compile(r"(?<![\w.\\])/(?:home|root|work|tmp|usr|opt|var|Users|mnt|private)/|[A-Z]:\\\\|site-packages")
@@ -77,14 +79,35 @@ def check_clean(notebook: NotebookNode) -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_in_its_folder(
-    path: Path, run: Path, tmp_path: Path, base_installation: pytest.MonkeyPatch
+    path: Path, run: Path, tmp_path: Path, base_installation: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     shortened = {"LIGHTDIFF_RUN": run, "LIGHTDIFF_EPOCHS": 1, "LIGHTDIFF_STEPS": 5, "LIGHTDIFF_LOGS": tmp_path}
+    shortened["LIGHTDIFF_BATCHES"] = 2
+    if path.stem == THREE_SETS:
+        shortened["LIGHTDIFF_DATA"] = request.getfixturevalue("real_data")
     for variable, value in shortened.items():
         base_installation.setenv(variable, str(value))
     executed = execute(read(path), path.parent)
     check_clean(executed)
     assert cells_with_pictures(executed) == cells_with_pictures(read(path)) != []
+
+
+def test_missing_data_sets_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a network, in a folder that has none of the three."""
+    monkeypatch.setenv("LIGHTDIFF_DATA", str(tmp_path))
+    monkeypatch.setattr("lightdiff.data.download.any_answers", lambda urls: False)
+    (cell,) = [
+        cell.source for cell in read(ROOT / "notebooks" / f"{THREE_SETS}.ipynb").cells if "prepare_data" in cell.source
+    ]
+    with pytest.raises(DataError, match="none of the three data sets is at hand.*LIGHTDIFF_DATA"):
+        exec(
+            cell, {"DataError": DataError, "DiffSet": DiffSet, "IN_FULL": True, "Path": Path, "batch_size": 8, "os": os}
+        )
+    shown = capsys.readouterr().out
+    for name in ("MNIST", "Fashion", "CIFAR"):
+        assert f"{name} is left out, because its files are missing: " in shown
 
 
 def test_without_a_run_a_notebook_takes_the_model_that_comes_along(
