@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+import prefork
 from lightdiff.tasks.cli import run_command
 from waiting import PATIENCE
 
@@ -22,6 +23,12 @@ REAL_DATA = ROOT.parent / "shared" / "data"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-slow", action="store_true", help="also run the tests that take minutes")
+    parser.addoption("--fresh", action="store_true", help="let every command import its libraries anew")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not config.getoption("--fresh"):
+        prefork.install()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -43,6 +50,12 @@ def real_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with FileLock(f"{folder}.lock"):  # whoever comes second finds it complete
         subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True)
     return folder
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every command of this test import its libraries anew."""
+    monkeypatch.setattr(prefork, "ON", False)
 
 
 @pytest.fixture

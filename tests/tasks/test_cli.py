@@ -66,6 +66,7 @@ def test_a_run_leaves_everything_in_one_folder(workplace: Path) -> None:
     assert {path.name for path in workplace.iterdir()} == {"lightning_logs"}
 
 
+@pytest.mark.usefixtures("fresh")
 def test_help_lists_every_choice_within_three_seconds_of_a_cpu() -> None:
     times = []
     for _ in range(3):

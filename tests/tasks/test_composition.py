@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 
 from lightdiff.callbacks import SampleImages
 from lightdiff.tasks.build import build_callbacks, build_data, build_model, build_sampler
@@ -29,6 +30,15 @@ NEEDS = {
 def choice(path: Path) -> str:
     """group=name of a file."""
     return f"{path.parent.relative_to(CONF).as_posix()}={path.stem}"
+
+
+@pytest.mark.parametrize("name", sorted(ROOTS))
+def test_two_sweeps_in_one_second_have_folders_of_their_own(name: str) -> None:
+    folders = []
+    for _ in range(2):
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            folders.append(compose(name, return_hydra_config=True).hydra.sweep.dir)
+    assert len(set(folders)) == 2
 
 
 def group_files(*groups: str) -> list[Path]:

@@ -166,6 +166,7 @@ def test_choices_of_groups_are_named_after_their_classes() -> None:
     assert len(named) == len(objectives) >= 6
 
 
+@pytest.mark.usefixtures("fresh")
 def test_report_does_not_import_torch(runs: Path) -> None:
     heavy = ["torch", "torchvision", "pytorch_lightning", "lightdiff.metrics", "lightdiff.callbacks", "hydra"]
     code = f"""

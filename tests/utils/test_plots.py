@@ -29,6 +29,7 @@ assert matplotlib.get_backend(auto_select=False) is None
 """
 
 
+@pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize("part", ["", ".core", ".samplers", ".networks", ".conditioning", ".utils.plots"])
 def test_parts_without_lightning_do_not_import_matplotlib(part: str, run_module) -> None:
     """Lightning imports torchmetrics, and that imports pyplot; where there is no Lightning, there is no matplotlib either."""
@@ -36,6 +37,7 @@ def test_parts_without_lightning_do_not_import_matplotlib(part: str, run_module)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.usefixtures("fresh")
 def test_no_backend_is_chosen_and_no_figure_is_left_to_pyplot(run_module) -> None:
     done = run_module("-c", DRAWING, MPLBACKEND="")
     assert done.returncode == 0, done.stderr

@@ -14,6 +14,7 @@ Where files and tables lie, when they were written, and how their images are sca
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from pytorch_lightning import LightningDataModule
 
 from lightdiff.utils.config import ConfigError, shorten
+from lightdiff.utils.structure import COUNT, TEXT, Items, Keys, Leaf, Misfit, Optional
 
 if TYPE_CHECKING:
     from lightdiff.data.image_store import ImageStore
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 OnChanged = Literal["refuse", "accept"]
 
 log = logging.getLogger(__name__)
+_HASH = re.compile("[0-9a-f]{8,}")
 
 
 @dataclass(frozen=True)
@@ -73,16 +76,10 @@ class DataFacts:
         """Return the facts that a checkpoint holds.
 
         Raises:
-            ValueError: it holds something else.
+            Misfit: it holds something else; one line with the field.
         """
-        try:
-            if not isinstance(plain, Mapping):
-                raise TypeError
-            names = tuple(str(name) for name in plain["class_names"])
-            train, val = (SplitFacts(int(plain[name]["count"]), str(plain[name]["fingerprint"])) for name in _SPLITS)
-        except (LookupError, TypeError, ValueError, OverflowError, RuntimeError) as error:
-            raise ValueError(f"{shorten(plain)}: not what a checkpoint says of its data") from error
-        return cls(names, train, val)
+        _FACTS.check(plain)
+        return cls(tuple(plain["class_names"]), *(SplitFacts(**plain[name]) for name in _SPLITS))
 
     def plain(self) -> dict[str, Any]:
         """Return the facts as plain data."""
@@ -100,6 +97,18 @@ class DataFacts:
 
 
 _SPLITS = ("train", "val")
+_IMAGES = {
+    name: Keys(
+        count=COUNT,
+        fingerprint=Leaf(
+            lambda value: isinstance(value, str) and bool(_HASH.fullmatch(value)), "a hash in hexadecimal digits"
+        ),
+    )
+    for name in _SPLITS
+}
+_PERIOD = Keys(_IMAGES, batches=Optional(COUNT))
+_FACTS = Keys(_IMAGES, class_names=Items(TEXT), batches=Optional(COUNT), former=Optional(Items(_PERIOD)))
+"""What `RememberedData.facts` returns after `setup`."""
 
 
 def changed_classes(former: Sequence[str], names: Sequence[str]) -> str | None:
@@ -136,6 +145,7 @@ class RememberedData(LightningDataModule):
         """The line that says which other images were accepted."""
         self._facts: DataFacts | None = None
         self._expected: DataFacts | None = None
+        self._source = ""
         self._ended: dict[str, Any] = {}
         self._former: list[dict[str, Any]] = []
 
@@ -153,7 +163,8 @@ class RememberedData(LightningDataModule):
         changed = changed_classes(self._expected.class_names, class_names) if self._expected else None
         if changed:
             raise ConfigError(
-                f"class_names: the classes of the data {changed}; a run keeps its classes when it goes on"
+                f"class_names: the classes of the data {changed} ({self._source}); "
+                "a run keeps its classes when it goes on"
             )
 
     def remember(self, splits: Splits) -> None:
@@ -165,11 +176,12 @@ class RememberedData(LightningDataModule):
         self._facts = DataFacts.of(splits)
         self._compare()
 
-    def expect(self, state: Mapping[str, Any]) -> None:
+    def expect(self, state: Mapping[str, Any], source: str = "the checkpoint") -> None:
         """Refuse other data than those of `state`, now or, before `setup`, there.
 
         Args:
             state: what `state_dict` returned when the run was saved; {} where it says nothing.
+            source: the name of what holds the state, for messages.
 
         Raises:
             ConfigError: the state is none, or the data are others.
@@ -178,19 +190,18 @@ class RememberedData(LightningDataModule):
             return
         try:
             self._expected = DataFacts.from_plain(state)
-            self._ended = _period(state)
-            self._former = [_period(entry) for entry in state.get("former", ())]
-        except (ValueError, AttributeError, TypeError, OverflowError, RuntimeError) as error:
-            raise ConfigError(
-                f"{type(self).__qualname__}: garbled in the checkpoint ({shorten(error, 200)})"
-            ) from error
+        except Misfit as misfit:
+            raise ConfigError(f"{source}: {type(self).__qualname__}.{misfit}") from misfit
+        self._ended = _period(state)
+        self._former = [_period(entry) for entry in state.get("former", ())]
+        self._source = source
         self._compare()
 
     def differs_from(self, state: Any) -> str | None:
         """Return how these data differ from those of a checkpoint's `state`; None if not at all, or if it says nothing."""
         try:
             former = DataFacts.from_plain(state)
-        except ValueError:
+        except Misfit:
             return None
         assert self._facts is not None, "call setup() first"
         classes = changed_classes(former.class_names, self._facts.class_names)
@@ -205,7 +216,7 @@ class RememberedData(LightningDataModule):
             return
         if self.on_changed == "refuse":
             raise ConfigError(
-                f"on_changed=refuse: the images are not those that this run was trained on: {changed}; "
+                f"on_changed=refuse: the images are not those of {self._source}: {changed}; "
                 "dataset.on_changed=accept goes on with these"
             )
         self.accepted = f"dataset.on_changed=accept: going on with other images: {changed}"
@@ -240,10 +251,5 @@ class RememberedData(LightningDataModule):
 
 
 def _period(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the images of a state and the batches at which their training ended, as plain data.
-
-    Raises:
-        ValueError: the state is none.
-    """
-    facts = DataFacts.from_plain({"class_names": (), **state}).plain()
-    return {**{name: facts[name] for name in _SPLITS}, "batches": int(state.get("batches", 0))}
+    """Return the images of a state and the batches at which their training ended, as plain data."""
+    return {**{name: dict(state[name]) for name in _SPLITS}, "batches": state.get("batches", 0)}

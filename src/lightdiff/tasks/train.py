@@ -141,10 +141,7 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     if former:
         check_fits_run(trainer, model, last, former)
     # before `setup` nothing but a garbled checkpoint is refused here
-    try:
-        data.expect((former or {}).get(type(data).__qualname__, {}))
-    except ConfigError as error:
-        raise ConfigError(f"resume={shown(last)}: {error}") from error
+    data.expect((former or {}).get(type(data).__qualname__, {}), f"resume={shown(last)}")
     with reading(config["dataset"]):
         data.prepare_data()
         data.setup()
