@@ -46,7 +46,8 @@ class StoredModel(LightningModule):
     ) -> DiffusionModel:
         """Load a trained model for sampling, as `load_model` does; no code from the file is run.
 
-        `Trainer.fit(model, ..., ckpt_path=checkpoint_path)` goes on with the training of a loaded model.
+        `Trainer.fit(model, ..., ckpt_path=checkpoint_path)` goes on with its training if that had the default optimizer, and is
+        refused otherwise, because a checkpoint does not describe the optimizer.
 
         Args:
             checkpoint_path: a checkpoint, a run folder (its `checkpoints/last.ckpt`), or a folder that export.py made.
