@@ -17,9 +17,11 @@ from lightdiff.utils.extras import EXTRAS
 from runs import ROOT, tiny, train
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+THREE_SETS = "04_mnist_fashion_cifar"
+RUN = [pytest.param(path, marks=[pytest.mark.slow] * (path.stem == THREE_SETS)) for path in NOTEBOOKS]
+"""The notebooks, of which the one that reads three large data sets takes a while."""
 BLOCKED = ROOT / "tests" / "blocked"
 OPTIONAL = [module for modules in EXTRAS.values() for module in modules if "." not in module]
-THREE_SETS = "04_mnist_fashion_cifar"
 PICTURES = {"image/png", "image/gif"}
 UNWANTED = re.compile(r"Warning|Tip:|GPU available|TPU available|lit\.ai|litlogger|litmodels|`Trainer")
 ABSOLUTE = re.compile(r"(?<![\w.\\])/(?:home|root|work|tmp|usr|opt|var|Users|mnt|private)/|[A-Z]:\\\\|site-packages")
@@ -77,7 +79,7 @@ def check_clean(notebook: NotebookNode) -> None:
         assert not ABSOLUTE.search(text(output)), text(output)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RUN, ids=lambda path: path.stem)
 def test_a_notebook_runs_in_its_folder(
     path: Path, run: Path, tmp_path: Path, base_installation: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
