@@ -21,6 +21,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -150,11 +151,13 @@ def serve(connection: socket.socket) -> dict[str, Any]:
         between = os.fork()
         if between == 0:
             # the process in between ends at once, and the copy becomes a child of the process that asked
+            parent = os.getpid()
             copy = os.fork()
             if copy != 0:
                 os.write(write, copy.to_bytes(8, "little"))
                 os._exit(0)
-            os.read(read, 0)
+            while os.getppid() == parent:
+                time.sleep(0.0005)
             for number in (read, write):
                 os.close(number)
             connection.close()
