@@ -97,7 +97,7 @@ TUTORIALS = {
         distance=F.l1_loss,
         flips=True,
         drop_last=True,
-        overrides=("dataset=folder", "dataset.horizontal_flip=true", "dataset.resize_mode=resize"),
+        overrides=("dataset=folder",),
     ),
 }
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from lightdiff import load_model
 from runs import ROOT, composed, last, train
+from small_sets import write_small_sets
 from tiny_clip import WIDTH, save_tiny_clip
 
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
@@ -31,31 +30,12 @@ SMALL = (
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Files of MNIST, Fashion-MNIST and CIFAR-10 with 24 images of noise in each, and photos."""
-    folder = tmp_path_factory.mktemp("data")
-    random = np.random.default_rng(0)
-    labels = np.arange(24, dtype=np.uint8) % 10
-    for raw in (folder / "MNIST" / "raw", folder / "FashionMNIST" / "raw"):
-        raw.mkdir(parents=True)
-        for name in ("train", "t10k"):
-            pixels = random.integers(0, 256, (24, 28, 28), dtype=np.uint8)
-            head = np.array([0x803, 24, 28, 28], dtype=">i4").tobytes()
-            (raw / f"{name}-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
-            head = np.array([0x801, 24], dtype=">i4").tobytes()
-            (raw / f"{name}-labels-idx1-ubyte").write_bytes(head + labels.tobytes())
-    cifar = folder / "cifar-10-batches-bin"
-    cifar.mkdir()
-    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
-        pixels = random.integers(0, 256, (24, 3072), dtype=np.uint8)
-        (cifar / f"{name}.bin").write_bytes(np.concatenate([labels[:, None], pixels], axis=1).tobytes())
-    for i in range(20):
-        (folder / "photos").mkdir(exist_ok=True)
-        Image.fromarray(random.integers(0, 256, (72, 96, 3), dtype=np.uint8)).save(folder / "photos" / f"{i}.jpg")
-    return folder
+    """Small files of the data sets."""
+    return write_small_sets(tmp_path_factory.mktemp("data"))
 
 
 DATA = {
-    "cars": ["dataset=folder", "dataset.horizontal_flip=true"],  # any folder of photos
+    "cars": ["dataset=folder"],  # any folder of photos
     "cifar_gpu": ["callbacks.evaluation=null"],  # whose classifier would be trained on noise
 }
 

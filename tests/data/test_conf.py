@@ -22,6 +22,9 @@ def test_every_named_data_set_has_a_file() -> None:
 def test_a_file_builds_its_data_set(file: Path, tmp_path: Path) -> None:
     settings = yaml.safe_load(file.read_text())
     assert settings.pop("value_range") == [-1, 1]  # the model's
+    # an experiment's
+    assert settings["resize_mode"] == "pad" or settings["unpadded_size"] == settings["image_size"]
+    assert settings.pop("unpadded_size") <= settings["image_size"]
     names, templates = settings.pop("class_names"), settings.pop("templates")  # the captions'
     assert names is None or len(names) == settings["num_classes"]
     assert all("{}" in template for template in templates or [])
@@ -35,7 +38,7 @@ def test_a_file_builds_its_data_set(file: Path, tmp_path: Path) -> None:
     assert data.name == file.stem
     plain = DiffSet(file.stem, source=None if file.stem in SOURCES else data.source, data_dir=str(tmp_path))
     assert type(plain.source) is type(data.source) and plain.source == data.source
-    for name in ("image_size", "channels", "resize_mode", "batch_size", "max_memory_gb"):
+    for name in ("image_size", "channels", "resize_mode", "batch_size", "drop_last", "max_memory_gb"):
         assert getattr(plain, name) == getattr(data, name)
 
 

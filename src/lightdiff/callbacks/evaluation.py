@@ -144,7 +144,7 @@ class EvaluateSamples(Callback):
             # for best.ckpt, result.json and sweeps
             pl_module.log(f"eval/{name}", torch.tensor(value), logger=False)
         log_metrics(trainer, {f"eval/{name}": value for name, value in values.items()}, trainer.global_step)
-        images = pl_module.batch_number * trainer.datamodule.batch_size  # type: ignore[attr-defined]
+        images = trainer.datamodule.images_seen  # type: ignore[attr-defined]
         # an epoch's end that was abandoned is done once more
         self.history = [entry for entry in self.history if entry[0] < images]
         self.history.append((images, {f"eval/{name}_by_images": value for name, value in values.items()}))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lightdiff.callbacks.common import forget_pictures, run_folder, shows_progress, tensorboards
 from lightdiff.callbacks.signals import unless_stopped
+from lightdiff.callbacks.strips import Strip, check_stages
 from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.samplers import DDIM, Sampler
 from lightdiff.utils.files import write_picture
@@ -46,6 +47,8 @@ class SampleImages(Callback):
         seed: key of the noise.
         fast_steps: where `num_steps` is None, draw with so many steps of DDIM (eta = 0) instead, on the sampler's own grid of
             times; None: draw every timestep.
+        strip_stages: draw also `samples/strip_NNNNNNN.png`, the first image at so many evenly spaced stages from noise to the
+            result; None: no strip.
 
     Raises:
         ValueError: a number out of its range, or, when training is set up, a sampler that does not fit the model.
@@ -67,7 +70,9 @@ class SampleImages(Callback):
         weights: Literal["ema", "raw"] = "ema",
         seed: int = 0,
         fast_steps: int | None = None,
+        strip_stages: int | None = None,
     ) -> None:
+        check_stages(strip_stages)
         counts = {"fast_steps": fast_steps, "every_n_epochs": every_n_epochs, "frame_every": frame_every}
         for name, count in counts.items():
             if count is not None and count < 1:
@@ -82,6 +87,7 @@ class SampleImages(Callback):
         self.rows, self.columns = rows, columns
         self.frame_every, self.hold_frames, self.fps, self.show = frame_every, hold_frames, fps, show
         self.guidance_scale, self.labels, self.weights, self.seed = guidance_scale, labels, weights, seed
+        self.strip_stages = strip_stages
         self._drawn_step = -1
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -91,6 +97,7 @@ class SampleImages(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         forget_pictures(trainer, self.folder, "step")
+        forget_pictures(trainer, self.folder, "strip")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
@@ -134,6 +141,7 @@ class SampleImages(Callback):
         if trainer.is_global_zero:
             grids = make_grid(images.transpose(0, 1), self.columns)
             self._publish(trainer, grids, self.folder / f"step_{trainer.global_step:07d}")
+            self._strip.publish(trainer, pl_module, self.folder)
 
     def _frames(self, model: DiffusionModel, rows: range, shown: bool) -> Tensor:
         """Return the frames and the result as uint8 (len(rows), F, C, H, W)."""
@@ -142,12 +150,15 @@ class SampleImages(Callback):
             return torch.empty((0, 1, *model.image_shape), dtype=torch.uint8)
         frames = []
         generation = self._generation(model)
+        self._strip = Strip(self.strip_stages, generation.num_steps)
         frame_every = self.frame_every or math.ceil(generation.num_steps / GIF_FRAMES)
         with progress("drawing samples", generation.num_steps, shown=shown) as task:
             for i, state in enumerate(generation.trajectory(model, rows)):
                 task.done = i
+                shown_now = getattr(state, self.show) if i < generation.num_steps else state.x_t
+                self._strip.add(i, state, shown_now)
                 if i % frame_every == 0 and i < generation.num_steps:
-                    frames.append(getattr(state, self.show))
+                    frames.append(shown_now)
         frames.append(state.x_t)
         return to_uint8(model.to_unit_range(torch.stack(frames, dim=1))).cpu()
 

@@ -10,6 +10,7 @@ from weakref import WeakSet
 import torch
 
 from lightdiff.core.randomness import keyed_generator
+from lightdiff.data.device_memory import free_memory
 from lightdiff.data.fingerprint import OnChanged, RememberedData
 from lightdiff.data.flip import flip
 from lightdiff.data.image_store import ImageStore, MemoryStore
@@ -49,6 +50,8 @@ class DiffSet(RememberedData):
         horizontal_flip: mirror each training image with probability 1/2, on the training's device.
         batch_size: images in the global batch, over all processes, or None for 128 or, of fewer training images, the largest
             power of two.
+        drop_last: leave out the images of an epoch that fill no batch, other ones in each epoch. Otherwise they are the last,
+            smaller batch of the epoch.
         num_workers: processes that read the files of a folder too large for memory.
         on_changed: what other images than before lead to when a run goes on: "refuse" them, or "accept" and record them.
         on_corrupted: what an unreadable image leads to: "refuse" the data set, or "skip" the image (reads all images once first).
@@ -75,6 +78,7 @@ class DiffSet(RememberedData):
         resize_mode: ResizeMode | None = None,
         horizontal_flip: bool = False,
         batch_size: int | None = None,
+        drop_last: bool = True,
         num_workers: int = 0,
         on_corrupted: Literal["refuse", "skip"] = "refuse",
         max_memory_gb: float = 4.0,
@@ -107,6 +111,7 @@ class DiffSet(RememberedData):
         self.horizontal_flip = horizontal_flip
         self.batch_size = USUAL_BATCH_SIZE if batch_size is None else batch_size
         self._may_shrink = batch_size is None
+        self.drop_last = drop_last
         self.num_workers = num_workers
         self.on_corrupted = on_corrupted
         self.max_memory_gb = max_memory_gb
@@ -202,24 +207,34 @@ class DiffSet(RememberedData):
             return 0
         return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
 
+    @property
+    def images_seen(self) -> int:
+        """Number of images this run has trained on, each counted as often as it was in a batch; 0 without a trainer."""
+        return self._train_order().images_before(self.batch_number)
+
+    def check_shares(self, world_size: int) -> None:
+        """Check that so many processes can train on the data, after `setup`.
+
+        Raises:
+            ValueError: the batch is larger than the data or cannot be shared evenly among the processes.
+        """
+        self._train_order().check_shares(world_size)
+
+    def _train_order(self) -> TrainOrder:
+        return TrainOrder(self.num_train, self.batch_size, self.seed, self.drop_last)
+
     def train_dataloader(self) -> BatchLoader:
-        """Return the batches of an epoch, beginning at the trainer's position; images left over come in a later epoch.
+        """Return the batches of an epoch, beginning at the trainer's position.
 
         Raises:
             ValueError: the batch is larger than the data or cannot be shared evenly among the processes.
         """
         rank, world_size = self._process()
-        if self.batch_size % world_size:
-            lower = self.batch_size - self.batch_size % world_size
-            nearest = " or ".join(str(size) for size in (lower, lower + world_size) if size)
-            raise ValueError(
-                f"batch_size={self.batch_size}: not divisible by {world_size} processes; nearest: {nearest}"
-            )
+        self.check_shares(world_size)
         overfit = getattr(self.trainer, "overfit_batches", 0)
         if overfit:
             raise ValueError(f"overfit_batches={overfit}: 0 is expected; train on a folder of few images instead")
-        order = TrainOrder(self.num_train, self.batch_size, self.seed)
-        batches = RankBatches(order, lambda: self.batch_number, rank, world_size)
+        batches = RankBatches(self._train_order(), lambda: self.batch_number, rank, world_size)
         return self._loader(self.train_set, batches)
 
     def val_dataloader(self) -> BatchLoader:
@@ -280,12 +295,3 @@ class DiffSet(RememberedData):
         rank, world_size = self._process()
         generator = keyed_generator(batch["image"].device, "flip", self.seed, self.batch_number)
         return {**batch, "image": flip(batch["image"], generator, rank, world_size)}
-
-
-def free_memory(device: torch.device) -> float:
-    """Return the bytes of a GPU's memory that this process may still take; 0 for other devices."""
-    if device.type != "cuda":
-        return 0
-    free, total = torch.cuda.mem_get_info(device)
-    allowed = getattr(torch.cuda, "get_per_process_memory_fraction", lambda device: 1.0)(device)
-    return min(free, allowed * total)

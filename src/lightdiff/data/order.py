@@ -18,7 +18,7 @@ from lightdiff.core.randomness import keyed_generator
 class BatchOrder(Protocol):
     """Numbered global batches.
 
-    `len` of them show every image once; in training the images left over that fill no batch are missing.
+    `len` of them show every image once; in training the images left over that fill no batch may be missing.
     """
 
     def __len__(self) -> int: ...
@@ -29,31 +29,56 @@ class BatchOrder(Protocol):
 
 
 class TrainOrder:
-    """Endless order that shuffles the images anew in every data epoch; images left over that fill no batch skip the epoch.
+    """Endless order that shuffles the images anew in every data epoch.
 
     Args:
         num_images: number of images.
         batch_size: images in a global batch.
         seed: together with the data epoch n // len, the key of the permutation.
+        drop_last: whether the images left over that fill no batch skip the epoch. Otherwise they are its last, smaller batch.
 
     Raises:
-        ValueError: there are fewer images than `batch_size`.
+        ValueError: there are fewer images than `batch_size`, so that without the last batch there is none.
     """
 
-    def __init__(self, num_images: int, batch_size: int, seed: int) -> None:
-        if batch_size > num_images:
+    def __init__(self, num_images: int, batch_size: int, seed: int, drop_last: bool = True) -> None:
+        if drop_last and batch_size > num_images:
             raise ValueError(
                 f"batch_size={batch_size}: there are only {num_images} training images; use a batch_size of at most "
-                f"{num_images}, or null, which chooses one"
+                f"{num_images}, or null, which chooses one, or drop_last=false"
             )
         self.num_images = num_images
         self.batch_size = batch_size
         self.seed = seed
+        self.left_over = 0 if drop_last else num_images % batch_size
         self._epoch = -1
         self._permutation = torch.empty(0, dtype=torch.int64)
 
     def __len__(self) -> int:
-        return self.num_images // self.batch_size
+        return self.num_images // self.batch_size + (self.left_over > 0)
+
+    def check_shares(self, world_size: int) -> None:
+        """Check that processes can share each batch evenly.
+
+        Raises:
+            ValueError: they cannot. The message names the nearest sizes that fit.
+        """
+        if self.batch_size % world_size:
+            lower = self.batch_size - self.batch_size % world_size
+            nearest = " or ".join(str(size) for size in (lower, lower + world_size) if size)
+            raise ValueError(
+                f"batch_size={self.batch_size}: not divisible by {world_size} processes; nearest: {nearest}"
+            )
+        if self.left_over % world_size:
+            raise ValueError(
+                f"drop_last=false: the last batch of an epoch has {self.left_over} of the {self.num_images} training images, "
+                f"not divisible by {world_size} processes; use drop_last=true or another batch_size"
+            )
+
+    def images_before(self, n: int) -> int:
+        """Return the number of images in the global batches 0, ..., n - 1."""
+        short = n // len(self) if self.left_over else 0
+        return n * self.batch_size - short * (self.batch_size - self.left_over)
 
     def rows(self, n: int) -> Tensor:
         epoch, position = divmod(n, len(self))

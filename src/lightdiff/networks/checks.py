@@ -5,7 +5,7 @@ Each raises a ValueError whose message is one line with the argument, its value,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
@@ -62,6 +62,17 @@ def check_widths(widths: Sequence[int], at_least: int = 1) -> None:
     """
     if len(widths) < at_least or min(widths) < 1:
         raise ValueError(f"widths={list(widths)}: {at_least} or more widths of 1 or more channels are expected")
+
+
+def check_choice(choices: Iterable[str], **arguments: str) -> None:
+    """Check that each argument is one of the names.
+
+    Raises:
+        ValueError: an argument is none of them. The message lists them.
+    """
+    for name, value in arguments.items():
+        if value not in choices:
+            raise ValueError(f"{name}={value}: choices: {', '.join(choices)}")
 
 
 def check_levels(attention_levels: Sequence[int], num_levels: int) -> None:

@@ -23,12 +23,7 @@ from lightdiff.networks.checks import (
     two_sizes,
 )
 from lightdiff.networks.embedding import Embedding
-
-
-def group_norm(channels: int, group_channels: int) -> nn.GroupNorm:
-    """Return a GroupNorm with the largest possible number of groups, at most 32, of at least `group_channels` channels each."""
-    groups = next(n for n in range(min(32, max(1, channels // group_channels)), 0, -1) if channels % n == 0)
-    return nn.GroupNorm(groups, channels)
+from lightdiff.networks.layers import group_norm
 
 
 class ResBlock(nn.Module):

@@ -69,6 +69,7 @@ class DatasetFacts:
 
     value_range: Sequence[float]
     templates: Sequence[str] | None
+    unpadded_size: int | Sequence[int] | None
 
 
 DATASET_FACTS = tuple(DatasetFacts.__dataclass_fields__)

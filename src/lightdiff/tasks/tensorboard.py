@@ -40,6 +40,7 @@ DESCRIPTIONS = {
     "data/data": "Training images.",
     "data/forward": "Training images from t = 0 (left) to t = 1 (right).",
     "samples/grid": "Samples, from the same noise every time.",
+    "samples/strip": "How the first of them arises, with the time t above each stage.",
     "samples/denoising": "How these samples arise from noise.",
     "samples/prediction": "Validation images, the same with noise (t grows to the right), and the network's guess of the image.",
     "plots/loss": "Training and validation loss against optimizer steps.",

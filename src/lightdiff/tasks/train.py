@@ -145,7 +145,7 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
     with reading(config["dataset"]):
         data.prepare_data()
         data.setup()
-        data.train_dataloader()
+        data.check_shares(trainer.world_size)
     config.update(filled(config, {"dataset": {"batch_size": data.batch_size, "class_names": [*data.class_names]}}))
     model.dataset = portable(config["dataset"])
     check_fit(model, data)
