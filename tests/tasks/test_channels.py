@@ -120,11 +120,11 @@ def test_metrics_say_that_they_are_for_gray_and_rgb(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("channels", [2, 4, 5])
-def test_every_file_of_samples_is_written(channels: int, tmp_path: Path) -> None:
+def test_files_of_samples_are_written(channels: int, tmp_path: Path) -> None:
     frames = torch.randint(0, 256, (4, 3, channels, 16, 16), dtype=torch.uint8)
     drawn = Drawn(frames[-1], frames, frames.flip(0), frames[:2, :2].flatten(0, 1))
     config = composed("ckpt_path=run", "columns=2", "stages=3", "guidance_scales=[0,2]", name="sample")
-    for name, write in FILES.items():
+    for name in ("grid", "png", "npz", "gif", "mp4", "steps"):
         (tmp_path / name).mkdir()
-        write(drawn, tmp_path / name, config)
+        FILES[name](drawn, tmp_path / name, config)
         assert [*(tmp_path / name).rglob("*.*")]
