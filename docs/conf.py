@@ -21,7 +21,10 @@ version = release = lightdiff.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "docs/index"
-include_patterns = ["*.md", "docs/*.md", "docs/api/*.md", "models/README.md", "notebooks/*.ipynb", "notebooks/*.md"]
+include_patterns = [
+    *("*.md", "docs/*.md", "docs/api/*.md", "docs/tutorials/*.md"),
+    *("models/README.md", "notebooks/*.ipynb", "notebooks/*.md"),
+]
 exclude_patterns = [".*", "docs/_build", "build", "data", "lightning_logs", "src", "tests"]
 
 html_theme = "furo"

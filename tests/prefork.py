@@ -189,16 +189,18 @@ def become(request: dict[str, Any]) -> CodeType:
     sys.stderr = sys.__stderr__ = open(2, "w", closefd=False, buffering=1, errors="backslashreplace")  # noqa: SIM115
     first, *others = request["arguments"]
     sys.orig_argv[:] = [sys.executable, first, *others]
-    sys.path[1:1] = [folder for folder in split(request["environment"]) if folder not in sys.path]
+    # it was the folder of this file
+    del sys.path[0]
+    added = [folder for folder in split(request["environment"]) if folder not in sys.path]
     if first in ("-c", "-m"):
         name, *others = others
         sys.argv[:] = [first, *others]
-        sys.path[0] = "" if first == "-c" else request["folder"]
+        sys.path[:0] = ["" if first == "-c" else request["folder"], *added]
         return compile(
             name if first == "-c" else f"import runpy\nrunpy._run_module_as_main({name!r})", "<string>", "exec"
         )
     sys.argv[:] = [first, *others]
-    sys.path[0] = str(Path(first).absolute().parent)
+    sys.path[:0] = [str(Path(first).absolute().parent), *added]
     return compile(Path(first).read_bytes(), first, "exec")
 
 

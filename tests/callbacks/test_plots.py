@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lightdiff.utils.plots import new_figure, pixels
+from lightdiff.utils.plots import log_y, new_figure, pixels
 from runs import ROOT, differences, killed, last, scalars, tiny, train
 
 SCHEDULES = sorted(path.stem for path in (ROOT / "conf" / "schedule").glob("*.yaml"))
@@ -55,3 +55,15 @@ def test_pixels_are_those_of_the_file(tmp_path: Path) -> None:
     figure.savefig(tmp_path / "a.png")
     expected = np.asarray(Image.open(tmp_path / "a.png").convert("RGB"))
     assert torch.equal(pixels(figure), torch.from_numpy(expected.copy()).movedim(-1, 0))
+
+
+@pytest.mark.parametrize("ends", [(0.02, 0.11), (0.0188, 0.03), (0.01, 1.4)])
+def test_numbers_beside_a_logarithmic_axis_are_plain(ends: tuple[float, float]) -> None:
+    figure, (axes,) = new_figure()
+    axes.plot([0, 1], ends)
+    log_y(axes)
+    figure.draw_without_rendering()
+    ticks = [*axes.yaxis.get_majorticklabels(), *axes.yaxis.get_minorticklabels()]
+    written = {tick.get_text() for tick in ticks} - {""}
+    assert {"0.02", "0.1"} & written
+    assert not [text for text in written if "e" in text or "$" in text]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageSequence
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightdiff.callbacks import SampleImages
 from lightdiff.samplers import DDIM, DDPM, Heun
@@ -105,6 +107,7 @@ def test_pictures_do_not_disturb_training(tmp_path: Path) -> None:
         (["experiment=cars"], (DDIM, 30)),
         (["experiment=mnist_fast"], (DDPM, 20)),
         (["experiment=toy"], (DDIM, 40)),
+        (["experiment=text_to_digit"], (DDPM, 50)),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -144,6 +147,27 @@ def test_impossible_numbers_are_refused_by_name(setting: str) -> None:
 def test_ranks_draw_every_image_once(count: int, world_size: int) -> None:
     rows = [row for rank in range(world_size) for row in rank_rows(count, rank, world_size)]
     assert rows == list(range(count))
+
+
+@pytest.mark.parametrize(("columns", "moving"), [(5, 16), (3, 12)])
+def test_tensorboard_gets_at_most_16_moving_images(columns: int, moving: int, tmp_path: Path) -> None:
+    size = ["callbacks.samples.rows=4", f"callbacks.samples.columns={columns}", "callbacks.samples.frame_every=1"]
+    train(tiny(*size, "trainer.max_epochs=1", "trainer.limit_train_batches=3", "trainer.limit_val_batches=1"), tmp_path)
+    events = EventAccumulator(str(tmp_path)).Reload()
+    with Image.open(io.BytesIO(events.Images("samples/denoising")[-1].encoded_image_string)) as gif:
+        shown = np.asarray(gif.convert("L"))[:: gif.height // 69, :: gif.height // 69]
+    _, frames, _ = pictures(tmp_path)
+    with Image.open(io.BytesIO(events.Images("samples/grid")[-1].encoded_image_string)) as grid:
+        whole = np.asarray(grid.convert("L"))
+    # 16x16 images with a line between them
+    assert whole.shape == (69, 17 * columns + 1)
+    assert shown.shape == (69, 17 * (moving // 4) + 1)
+    assert frames[0].shape[1] / frames[0].shape[0] == pytest.approx(whole.shape[1] / 69)
+    # row by row, the first images are the same as in the file
+    factor = frames[0].shape[0] // 69
+    assert np.array_equal(
+        shown[:17, : min(moving // 4, columns) * 17], frames[0][::factor, ::factor, 0][:17, : moving // 4 * 17]
+    )
 
 
 @pytest.mark.parametrize("fps", ["0", "60"])

@@ -69,7 +69,8 @@ def test_no_point_twice(run: Path) -> None:
 
 def test_sample_grids_and_a_moving_gif(events: EventAccumulator) -> None:
     plots = {f"plots/{name}" for name in ("loss", "schedule_scales", "schedule_log_snr", "schedule_density")}
-    assert {"samples/grid", "samples/denoising", "data/data", "data/forward", *plots} == set(events.Tags()["images"])
+    data = {f"data/{name}" for name in ("first", "data", "forward", "noisy")}
+    assert {"samples/grid", "samples/denoising", *data, *plots} == set(events.Tags()["images"])
     gif = events.Images("samples/denoising")[-1].encoded_image_string
     assert gif[:4] == b"GIF8"
     with Image.open(io.BytesIO(gif)) as image:
@@ -179,7 +180,7 @@ def test_result_file(run: Path) -> None:
 def test_sample_files(run: Path) -> None:
     names = sorted(path.name for path in (run / "samples").iterdir())
     steps = [f"step_{step:07d}.{kind}" for step in (7, 14) for kind in ("gif", "png")]
-    assert names == ["data.png", "forward.png", *steps]
+    assert names == ["data.png", "first.png", "forward.png", "noisy.png", *steps]
     with Image.open(run / "samples" / "forward.png") as strip:
         pixels = np.asarray(strip).astype(float)
     first, last = pixels[:, : pixels.shape[1] // 10], pixels[:, -pixels.shape[1] // 10 :]

@@ -99,6 +99,12 @@ def test_it_describes_itself_in_plain_data() -> None:
     torch.testing.assert_close(again(inputs)["tokens"], text(inputs)["tokens"])
 
 
+def test_a_checkpoint_names_its_own_width_whatever_the_default_is() -> None:
+    assert TextConditioner(NAMES, TEMPLATES).token_dim == 512
+    narrow = TextConditioner(NAMES, TEMPLATES, token_dim=64)
+    assert config_of(narrow)["token_dim"] == 64
+
+
 def test_guidance_0_and_1_are_the_unconditional_and_the_conditional_model() -> None:
     text = conditioner()
     network = ResUNet(1, 8, widths=(8,), attention_levels=(0,), num_heads=2, token_dim=8)

@@ -11,6 +11,7 @@ from lightdiff.core import (
     EpsilonPrediction,
     FlowPrediction,
     MinSNRWeighting,
+    P2Weighting,
     Prediction,
     SNRWeighting,
     UnitWeighting,
@@ -87,7 +88,9 @@ def test_x0_weight_turns_the_error_of_x0_into_that_of_the_output(name: str, sche
 
 
 @pytest.mark.parametrize(
-    "weighting", [SNRWeighting(), MinSNRWeighting(5.0), EDMWeighting(0.5)], ids=lambda w: type(w).__name__
+    "weighting",
+    [SNRWeighting(), MinSNRWeighting(5.0), P2Weighting(), P2Weighting(0.5, 2.0), EDMWeighting(0.5)],
+    ids=lambda w: type(w).__name__,
 )
 def test_a_weighting_means_the_same_loss_in_every_space(weighting: object) -> None:
     t = torch.linspace(0.01, 0.98, 50, dtype=torch.float64)
@@ -119,8 +122,37 @@ def test_weights_have_their_papers_values() -> None:
     torch.testing.assert_close(EDMWeighting(0.5)(one, s, EDMPrediction(0.5)), one)
 
 
+@pytest.mark.parametrize("k", [1.0, 0.3])
+@pytest.mark.parametrize("gamma", [1.0, 0.5, 0.0])
+def test_p2_divides_the_weight_of_ddpm(k: float, gamma: float) -> None:
+    """Compare with lambda' = lambda / (k + SNR)^gamma, written out for each prediction with alpha^2 + sigma^2 = 1.
+
+    lambda is 1 on the squared error of the noise, which is SNR times that of x0. The squared error of v is 1 + SNR times that of
+    x0, that of noise - x0 (1 + sqrt(SNR))^2 times, and that of EDM's output SNR + 1 / sigma_data^2 times.
+    """
+    snr = torch.logspace(-3, 3, 50, dtype=torch.float64)
+    alpha, sigma = (snr / (1 + snr)).sqrt(), (1 / (1 + snr)).sqrt()
+    ddpm = {
+        "epsilon": torch.ones_like(snr),
+        "x0": snr,
+        "v": snr / (1 + snr),
+        "flow": snr / (1 + snr.sqrt()) ** 2,
+        "edm": snr / (snr + 4),
+    }
+    for name, weight in ddpm.items():
+        torch.testing.assert_close(P2Weighting(k, gamma)(alpha, sigma, PREDICTIONS[name]), weight / (k + snr) ** gamma)
+
+
+@pytest.mark.parametrize(("setting", "value"), [("k", 0.0), ("gamma", -1.0)])
+def test_impossible_numbers_of_p2_are_refused(setting: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{setting}={value}: a number"):
+        P2Weighting(**{setting: value})
+
+
 @pytest.mark.parametrize(
-    "weighting", [UnitWeighting(), SNRWeighting(), MinSNRWeighting(), EDMWeighting()], ids=lambda w: type(w).__name__
+    "weighting",
+    [UnitWeighting(), SNRWeighting(), MinSNRWeighting(), P2Weighting(), EDMWeighting()],
+    ids=lambda w: type(w).__name__,
 )
 @pytest.mark.parametrize("name", list(PREDICTIONS))
 def test_weights_are_finite_at_both_ends(name: str, weighting: object) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from csv import DictReader
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lightdiff.tasks.run_folder import write_config
-from runs import differences, killed, last, scalars, tiny, train
+from runs import PLOTTED, TINY, composed, differences, killed, last, scalars, tiny, train
 
 SAVED_STATE = ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch")
 
@@ -21,11 +22,20 @@ VARIANTS = {
 }
 
 
+@pytest.fixture(scope="module", params=list(VARIANTS))
+def variant(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Configuration of a variant, and the last checkpoint of a run of it that was not interrupted."""
+    config = composed(*(PLOTTED if request.param == "plain" else TINY), *VARIANTS[request.param])
+    return config, train(config, tmp_path_factory.mktemp("whole") / "version_0")
+
+
 @pytest.mark.parametrize("batch", [3, 7, 10])
-@pytest.mark.parametrize("variant", list(VARIANTS))
-def test_killed_and_resumed_equals_uninterrupted(variant: str, batch: int, tmp_path: Path) -> None:
-    config = tiny(*VARIANTS[variant])
-    whole = train(config, tmp_path / "whole" / "version_0")
+def test_killed_and_resumed_equals_uninterrupted(
+    variant: tuple[dict[str, Any], dict[str, Any]], batch: int, tmp_path: Path
+) -> None:
+    config, whole = variant
     killed(config, tmp_path / "killed" / "version_0", batch=batch)
     resumed = train(config, tmp_path / "killed" / "version_0")
     for name in SAVED_STATE:

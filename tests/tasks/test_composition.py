@@ -23,6 +23,7 @@ NEEDS = {
     "conditioning=clip": CROSS_ATTENTION,
     "conditioning=clip_finetuned": CROSS_ATTENTION,
     "conditioning=text": CROSS_ATTENTION,
+    "conditioning=text_small": CROSS_ATTENTION,
     "model=diffusers_text_unet": ["conditioning=text"],
 }
 

@@ -68,7 +68,7 @@ FILES = {
     "gif": "process.gif",
     "mp4": "process.mp4",
     "strip": "strip.png",
-    "steps": "steps/00000.png",
+    "steps": "steps/seed0_00000.png",
     "history": "history.png",
     "guidance": "guidance.png",
 }

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lightdiff.utils.captions import GAP, SIZE
+from lightdiff.utils.captions import TOP
 from runs import TINY, composed, train
 
 Run = Callable[..., CompletedProcess[str]]
-TOP = GAP + SIZE + GAP
 
 
 @pytest.fixture(scope="module")
@@ -84,17 +83,35 @@ def test_images_of_a_prompt_have_no_labels_and_those_of_classes_do(sample: Run, 
     assert sorted(path.name for path in (run / "labels" / "images").iterdir()) == ["00000_4.png", "00001_7.png"]
 
 
-def test_history_and_guidance_rows(sample: Run, run: Path) -> None:
+def test_history_and_guidance_pictures(sample: Run, run: Path) -> None:
     out = run / "pictures"
     settings = ("prompt=A handwritten digit 4", "sampler.num_steps=4", "num_samples=3", "columns=2", f"out={out}")
     done = sample(*settings, "save=[history,guidance,png]", "stages=4", "guidance_scales=[0,1,1e4]", "weights=raw")
     assert done.returncode == 0, done.stderr
-    pixels = without_captions(out / "guidance.png", rows=3)
+    pixels = without_captions(out / "guidance.png", rows=2)
     plain = np.asarray(Image.open(out / "images" / "00000.png"))
-    tiles = [pixels[1 + 17 * row : 17 * (row + 1), -34:-18] for row in range(3)]
+    first_row = pixels[1:17, -(3 * 17 + 1) :]
+    tiles = [first_row[:, 1 + 17 * scale : 17 * (scale + 1)] for scale in range(3)]
     assert np.array_equal(tiles[1], plain)  # a scale of 1 is what is drawn without guidance
     assert not np.array_equal(tiles[2], plain)  # so large, for so short a training
     assert without_captions(out / "history.png", rows=4).shape[0] == 4 * 17 + 1
+
+
+def test_a_guidance_scale_of_0_ignores_the_prompt(sample: Run, run: Path) -> None:
+    """The tutorial's formula, uncond + scale * (cond - uncond), is uncond then."""
+    drawn = {}
+    for digit in "47":
+        settings = (
+            f"prompt=A handwritten digit {digit}",
+            "num_samples=1",
+            f"out={run / f'scales{digit}'}",
+            "weights=raw",
+        )
+        assert sample(*settings, "save=guidance", "guidance_scales=[0,100]").returncode == 0
+        picture = without_captions(run / f"scales{digit}" / "guidance.png", rows=1)
+        drawn[digit] = picture[:, -35:-17], picture[:, -17:]
+    assert np.array_equal(drawn["4"][0], drawn["7"][0])
+    assert not np.array_equal(drawn["4"][1], drawn["7"][1])
 
 
 def without_captions(path: Path, *, rows: int) -> np.ndarray:
@@ -102,6 +119,13 @@ def without_captions(path: Path, *, rows: int) -> np.ndarray:
     pixels = np.asarray(Image.open(path))
     factor = (len(pixels) - TOP) // (17 * rows + 1)
     return pixels[TOP::factor, pixels.shape[1] % factor :: factor]
+
+
+def test_images_are_only_enlarged(sample: Run, run: Path) -> None:
+    done = sample("pixels=8", f"out={run / 'small'}")
+    expected = "error: pixels=8: 16 or more is expected, the longer side of this model's images"
+    assert (done.returncode, done.stderr.strip()) == (2, expected)
+    assert not (run / "small").exists()
 
 
 def test_guidance_rows_need_a_condition_and_scales(sample: Run) -> None:

@@ -11,7 +11,8 @@ from lightdiff.callbacks.common import forget_pictures, run_folder, tensorboards
 from lightdiff.core.randomness import keyed_generator
 from lightdiff.lightning import DiffusionModel
 from lightdiff.lightning.generation import sampling_mode
-from lightdiff.utils.images import LARGEST, enlarge, make_grid, save_png, to_uint8
+from lightdiff.utils.captions import captioned, widened
+from lightdiff.utils.images import LARGEST, make_grid, save_png, to_uint8
 
 
 class ShowPredictions(Callback):
@@ -21,7 +22,7 @@ class ShowPredictions(Callback):
     right. Images and noise are the same each time.
 
     Args:
-        columns: number of images, with the times 1 / columns, 2 / columns, ..., 1.
+        columns: number of images, at most those of the validation, with the times 1 / columns, 2 / columns, ..., 1.
         every_n_epochs: epochs between two pictures.
         seed: key of the noise.
 
@@ -48,16 +49,18 @@ class ShowPredictions(Callback):
             return
         assert isinstance(pl_module, DiffusionModel)
         store = trainer.datamodule.val_set  # type: ignore[attr-defined]
-        batch = {name: value.to(pl_module.device) for name, value in store[list(range(self.columns))].items()}
-        picture = make_grid(self._rows(pl_module, batch), self.columns).cpu()
-        save_png(self.folder / f"prediction_{trainer.global_step:07d}.png", enlarge(picture))
+        columns = min(self.columns, len(store))
+        batch = {name: value.to(pl_module.device) for name, value in store[list(range(columns))].items()}
+        t = torch.arange(1, columns + 1, device=pl_module.device, dtype=torch.float32) / columns
+        strips = widened(make_grid(self._rows(pl_module, batch, t), columns)).cpu()
+        picture = captioned(strips, ["input x0", "noisy x_t", "guess x0_hat"], [f"{time:.2f}" for time in t], "t")
+        save_png(self.folder / f"prediction_{trainer.global_step:07d}.png", picture)
         for logger in tensorboards(trainer):
             logger.experiment.add_image("samples/prediction", picture, trainer.global_step)
 
-    def _rows(self, model: DiffusionModel, batch: dict[str, Any]) -> torch.Tensor:
-        """Return x0, x_t and x0_hat one after the other, uint8 (3 * columns, C, H, W)."""
+    def _rows(self, model: DiffusionModel, batch: dict[str, Any], t: torch.Tensor) -> torch.Tensor:
+        """Return x0, x_t and x0_hat at the times t (columns,) one after the other, uint8 (3 * columns, C, H, W)."""
         x0 = model.normalise(batch["image"])
-        t = torch.arange(1, len(x0) + 1, device=x0.device, dtype=torch.float32) / len(x0)
         noise = model.objective.noise.like(x0, keyed_generator("cpu", "show predictions", self.seed))
         x_t = model.schedule.add_noise(x0, noise, t)
         modules: Any = model.modules_of("ema")

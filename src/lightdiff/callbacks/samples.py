@@ -25,6 +25,9 @@ from lightdiff.utils.ranks import gather_rows, rank_rows
 GIF_FRAMES = 30
 """Most frames of a GIF where `frame_every` is None, without the held ones."""
 
+MOVING_ON_BOARD = 16
+"""Most images of the animation in TensorBoard, whose event file keeps every one of a run. The GIF beside it shows all images."""
+
 
 class SampleImages(Callback):
     """Draw `samples/step_NNNNNNN.png` and `.gif` every few epochs and at the end of the run, also for TensorBoard.
@@ -139,8 +142,7 @@ class SampleImages(Callback):
         rows = rank_rows(self.rows * self.columns, trainer.global_rank, trainer.world_size)
         images = gather_rows(self._frames(pl_module, rows, shows_progress(trainer)))
         if trainer.is_global_zero:
-            grids = make_grid(images.transpose(0, 1), self.columns)
-            self._publish(trainer, grids, self.folder / f"step_{trainer.global_step:07d}")
+            self._publish(trainer, images.transpose(0, 1), self.folder / f"step_{trainer.global_step:07d}")
             self._strip.publish(trainer, pl_module, self.folder)
 
     def _frames(self, model: DiffusionModel, rows: range, shown: bool) -> Tensor:
@@ -162,13 +164,25 @@ class SampleImages(Callback):
         frames.append(state.x_t)
         return to_uint8(model.to_unit_range(torch.stack(frames, dim=1))).cpu()
 
-    def _publish(self, trainer: Trainer, grids: Tensor, path: Path) -> None:
+    def _publish(self, trainer: Trainer, frames: Tensor, path: Path) -> None:
+        """Write the PNG and the GIF of frames (F, N, C, H, W), and show both in TensorBoard."""
+        grids = make_grid(frames, self.columns)
         save_png(path.with_suffix(".png"), enlarge(grids[-1]))
-        gif = encode_gif(enlarge(hold_last(list(grids), self.hold_frames)), fps=self.fps)
+        gif = self._gif(grids)
         write_picture(path.with_suffix(".gif"), gif)
+        shown = grids
+        if frames.shape[1] > MOVING_ON_BOARD:
+            shown = make_grid(frames[:, :MOVING_ON_BOARD], math.isqrt(MOVING_ON_BOARD))
         for logger in tensorboards(trainer):
-            height, width = grids.shape[-2:]
+            height, width = shown.shape[-2:]
+            moving = gif if shown is grids else self._gif(shown, at_least=128)
             logger.experiment.add_image("samples/grid", grids[-1], trainer.global_step)
-            animation = Summary.Image(encoded_image_string=gif, height=height, width=width, colorspace=grids.shape[1])
+            animation = Summary.Image(
+                encoded_image_string=moving, height=height, width=width, colorspace=grids.shape[1]
+            )
             summary = Summary(value=[Summary.Value(tag="samples/denoising", image=animation)])
             logger.experiment._get_file_writer().add_summary(summary, trainer.global_step)
+
+    def _gif(self, grids: Tensor, at_least: int = 256) -> bytes:
+        """Return the GIF of grids (F, C, H, W) of at least so many pixels, with the last one held."""
+        return encode_gif(enlarge(hold_last(list(grids), self.hold_frames), at_least), fps=self.fps)

@@ -11,11 +11,8 @@ from torch import Tensor
 from lightdiff.callbacks.common import tensorboards
 from lightdiff.lightning import DiffusionModel
 from lightdiff.samplers import SamplerState
-from lightdiff.utils.captions import captioned
-from lightdiff.utils.images import LARGEST, enlarge, make_grid, save_png, to_uint8
-
-CAPTIONED = 480
-"""Pixels of a strip's width, at least, so that the times above it have room."""
+from lightdiff.utils.captions import captioned, widened
+from lightdiff.utils.images import LARGEST, make_grid, save_png, to_uint8
 
 
 def check_stages(stages: int | None) -> None:
@@ -57,7 +54,7 @@ class Strip:
         if not self.images:
             return
         images = to_uint8(model.to_unit_range(torch.stack(self.images))).cpu()
-        row = enlarge(make_grid(images, len(images)), CAPTIONED)
+        row = widened(make_grid(images, len(images)))
         picture = captioned(row, [], [f"{time:.2f}" for time in self.times], "t")
         save_png(folder / f"strip_{trainer.global_step:07d}.png", picture)
         for logger in tensorboards(trainer):

@@ -1,4 +1,4 @@
-"""Text: a small transformer encoder trained from scratch on the captions of a data set. Needs no download."""
+"""Text: a transformer encoder trained from scratch on the captions of a data set. Needs no download."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TextConditioner(Conditioner):
     Args:
         class_names: names of the labels 0, 1, ...
         templates: captions with {} for the name; each training image gets one of them at random.
-        token_dim: width of the tokens.
+        token_dim: width of the tokens. The default is that of CLIP in the tutorial text_to_digit; 64 is enough for a few words.
         max_tokens: longest caption, in words.
         depth: layers of the transformer.
         num_heads: of its attentions.
@@ -39,7 +39,7 @@ class TextConditioner(Conditioner):
         self,
         class_names: Sequence[str],
         templates: Sequence[str],
-        token_dim: int = 64,
+        token_dim: int = 512,
         max_tokens: int = 8,
         depth: int = 2,
         num_heads: int = 4,

@@ -51,7 +51,15 @@ from lightdiff.core.time_sampler import (
     TimeSampler,
     UniformTime,
 )
-from lightdiff.core.weighting import EDMWeighting, MinSNRWeighting, SNRWeighting, UnitWeighting, Weighting, X0Weighting
+from lightdiff.core.weighting import (
+    EDMWeighting,
+    MinSNRWeighting,
+    P2Weighting,
+    SNRWeighting,
+    UnitWeighting,
+    Weighting,
+    X0Weighting,
+)
 
 __all__ = [
     "L1",
@@ -84,6 +92,7 @@ __all__ = [
     "Noise",
     "NoiseSchedule",
     "Objective",
+    "P2Weighting",
     "Prediction",
     "QuadraticGrid",
     "SNRWeighting",

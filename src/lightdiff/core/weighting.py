@@ -40,7 +40,7 @@ class Weighting(ABC):
                 raise ValueError(
                     f"weighting={type(self).__name__}: with prediction={type(prediction).__name__} the loss is multiplied by "
                     f"{weights[k]:.2g} at t = {t[k]:g} of this schedule, and at most {limit:,.0f} is expected there; choices: "
-                    "UnitWeighting, MinSNRWeighting, or another prediction"
+                    "UnitWeighting, MinSNRWeighting, P2Weighting, or another prediction"
                 )
 
     @abstractmethod
@@ -95,6 +95,37 @@ class MinSNRWeighting(X0Weighting):
 
     def on_x0(self, alpha: Tensor, sigma: Tensor) -> Tensor:
         return ((alpha / sigma) ** 2).clamp(max=self.gamma)
+
+
+@dataclass(frozen=True)
+class P2Weighting(X0Weighting):
+    """The weight P2, perception prioritized (Choi et al. 2022, arXiv:2204.00227).
+
+        lambda'_t = lambda_t / (k + SNR)^gamma
+
+    lambda_t is the weight of DDPM, which is 1 on the noise and so SNR on x0_hat: w = SNR / (k + SNR)^gamma. Compared with DDPM,
+    images with little noise count less.
+
+    Args:
+        k: number above 0 that is added to the SNR.
+        gamma: exponent, 0 or more; 0 gives the weight of DDPM.
+
+    Raises:
+        ValueError: k is not above 0, or gamma is below 0.
+    """
+
+    k: float = 1.0
+    gamma: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.k > 0:
+            raise ValueError(f"k={self.k}: a number above 0 is expected")
+        if not self.gamma >= 0:
+            raise ValueError(f"gamma={self.gamma}: a number from 0 up is expected")
+
+    def on_x0(self, alpha: Tensor, sigma: Tensor) -> Tensor:
+        snr = (alpha / sigma) ** 2
+        return snr / (self.k + snr) ** self.gamma
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightdiff.utils.captions import captioned
+from lightdiff.utils.captions import captioned, widened
 from lightdiff.utils.file_names import file_name
 from lightdiff.utils.files import replaced, write_picture
-from lightdiff.utils.images import encode_gif, enlarge, hold_last, make_grid, save_mp4, save_png
-
-CAPTIONED = 480
-"""Pixels of the longer side of a picture with captions, at least, so that they have room."""
+from lightdiff.utils.images import encode_gif, enlarge, enlarge_to, hold_last, make_grid, save_mp4, save_png
 
 
 @dataclass(frozen=True)
@@ -31,9 +28,10 @@ class Drawn:
         images: (N, C, H, W).
         x_t: frames (F, K, C, H, W) of the noisy images; empty where no file shows them.
         x0_hat: frames (F, K, C, H, W) of the network's guesses of the images; empty where no file shows them.
-        by_guidance: (scales * columns, C, H, W), the first images at each of `guidance_scales`; empty where not asked for.
+        by_guidance: (scales * M, C, H, W), the first M images at each of `guidance_scales`; empty where not asked for.
         labels: class of each image (N,), int64; None where the images were not drawn by classes.
         class_names: names of the classes 0, 1, ...
+        times: the time t of each frame, from the first one down to 0.
     """
 
     images: Tensor
@@ -42,6 +40,13 @@ class Drawn:
     by_guidance: Tensor
     labels: Tensor | None = None
     class_names: tuple[str, ...] = ()
+    times: tuple[float, ...] = ()
+
+    def names(self, count: int) -> list[str]:
+        """Return a name for each of the first images: that of its class where it has one, else its number."""
+        if self.labels is None:
+            return [str(i) for i in range(count)]
+        return [self.class_names[label] for label in self.labels[:count].tolist()]
 
 
 def grid(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
@@ -54,7 +59,8 @@ def single_images(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
     classes = [] if drawn.labels is None else drawn.labels.tolist()
     endings = [f"_{file_name(drawn.class_names[label])}" for label in classes] or [""] * len(drawn.images)
     for i, (image, ending) in enumerate(zip(drawn.images, endings, strict=True)):
-        save_png(out / "images" / f"{i:05d}{ending}.png", image)
+        large = enlarge_to(image, config["pixels"]) if config["pixels"] else image
+        save_png(out / "images" / f"{i:05d}{ending}.png", large)
 
 
 def array(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
@@ -73,17 +79,22 @@ def array(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
 
 
 def strip(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
-    """Write `strip.png`, for each image a row of evenly spaced stages."""
+    """Write `strip.png`, for each image a row of evenly spaced stages, with the time t above each stage."""
     frames = _frames(drawn, config)
     shown = stages(len(frames), config["stages"])
     rows = frames[shown].transpose(0, 1).flatten(0, 1)
-    save_png(out / "strip.png", enlarge(make_grid(rows, len(shown))))
+    picture = widened(make_grid(rows, len(shown)))
+    save_png(out / "strip.png", captioned(picture, drawn.names(frames.shape[1]), _times(drawn, shown), corner="t"))
 
 
 def steps(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
-    """Write a PNG of each frame into `steps`."""
-    for i, frame in enumerate(enlarge(make_grid(_frames(drawn, config), config["columns"]))):
-        save_png(out / "steps" / f"{i:05d}.png", frame)
+    """Write a PNG of each frame into `steps`, such as `seed2_00007.png`."""
+    for i, frame in enumerate(_frames(drawn, config)):
+        if config["pixels"]:
+            picture = make_grid(enlarge_to(frame, config["pixels"]), config["columns"])
+        else:
+            picture = enlarge(make_grid(frame, config["columns"]))
+        save_png(out / "steps" / f"seed{config['seed']}_{i:05d}.png", picture)
 
 
 def history(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
@@ -92,18 +103,21 @@ def history(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
     shown = stages(len(drawn.x_t) - 1, config["stages"])  # the result is no input of the network
     halves = [make_grid(frames[shown, :columns].flatten(0, 1), columns) for frames in (drawn.x_t, drawn.x0_hat)]
     gap = halves[0].new_full((*halves[0].shape[:-1], 4), 255)
-    picture = enlarge(torch.cat([halves[0], gap, halves[1]], dim=-1), CAPTIONED)
-    rows = [f"step {i * config['frame_every']}" for i in shown]
+    picture = widened(torch.cat([halves[0], gap, halves[1]], dim=-1))
+    rows = [f"step {i * config['frame_every']}, t = {t}" for i, t in zip(shown, _times(drawn, shown), strict=True)]
     save_png(out / "history.png", captioned(picture, rows, ["input x_t", "guess x0_hat"]))
 
 
 def guidance(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
-    """Write `guidance.png`, a row for each guidance scale with the first images, which have the same noise in every row."""
+    """Write `guidance.png`, a row for each of the first images, which has the same noise at every guidance scale.
+
+    The scales go from left to right and are written above.
+    """
     scales = config["guidance_scales"]
-    columns = len(drawn.by_guidance) // len(scales)
-    picture = enlarge(make_grid(drawn.by_guidance, columns), CAPTIONED)
-    rows = [f"guidance {scale:g}" for scale in scales]
-    save_png(out / "guidance.png", captioned(picture, rows, [f"{i}" for i in range(columns)], corner="image"))
+    by_image = drawn.by_guidance.unflatten(0, (len(scales), -1)).transpose(0, 1)
+    picture = widened(make_grid(by_image.flatten(0, 1), len(scales)))
+    columns = [f"{scale:g}" for scale in scales]
+    save_png(out / "guidance.png", captioned(picture, drawn.names(len(by_image)), columns, corner="guidance"))
 
 
 def gif(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
@@ -136,6 +150,10 @@ MOVING = {"gif", "mp4", "strip", "steps", "history"}
 def stages(frames: int, count: int) -> list[int]:
     """Return the indices of evenly spaced frames, each of them once: `count` of them, or all where there are fewer."""
     return torch.linspace(0, frames - 1, min(count, frames)).round().int().tolist()
+
+
+def _times(drawn: Drawn, shown: list[int]) -> list[str]:
+    return [f"{drawn.times[i]:.2f}" for i in shown]
 
 
 def _frames(drawn: Drawn, config: dict[str, Any]) -> Tensor:

@@ -74,6 +74,11 @@ def check(cfg: DictConfig) -> None:
 def _check_fit(config: dict[str, Any], model: DiffusionModel) -> None:
     if "guidance" in config["save"] and model.conditioning is None:
         raise ConfigError("save=guidance: this model is unconditional (trained with conditioning=none)")
+    side = max(model.image_shape[1:])
+    if config["pixels"] is not None and config["pixels"] < side:
+        raise ConfigError(
+            f"pixels={config['pixels']}: {side} or more is expected, the longer side of this model's images"
+        )
 
 
 def _name(config: dict[str, Any], generation: Generation, settings: dict[str, Any]) -> str:
@@ -93,6 +98,7 @@ def _draw(model: DiffusionModel, generation: Generation, config: dict[str, Any])
     compared = rows[: min(config["columns"], size)]
     scales = config["guidance_scales"] if "guidance" in config["save"] else []
     process: dict[str, list[Tensor]] = {"x_t": [], "x0_hat": []}
+    times: list[float] = []
 
     def finished(x: Tensor) -> Tensor:
         return to_uint8(model.to_unit_range(x)).cpu()
@@ -106,6 +112,7 @@ def _draw(model: DiffusionModel, generation: Generation, config: dict[str, Any])
                 if followed and i % config["frame_every"] == 0 and i < generation.num_steps:
                     for name, frames in process.items():
                         frames.append(finished(getattr(state, name)))
+                    times.append(state.t)
             return finished(state.x_t)
 
         moving = bool(MOVING & set(config["save"]))
@@ -119,4 +126,5 @@ def _draw(model: DiffusionModel, generation: Generation, config: dict[str, Any])
         torch.cat([*by_guidance, images[0][:0]]),
         generation.labels_of_rows(rows),
         model.class_names,
+        (*times, 0.0),
     )

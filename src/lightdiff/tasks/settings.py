@@ -96,6 +96,7 @@ class SampleSettings:
     device: str
     save: Sequence[Files]
     columns: int
+    pixels: int | None
     stages: int
     frame_every: int
     hold_frames: int
@@ -107,6 +108,7 @@ class SampleSettings:
 
     def __post_init__(self) -> None:
         ranges = dict.fromkeys(("num_samples", "batch_size", "columns", "frame_every"), _COUNT)
+        ranges["pixels"] = (lambda value: 1 <= value <= 4096, "1 to 4,096 is expected")
         ranges["stages"] = (lambda value: 1 <= value <= LARGEST, f"1 to {LARGEST} is expected")
         ranges["hold_frames"] = (lambda value: 0 <= value <= LARGEST, f"0 to {LARGEST} is expected")
         ranges["fps"] = (lambda value: 1 <= value < math.inf, "1 or more is expected")

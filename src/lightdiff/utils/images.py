@@ -44,18 +44,20 @@ def to_gray_or_rgb(images: Tensor) -> Tensor:
 
 
 def make_grid(images: Tensor, columns: int, padding: int = 1) -> Tensor:
-    """Arrange uint8 images in a grid, row by row, on black.
+    """Arrange uint8 images in a grid, row by row, on black. A single image stays as it is, without a border.
 
     Args:
         images: (..., N, C, H, W); those of other than 1 or 3 channels become as wide as `to_gray_or_rgb` makes them.
         columns: images in a row, at most N.
-        padding: pixels p between images and at the edges.
+        padding: pixels p between images and at the edges; 0 for a single image.
 
     Returns:
         (..., 1 or 3, rows (H + p) + p, columns (W + p) + p).
     """
     images = to_gray_or_rgb(images)
     *lead, count, channels, height, width = images.shape
+    if count == 1:
+        padding = 0
     columns = max(1, min(columns, count))
     rows = -(-count // columns)
     cell = images.new_zeros((*lead, rows * columns, channels, height + padding, width + padding))
@@ -75,6 +77,17 @@ def enlarge(images: Tensor, at_least: int = 256) -> Tensor:
         return images
     factor = 2 * -(-at_least // (2 * longer))
     return images.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
+
+
+def enlarge_to(images: Tensor, pixels: int) -> Tensor:
+    """Enlarge images (..., C, H, W) until the longer side has exactly so many pixels, each of the nearest one's colour.
+
+    Where `pixels` is no multiple of the side, some pixels become a row or a column larger than others.
+    """
+    height, width = images.shape[-2:]
+    size = [round(side * pixels / max(height, width)) for side in (height, width)]
+    flat = images.reshape(-1, 1, height, width)
+    return torch.nn.functional.interpolate(flat, size, mode="nearest-exact").view(*images.shape[:-2], *size)
 
 
 def save_png(path: Path, image: Tensor) -> None:

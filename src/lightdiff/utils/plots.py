@@ -37,12 +37,17 @@ def new_figure(panels: int = 1) -> tuple[Figure, list[Any]]:
 
 
 def log_y(axes: Any) -> None:
-    """Give a panel a logarithmic y axis with plain numbers (0.05, and not 5 x 10^-2) beside its ticks."""
+    """Give a panel a logarithmic y axis with plain numbers (0.05, and not 5e-02 or 5 x 10^-2) beside its ticks."""
     from matplotlib.ticker import LogFormatter
 
+    class Plain(LogFormatter):
+        def __call__(self, x: float, pos: Any = None) -> str:
+            # the base class decides which ticks have room for a number
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(LogFormatter())
-    axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.5, 0.5)))
+    axes.yaxis.set_major_formatter(Plain())
+    axes.yaxis.set_minor_formatter(Plain(labelOnlyBase=False, minor_thresholds=(1.5, 0.5)))
 
 
 def save_figure(path: Path, figure: Figure) -> None:
