@@ -51,6 +51,11 @@ def tiny(*overrides: str) -> dict[str, Any]:
     return composed(*TINY, *overrides)
 
 
+def plotted(*overrides: str) -> dict[str, Any]:
+    """As `tiny`, with plots of the schedule and of the loss."""
+    return composed(*PLOTTED, *overrides)
+
+
 def train(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Start or go on with the run in `folder`; returns the content of its last checkpoint."""
     if not (folder / "config.yaml").exists():

@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 
 from lightdiff.utils.plots import log_y, new_figure, pixels
-from runs import ROOT, differences, killed, last, scalars, tiny, train
+from runs import ROOT, differences, killed, last, plotted, scalars, train
 
 SCHEDULES = sorted(path.stem for path in (ROOT / "conf" / "schedule").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_every_schedule_is_plotted(name: str, tmp_path: Path) -> None:
-    train(tiny(f"schedule={name}", "objective=v", "trainer.max_epochs=1"), tmp_path / "version_0")
+    train(plotted(f"schedule={name}", "objective=v", "trainer.max_epochs=1"), tmp_path / "version_0")
     with Image.open(tmp_path / "version_0" / "plots" / "schedule.png") as picture:
         assert picture.size == (1200, 300)
         assert np.asarray(picture.convert("L")).std() > 10
@@ -25,7 +25,7 @@ def test_every_schedule_is_plotted(name: str, tmp_path: Path) -> None:
 
 def test_the_loss_curve_holds_the_points_of_tensorboard(tmp_path: Path) -> None:
     folder = tmp_path / "version_0"
-    train(tiny(), folder)
+    train(plotted(), folder)
     points = last(folder)["callbacks"]["PlotLoss"]
     logged = scalars(folder)
     assert [step for step, _ in points["training"]] == [step for step, _ in logged["train/loss"]] == [3, 6, 9, 12]
@@ -36,16 +36,16 @@ def test_the_loss_curve_holds_the_points_of_tensorboard(tmp_path: Path) -> None:
 
 def test_a_resumed_run_draws_the_whole_curve(tmp_path: Path) -> None:
     whole, halves = tmp_path / "whole" / "version_0", tmp_path / "halves" / "version_0"
-    train(tiny(), whole)
-    killed(tiny(), halves, batch=10)
-    train(tiny(), halves)
+    train(plotted(), whole)
+    killed(plotted(), halves, batch=10)
+    train(plotted(), halves)
     assert last(halves)["callbacks"]["PlotLoss"] == last(whole)["callbacks"]["PlotLoss"]
     assert (halves / "plots" / "loss.png").read_bytes() == (whole / "plots" / "loss.png").read_bytes()
 
 
 def test_training_is_not_disturbed(tmp_path: Path) -> None:
-    with_plots = train(tiny(), tmp_path / "with" / "version_0")["state_dict"]
-    none = train(tiny("callbacks=no_samples"), tmp_path / "without" / "version_0")["state_dict"]
+    with_plots = train(plotted(), tmp_path / "with" / "version_0")["state_dict"]
+    none = train(plotted("callbacks=no_samples"), tmp_path / "without" / "version_0")["state_dict"]
     assert differences(none, with_plots) == []
 
 

@@ -23,7 +23,7 @@ from lightdiff.callbacks import RunRecord
 from lightdiff.core import FlowPrediction, FlowSchedule, Objective
 from lightdiff.networks import UNet
 from lightdiff.tasks.tensorboard import DESCRIPTIONS
-from runs import ROOT, killed, scalars, tiny, train
+from runs import ROOT, killed, plotted, scalars, train
 
 STEPS_OF_POINTS = [3, 6, 9, 12]
 
@@ -31,7 +31,7 @@ STEPS_OF_POINTS = [3, 6, 9, 12]
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "digits" / "version_0"
-    train(tiny("callbacks.samples.frame_every=1", "callbacks.samples.hold_frames=4"), folder)
+    train(plotted("callbacks.samples.frame_every=1", "callbacks.samples.hold_frames=4"), folder)
     return folder
 
 
@@ -148,8 +148,8 @@ def test_both_losses_in_one_chart(run: Path) -> None:
 
 def test_a_resumed_run_draws_that_chart_once(tmp_path: Path) -> None:
     folder = tmp_path / "version_0"
-    killed(tiny(), folder, batch=10)
-    train(tiny(), folder)
+    killed(plotted(), folder, batch=10)
+    train(plotted(), folder)
     for name, steps in (("training", STEPS_OF_POINTS), ("validation", [7, 14])):
         assert [step for step, _ in scalars(folder / name)["loss"]] == steps
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lightdiff.tasks.run_folder import write_config
-from runs import PLOTTED, TINY, composed, differences, killed, last, scalars, tiny, train
+from runs import differences, killed, last, plotted, scalars, tiny, train
 
 SAVED_STATE = ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch")
 
@@ -27,7 +27,7 @@ def variant(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Configuration of a variant, and the last checkpoint of a run of it that was not interrupted."""
-    config = composed(*(PLOTTED if request.param == "plain" else TINY), *VARIANTS[request.param])
+    config = (plotted if request.param == "plain" else tiny)(*VARIANTS[request.param])
     return config, train(config, tmp_path_factory.mktemp("whole") / "version_0")
 
 
