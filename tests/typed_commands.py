@@ -17,6 +17,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from lightdiff.tasks.arguments import in_usual_cases
 from waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -168,7 +169,7 @@ def composing(name: str, overrides: tuple[str, ...]) -> str:
                 f"{override.input_line.partition('=')[0]}={next(override.sweep_string_iterator())}"
                 if override.is_sweep_override()
                 else override.input_line
-                for override in OverridesParser.create().parse_overrides(list(overrides))
+                for override in OverridesParser.create().parse_overrides(in_usual_cases(overrides))
             ]
             OmegaConf.to_container(compose(name, first), resolve=True)
     except Exception as error:
@@ -179,7 +180,7 @@ def composing(name: str, overrides: tuple[str, ...]) -> str:
 
 def fault_of_override(word: str) -> str:
     """Return what is wrong with a setting on its own, which may belong to any command and any choice of its group."""
-    key, _, value = word.lstrip("+~").partition("=")
+    key, _, value = in_usual_cases([word])[0].lstrip("+~").partition("=")
     if re.fullmatch(READERS_OWN, value) or value in ("True", "False", "None") or key.startswith("hydra."):
         return ""
     folder = ROOT / "conf" / key

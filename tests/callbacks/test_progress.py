@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from ddpm_unet import DDPM_UNET
 from lightdiff.callbacks import ProgressBar
 from lightdiff.callbacks.pace import Pace
 from lightdiff.callbacks.progress import Epoch
@@ -84,9 +85,9 @@ def test_a_terminal_shows_the_epoch_the_loss_the_pictures_and_the_time_left(tmp_
 def test_the_network_is_described_without_its_average(command: Callable) -> None:
     done = command("train.py", "dataset=digits", "trainer=cpu", "trainer.max_steps=1", "callbacks=no_samples", *QUICK)
     assert done.returncode == 0, done.stderr
-    assert "network:    UNet, 12.9 M parameters, 51.676 MB, and the same again for their average\n" in done.stdout
-    for block in ("inc", "down1", "down2", "down3", "up1", "up2", "up3", "outc", "sa1", "sa2", "sa3"):
-        assert re.search(rf"\b{block} \d", done.stdout), block
+    assert "network:    UNet, 12.9 M parameters, 51.676 MB; their average is kept apart\n" in done.stdout
+    for block, parameters in DDPM_UNET.items():
+        assert re.search(rf"\b{block} {parameters:,}[,\n]", done.stdout), block
     assert re.search(r"\ndevice: +CPU, \d+ thread", done.stdout)
     assert "\nspeed: " in done.stdout
     assert done.stderr == ""

@@ -110,7 +110,7 @@ def test_too_few_images_for_a_batch(numbered) -> None:
         ({"image_size": 0}, "image_size=0"),
         ({"image_size": [16, 16, 3]}, r"image_size=\[16, 16, 3\]"),
         ({"image_size": [16]}, r"image_size=\[16\]"),
-        ({"channels": 2}, "channels=2: choices: 1"),
+        ({"channels": 0}, "channels=0: 1 or more is expected"),
         ({"resize_mode": "fill"}, "resize_mode=fill: choices: pad, resize, crop, none"),
     ],
 )

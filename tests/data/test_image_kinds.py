@@ -203,6 +203,48 @@ def test_a_colour_profile_changes_nothing(tmp_path: Path) -> None:
         assert (colour(tmp_path / name) == LEVELS[..., None]).all()
 
 
+def rgba() -> np.ndarray:
+    """Colours (8, 8, 4) with all levels of transparency, from 0 in the first pixel."""
+    return np.stack([LEVELS, np.rot90(LEVELS), np.full_like(LEVELS, 200), np.roll(LEVELS, 5)], -1)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.webp", "a.tif", "gray.png"])
+def test_two_and_four_channels_have_the_colours_on_black_and_the_transparency(name: str, tmp_path: Path) -> None:
+    picture = Image.fromarray(rgba())
+    settings = {"lossless": True, "exact": True} if name == "a.webp" else {}
+    (picture.convert("LA") if name == "gray.png" else picture).save(tmp_path / name, **settings)
+    for channels, colours in ((2, gray(tmp_path / name)[None]), (4, colour(tmp_path / name).transpose(2, 0, 1))):
+        read = read_image(tmp_path / name, channels, LIMIT).numpy()
+        assert read.shape == (channels, 8, 8)
+        assert (read[:-1] == colours).all()
+        assert (read[-1] == rgba()[..., 3]).all()
+
+
+def test_what_has_no_transparency_is_opaque(tmp_path: Path) -> None:
+    for mode in ("L", "RGB", "CMYK", "P", "1"):
+        Image.new(mode, (3, 2)).save(tmp_path / "a.tif")
+        for channels in (2, 4):
+            assert (read_image(tmp_path / "a.tif", channels, LIMIT)[-1] == 255).all()
+
+
+@pytest.mark.parametrize("samples", [2, 4])
+def test_premultiplied_colours_keep_their_transparency(samples: int, tmp_path: Path) -> None:
+    half = np.full_like(LEVELS, 128)
+    path = write_tiff(tmp_path / "a.tif", np.stack([LEVELS // 2] * (samples - 1) + [half], -1), extra=1)
+    assert (read_image(path, samples, LIMIT)[-1] == 128).all()
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_a_transparent_level_of_gray_is_transparent(bits: int, tmp_path: Path) -> None:
+    white = 2**bits - 1
+    row = struct.pack(">2H", 0, white) if bits == 16 else bytes([0, white]) if bits == 8 else bytes([white << 8 - bits])
+    path = png(tmp_path / "a.png", bits, 0, row, 2, struct.pack(">H", white))
+    other = png(tmp_path / "b.png", bits, 0, row, 2, struct.pack(">H", 0))
+    for read, opaque in ((read_image(path, 2, LIMIT), 0), (read_image(other, 2, LIMIT), 255)):
+        assert set(read[1].flatten().tolist()) == {0, 255}
+        assert read[0][read[1] == 255].tolist() == [opaque]
+
+
 # -- turned, and several in one file ----------------------------------------------------------------------------------
 
 TURNED = {

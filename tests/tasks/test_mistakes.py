@@ -96,7 +96,7 @@ OVERRIDES = {
     "dataset.batch_size=100000": "dataset.batch_size=100000: there are only 1617 training images",
     "dataset.image_size=17": "model.image_size=17: this network needs multiples of 2; nearest sizes: 16 and 18",
     "dataset.image_size=[16,16,16]": "dataset.image_size=[16, 16, 16]: one side or [height, width] is expected",
-    "dataset.channels=5": "dataset.channels=5: choices: 1 (grayscale), 3 (RGB)",
+    "dataset.channels=5": "dataset.channels=5: the images of Digits have 1",
     "dataset.resize_mode=foo": "dataset.resize_mode=foo: one of pad, resize, crop, none or null is expected",
     "dataset.value_range=[1,-1]": "dataset.value_range=[1, -1]: two numbers, the lower one first, are expected",
     "dataset.value_range=[]": "dataset.value_range=[]: two numbers, the lower one first, are expected",

@@ -64,6 +64,12 @@ def test_each_image_stands_below_its_own_label(channels: int) -> None:
     assert (lines[1] == 255).all() and (lines[0] < 128).any()
 
 
+def test_the_label_of_an_image_of_many_channels_stands_once_above_all_of_them() -> None:
+    images = torch.randint(0, 256, (1, 4, 16, 16), dtype=torch.uint8)
+    side_by_side = torch.cat([*images[0]], dim=-1)[None, None]
+    assert torch.equal(labelled(images, ["a class"], columns=1), labelled(side_by_side, ["a class"], columns=1))
+
+
 HOSTILE = ["$\\frac{$", "two\nlines", "\x1b[31m", "\u65e5\u672c\u8a9e", "w" * 500, "\U0001f600", ""]
 """Names that folders may have."""
 

@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from lightdiff.utils.images import encode_gif, enlarge, hold_last, make_grid, save_mp4, save_png, to_uint8
+from lightdiff.utils.images import (
+    encode_gif,
+    enlarge,
+    hold_last,
+    make_grid,
+    save_mp4,
+    save_png,
+    to_gray_or_rgb,
+    to_uint8,
+)
 
 
 def test_every_gray_level_survives_the_way_to_unit_range_and_back() -> None:
@@ -33,6 +42,28 @@ def test_grid_puts_image_i_in_row_and_column(channels: int) -> None:
         assert torch.equal(grid[:, top : top + 4, left : left + 5], image)
     # cells without an image are black
     assert grid[:, -5:, 7:].sum() == 0
+
+
+@pytest.mark.parametrize("channels", [2, 4, 5])
+def test_other_channels_are_shown_side_by_side_in_gray(channels: int, tmp_path: Path) -> None:
+    images = torch.randint(0, 256, (3, channels, 4, 5), dtype=torch.uint8)
+    grid = make_grid(images, columns=2)
+    assert grid.shape == (1, 2 * 5 + 1, 2 * (5 * channels + 1) + 1)
+    for channel in range(channels):
+        left = 1 + 5 * channels + 1 + 5 * channel
+        assert torch.equal(grid[0, 1:5, left : left + 5], images[1, channel])
+    save_png(tmp_path / "a.png", images[0])
+    assert np.array_equal(iio.imread(tmp_path / "a.png"), torch.cat([*images[0]], dim=-1).numpy())
+    frames = iio.imread(encode_gif(images, fps=5), extension=".gif", index=None)
+    assert frames.shape[:3] == (3, 4, 5 * channels)
+    save_mp4(tmp_path / "film.mp4", images, fps=5)
+    assert imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "film.mp4"))[0] == 3
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_gray_and_colour_are_shown_as_they_are(channels: int) -> None:
+    images = torch.randint(0, 256, (2, channels, 4, 5), dtype=torch.uint8)
+    assert to_gray_or_rgb(images) is images
 
 
 def test_grids_of_frames_are_grids_of_each_frame() -> None:

@@ -88,7 +88,6 @@ class EvaluateSamples(Callback):
         self.results = Results(run_folder(trainer) / "evaluation")
         # everything is built here, so that what cannot be measured is refused before the first step
         try:
-            self.extractor.prepare(trainer.datamodule, trainer.strategy.root_device)  # type: ignore[attr-defined]
             self.evaluation = Evaluation(
                 self.metrics,
                 self.extractor,
@@ -98,6 +97,7 @@ class EvaluateSamples(Callback):
                 cache_dir=user_path(self.cache_dir),
                 batch_size=self.batch_size,
             )
+            self.extractor.prepare(trainer.datamodule, trainer.strategy.root_device)  # type: ignore[attr-defined]
             self.evaluation.check(conditional=pl_module.conditioning is not None)
             self._generation(pl_module)
         except ValueError as error:

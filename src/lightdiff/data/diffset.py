@@ -21,6 +21,7 @@ from lightdiff.data.sources import SOURCES, Source, Splits
 from lightdiff.data.value_check import value_warnings
 from lightdiff.utils.config import shorten, suggest
 from lightdiff.utils.files import user_path
+from lightdiff.utils.text import in_usual_case
 
 USUAL_BATCH_SIZE = 128
 SHARE_OF_MEMORY = 0.25
@@ -35,11 +36,13 @@ class DiffSet(RememberedData):
     of one. Images stay uint8 until the model maps them to its value range.
 
     Args:
-        name: name of the data set. Where `source` is None it must be a key of `SOURCES`: mnist, fashion, cifar, digits, ...
+        name: name of the data set. Where `source` is None it must be a key of `SOURCES`, in any case of
+            letters: mnist, fashion, cifar, digits, ...
         source: object that loads the images, with the settings that only this data set has, or None for the one called `name`.
         data_dir: folder of the files, into which missing ones are downloaded; for `folder` the folder of the images.
         image_size: side of square images, or (height, width), or None for the data set's usual size.
-        channels: 1 for grayscale, 3 for RGB, None for the data set's own.
+        channels: 1 for grayscale, 3 for RGB, 2 and 4 for image files with their transparency, or None for the data set's own
+            number, which may be any.
         num_classes: number of classes that the data must have, or None for any number.
         class_names: names of the classes in the order in which labels are to number them, or None for the source's order. Names
             other than the source's own change nothing here; they are for captions and for asking for samples.
@@ -84,6 +87,8 @@ class DiffSet(RememberedData):
         on_changed: OnChanged = "refuse",
     ) -> None:
         super().__init__(on_changed)
+        if source is None:
+            name = in_usual_case(name, SOURCES)
         if source is None and name not in SOURCES:
             raise ValueError(f"name={name}: no such data set; {suggest(name, SOURCES)}")
         for argument, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
@@ -98,8 +103,8 @@ class DiffSet(RememberedData):
         self.data_dir = data_dir
         self.image_size = checked_size(self.source.usual_image_size if image_size is None else image_size)
         self.channels = self.source.usual_channels if channels is None else channels
-        if self.channels not in (1, 3):
-            raise ValueError(f"channels={channels}: choices: 1 (grayscale), 3 (RGB)")
+        if self.channels < 1:
+            raise ValueError(f"channels={self.channels}: 1 or more is expected")
         self.num_classes = num_classes
         self.label_order = class_names
         self.resize_mode = self.source.usual_resize_mode if resize_mode is None else resize_mode

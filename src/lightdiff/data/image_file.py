@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+import torch
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
@@ -18,6 +19,14 @@ from lightdiff.data.pixel_values import extent, number_type, numbers_of, to_leve
 
 COLOUR = "colour"
 """The type of numbers of an image that has several per pixel: 8 bits for each of red, green and blue."""
+
+KINDS = {
+    1: ("L", False),
+    2: ("L", True),
+    3: ("RGB", False),
+    4: ("RGB", True),
+}
+"""Number of channels -> Pillow's mode of the colours, and whether the last channel is the transparency."""
 
 SCALED = {"L;2": 255 // 3, "L;4": 255 // 15}
 """How Pillow decodes the pixels of a PNG -> the factor by which it brings them, but not the transparent value, to 8 bits."""
@@ -35,7 +44,7 @@ def read_image(
 
     Args:
         file: its path, or an open file.
-        channels: 1 for grayscale, 3 for RGB.
+        channels: 1 for grayscale, 3 for RGB; 2 and 4 add the transparency (alpha, 255 is opaque) as the last channel.
         max_pixels: images with more pixels are refused before they are decoded.
         name: how messages call the image, or None for its path.
         value_range: the numbers in the file that are black and white, for images of one number per pixel. None takes the range
@@ -48,8 +57,10 @@ def read_image(
         DataError: the file is no image in one of the formats of `lightdiff.data.formats`, has more than `max_pixels` pixels, or
             its numbers have no range, or not this one.
     """
+    mode, with_alpha = KINDS[channels]
     with _opened(file, max_pixels, name or str(file)) as image:
-        return pil_to_tensor(_in_mode(image, "L" if channels == 1 else "RGB", value_range))
+        colours, alpha = _in_mode(image, mode, value_range)
+        return torch.cat([pil_to_tensor(part) for part in ((colours, alpha) if with_alpha else (colours,))])
 
 
 def read_extent(file: Path | BinaryIO, max_pixels: int) -> tuple[str, float, float]:
@@ -61,7 +72,7 @@ def read_extent(file: Path | BinaryIO, max_pixels: int) -> tuple[str, float, flo
     with _opened(file, max_pixels, str(file)) as image:
         kind = number_type(image)
         if kind is None:
-            levels = pil_to_tensor(_in_mode(image, "RGB", None))
+            levels = pil_to_tensor(_in_mode(image, "RGB", None)[0])
             return COLOUR, float(levels.min()), float(levels.max())
         return kind, *extent(numbers_of(image, kind))
 
@@ -109,8 +120,16 @@ def _scale_transparency(image: ImageFile.ImageFile) -> None:
         image.info["transparency"] = transparent * SCALED.get(str(image.tile[0][3]), 1)
 
 
-def _in_mode(image: Image.Image, mode: str, value_range: Sequence[float] | None) -> Image.Image:
-    """Convert an image to Pillow's mode "L" (grayscale) or "RGB"."""
+def check_readable(channels: int) -> None:
+    """Raise ValueError if image files cannot be read with so many channels."""
+    if channels not in KINDS:
+        raise ValueError(
+            f"channels={channels}: choices for image files: 1 (grayscale), 3 (RGB), 2 and 4 (the same, then transparency)"
+        )
+
+
+def _in_mode(image: Image.Image, mode: str, value_range: Sequence[float] | None) -> tuple[Image.Image, Image.Image]:
+    """Convert an image to Pillow's mode "L" (grayscale) or "RGB", laid on black, and return its transparency beside it."""
     kind = number_type(image)
     if kind is None and value_range is not None:
         raise DataError(
@@ -119,14 +138,16 @@ def _in_mode(image: Image.Image, mode: str, value_range: Sequence[float] | None)
         )
     if kind is not None and (value_range is not None or kind not in ("uint1", "uint8")):
         image = to_levels(image, kind, value_range)
+    alpha = Image.new("L", image.size, 255)
     # premultiplied alpha: the gray is the one on black
     if image.mode == "La":
-        image = image.getchannel(0)
+        image, alpha = image.split()
     # Pillow converts it to RGB only
     if image.mode == "LAB":
         image = image.convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
+        alpha = image.getchannel("A")
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, image)
-    return image.convert(mode)
+    return image.convert(mode), alpha

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lightdiff.data.errors import DataError
-from lightdiff.data.image_file import read_image
+from lightdiff.data.image_file import check_readable, read_image
 from lightdiff.data.in_flight import in_flight
 from lightdiff.data.resize import Fit
 from lightdiff.data.traces import ends_of, names_and_sizes, sampled
@@ -128,7 +128,7 @@ class DecodingStore(ImageStore):
 
     Args:
         labels: int64 (N,).
-        channels: 1 reads grayscale, 3 reads RGB.
+        channels: 1 reads grayscale, 3 reads RGB, 2 and 4 the same with the transparency as the last channel (see `read_image`).
         fit: brings each image to its size.
         max_pixels: images with more pixels are refused.
         value_range: the numbers that are black and white, or None for the range of their type (see `read_image`).
@@ -143,6 +143,7 @@ class DecodingStore(ImageStore):
         max_pixels: int,
         value_range: tuple[float, float] | None = None,
     ) -> None:
+        check_readable(channels)
         self.labels = labels
         self.channels = channels
         self.fit = fit

@@ -78,7 +78,7 @@ def extent(numbers: np.ndarray) -> tuple[float, float]:
 def to_levels(image: Image.Image, kind: str, value_range: Sequence[float] | None) -> Image.Image:
     """Return an image of mode "L" in which the first value of a range is 0, the last one 255, and all between are in proportion.
 
-    Values beyond the range are cut off, and NaN becomes black.
+    Values beyond the range are cut off, and NaN becomes black. Where one number is transparent, the mode is "LA".
 
     Args:
         image: one number per pixel.
@@ -97,12 +97,16 @@ def to_levels(image: Image.Image, kind: str, value_range: Sequence[float] | None
         )
     numbers = torch.from_numpy(found.astype(np.float64))
     blank = numbers.isnan()
+    transparent = None
     if isinstance(image.info.get("transparency"), int):
-        blank |= numbers == image.info["transparency"]
+        transparent = (numbers == image.info["transparency"]).numpy()
     black, white = value_range or (0, WHITE[kind])
     numbers.sub_(black).mul_(255 / (white - black)).round_().clamp_(0, 255)
     # Pillow turns around only images of up to 8 bits
     if image.mode[0] in "IF" and getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0:
         numbers.neg_().add_(255)
     numbers[blank] = 0
-    return Image.fromarray(numbers.to(torch.uint8).numpy())
+    levels = Image.fromarray(numbers.to(torch.uint8).numpy())
+    if transparent is not None:
+        levels.putalpha(Image.fromarray(np.where(transparent, 0, 255).astype(np.uint8)))
+    return levels

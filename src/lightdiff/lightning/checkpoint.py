@@ -100,12 +100,15 @@ def check_content(structure: Structure, checkpoint: dict[str, Any], file: Path) 
         raise CheckpointError(f"{file}: {error}") from error
 
 
-def model_from_config(description: dict[str, Any], network: nn.Module | None = None) -> DiffusionModel:
+def model_from_config(
+    description: dict[str, Any], network: nn.Module | None = None, kind: type[DiffusionModel] = DiffusionModel
+) -> DiffusionModel:
     """Build the untrained model that `DiffusionModel.describe` has described.
 
     Args:
         description: the description; it may name classes on the allow-list only (see `import_safe_target`).
         network: the network to use instead of the described one.
+        kind: class of the model, which takes the arguments of `DiffusionModel`.
 
     Raises:
         CheckpointError: the description leaves the network out and none is given.
@@ -121,7 +124,7 @@ def model_from_config(description: dict[str, Any], network: nn.Module | None = N
         if network is None:
             network = instantiate(own, key="network", importer=import_safe_target)
         objects = {name: instantiate(part, key=name, importer=import_safe_target) for name, part in parts.items()}
-    return DiffusionModel(network, **objects, **settings)
+    return kind(network, **objects, **settings)
 
 
 @contextmanager
@@ -192,7 +195,7 @@ def load_model(
     Args:
         path: a checkpoint, a run folder (its `checkpoints/last.ckpt`), or a folder that export.py made.
         weights: "ema" (the averaged weights if the run has them, else the raw ones) or "raw".
-        map_location: device to load to.
+        map_location: device to load to, as for `torch.load`.
         network: an instance to load the weights into; needed only for a network class from outside lightdiff.
 
     Returns:
@@ -202,7 +205,7 @@ def load_model(
         ValueError: `weights` is neither "ema" nor "raw".
         CheckpointError: the file is missing, broken, hostile, or not from lightdiff, or its weights do not fit.
     """
-    return _load(path, weights, map_location, network, hashed=False)[0]
+    return load(path, weights, map_location, network)[0]
 
 
 def load_identified(
@@ -218,12 +221,19 @@ def load_identified(
         trained on (None for an exported model): sha256, step, epoch, data. The file is opened once, so that they belong together
         even while a training replaces it.
     """
-    return _load(path, weights, map_location, None, hashed=True)
+    return load(path, weights, map_location, hashed=True)
 
 
-def _load(
-    path: str | Path, weights: Weights, map_location: Any, network: nn.Module | None, *, hashed: bool
+def load(
+    path: str | Path,
+    weights: Weights,
+    map_location: Any,
+    network: nn.Module | None = None,
+    *,
+    kind: type[DiffusionModel] = DiffusionModel,
+    hashed: bool = False,
 ) -> tuple[DiffusionModel, dict[str, Any]]:
+    """Load a trained model as an instance of `kind`, and say which weights it has; see `load_model`, `load_identified`."""
     if weights not in ("ema", "raw"):
         raise ValueError(f"weights={weights}: choices: ema, raw")
     try:
@@ -231,7 +241,7 @@ def _load(
         check_content(Keys(model=DESCRIPTION), {"model": description}, Path(path))
         with _unaffected():
             _check_weights(description, state, network)
-            model = model_from_config(description, network)
+            model = model_from_config(description, network, kind)
         model.load_state_dict(state)
         chosen = model.modules_of(weights)
         for name, module in chosen.items():
@@ -245,7 +255,7 @@ def _load(
         raise CheckpointError(f"{path}: dataset={shorten(dataset)}: a mapping is expected")
     model.dataset = dataset
     model.ema = None
-    return model.to(map_location if not callable(map_location) else "cpu").eval(), identity
+    return model.to(map_location if isinstance(map_location, str | torch.device) else "cpu").eval(), identity
 
 
 def load_weights_into(model: DiffusionModel, path: str | Path, *, weights: Weights = "ema") -> None:

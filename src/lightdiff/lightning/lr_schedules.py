@@ -83,6 +83,10 @@ class Linear(Constant):
         return _warmup(step, self.warmup_steps) * (1 - (1 - self.final_factor) * done)
 
 
+HOW_COMPUTED = ("fused", "foreach", "capturable", "differentiable")
+"""Settings of an optimizer that decide how fast it computes a step and not which."""
+
+
 def adopt_settings(checkpoint: dict[str, Any], settings: dict[str, Any]) -> None:
     """Put new optimizer settings into a checkpoint, because Lightning restores the old ones together with the optimizer's state.
 
@@ -104,6 +108,32 @@ def adopt_settings(checkpoint: dict[str, Any], settings: dict[str, Any]) -> None
     for state in checkpoint.get("lr_schedulers", []):
         if "base_lrs" in state:
             state["base_lrs"] = [settings["lr"]] * len(state["base_lrs"])
+
+
+def check_same_training(checkpoint: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Refuse to go on with another optimizer or learning-rate schedule than the checkpoint's, which does not describe them.
+
+    Args:
+        checkpoint: the loaded checkpoint.
+        settings: the new optimizer's `defaults`; it has no schedule.
+
+    Raises:
+        ValueError: they differ.
+    """
+    groups = [group for state in checkpoint.get("optimizer_states", []) for group in state["param_groups"]]
+    theirs = [{**group, "lr": group.get("initial_lr", group["lr"])} for group in groups]
+    differing = {
+        name
+        for group in theirs
+        for name, value in settings.items()
+        if name not in HOW_COMPUTED and group.get(name) not in (value, [*value] if isinstance(value, tuple) else value)
+    }
+    if checkpoint.get("lr_schedulers") or differing:
+        what = ", ".join(sorted(differing)) or "a schedule of the learning rate"
+        raise ValueError(
+            f"ckpt_path: this run had another optimizer than a loaded model has ({what}); build the model with optimizer= and "
+            "lr_scheduler= as for that run, instead of loading it"
+        )
 
 
 def adopt_layout(checkpoint: dict[str, Any], optimizer: Optimizer) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-from pytorch_lightning import LightningModule
+from pytorch_lightning import Callback
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -23,16 +23,17 @@ from lightdiff.conditioning.base import Conditioner, Labels
 from lightdiff.core import Denoiser, DiffusionLoss, Guidance, NoiseSchedule, Objective
 from lightdiff.core.randomness import keyed_generator, keyed_seed
 from lightdiff.lightning.batch import as_batch, check_batch
-from lightdiff.lightning.description import description_of
 from lightdiff.lightning.ema import EMA
 from lightdiff.lightning.generation import Generation
-from lightdiff.lightning.lr_schedules import adopt_layout, adopt_settings
+from lightdiff.lightning.lr_schedules import adopt_layout, adopt_settings, check_same_training
+from lightdiff.lightning.stored import StoredModel
+from lightdiff.lightning.summary import summary_callbacks
 from lightdiff.samplers import Sampler, SamplerState
 
 Weights = Literal["ema", "raw"]
 
 
-class DiffusionModel(LightningModule):
+class DiffusionModel(StoredModel):
     """An image diffusion model that Lightning trains and that draws samples.
 
     All randomness of training is a function of (seed, batch number). It is drawn for the global batch, of which each process
@@ -219,6 +220,10 @@ class DiffusionModel(LightningModule):
         if self.ema is not None:
             self.ema.update(self._averaged())
 
+    def configure_callbacks(self) -> list[Callback]:
+        # Lightning's own table would list the network as one line and count the average of the weights as well
+        return summary_callbacks(self.trainer)
+
     # -- sampling -----------------------------------------------------------------------------------------------------
 
     def sample(
@@ -282,18 +287,12 @@ class DiffusionModel(LightningModule):
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
-    def describe(self) -> dict[str, Any]:
-        """Plain data from which `load_model` rebuilds this model; a network from outside lightdiff is left to the caller."""
-        return description_of(self)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        compiled = getattr(self.network, "_compiled_call_impl", None) is not None
-        # a resumed run compiles as it did before; see `lightdiff.tasks.speed`
-        training = {"device": self.device.type, "compiled": compiled}
-        described = {"model": self.describe(), "dataset": self.dataset}
-        checkpoint["lightdiff"] = {"format": 1, **described, "training": training}
-
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         optimizer = self._new_optimizer()
+        if self.ema is None and self.ema_decay is not None:
+            # `load_model` has left out the average, the optimizer and its schedule, and has set the mode for sampling
+            check_same_training(checkpoint, optimizer.defaults)
+            self.ema = EMA(self._averaged(), self.ema_decay)
+            self.train()
         adopt_settings(checkpoint, optimizer.defaults)
         adopt_layout(checkpoint, optimizer)

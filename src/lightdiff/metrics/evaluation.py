@@ -47,7 +47,7 @@ class Evaluation:
 
     Args:
         metrics: the metrics to compute, by name.
-        extractor: computes the features in which images are compared; prepared.
+        extractor: computes the features in which images are compared; prepared before `check`.
         data: the data set, set up.
         num_samples: number of images to draw; those of a conditional model show every class in turn.
         split: the real images that serve as reference, "train", "val", or "test", where the data set keeps some apart.
@@ -55,7 +55,7 @@ class Evaluation:
         batch_size: images at a time, or None for 128. The figures do not depend on it.
 
     Raises:
-        ValueError: `num_samples` is below 1, or the data set has no such split.
+        ValueError: `num_samples` is below 1, the images are neither gray nor RGB, or the data set has no such split.
     """
 
     def __init__(
@@ -71,6 +71,11 @@ class Evaluation:
     ) -> None:
         if num_samples < 1:
             raise ValueError(f"num_samples={num_samples}: 1 or more is expected")
+        if data.channels not in (1, 3):
+            raise ValueError(
+                f"metrics={', '.join(metrics)}: images of 1 or 3 channels are expected, and those of the data set have "
+                f"{data.channels}"
+            )
         self.metrics = dict(metrics)
         self.extractor = extractor
         self.num_samples = num_samples

@@ -1,7 +1,7 @@
 """What was typed behind a command, made ready for Hydra.
 
 Hydra's grammar refuses or splits many names that folders have: umlauts, `=`, `(`, `#`, `~`, commas. Where such a value can only
-be meant as text it is put into quotes, so that it just works.
+be meant as text it is put into quotes, so that it just works. Choices of groups are found in any case of letters.
 """
 
 from __future__ import annotations
@@ -15,16 +15,31 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from lightdiff.tasks.configuration import choices
 from lightdiff.utils.config import ConfigError
 from lightdiff.utils.files import user_path
 from lightdiff.utils.quoting import hydra_value
+from lightdiff.utils.text import in_usual_case
 
 KEY = re.compile(r"\+{0,2}[\w$][\w$@/.-]*", re.ASCII)
 """The part in front of `=`."""
 GRAMMAR = re.compile(r"[][{},'\"]|\$\{")
 """Signs of a value that is more than text, such as a list with a missing bracket."""
+CHOICE = re.compile(r"[^][(),'\"\s]+")
+"""A name in a value, which may be one, a list, or several for a sweep."""
 PATHS = ("ckpt_path", "resume", "init_from", "data_dir", "out", "log_dir", "cache_dir")
 """Last parts of keys whose values are paths, so that a folder may be called 007."""
+
+
+def in_usual_cases(overrides: Sequence[str]) -> list[str]:
+    """Return `group=choice` arguments with each choice in the case of letters that it has: `dataset=MNIST` as `dataset=mnist`."""
+    return [_in_usual_case(override) for override in overrides]
+
+
+def _in_usual_case(argument: str) -> str:
+    key, equals, value = argument.partition("=")
+    known = choices(key.lstrip("+").partition("@")[0]) if KEY.fullmatch(key) else []
+    return key + equals + CHOICE.sub(lambda name: in_usual_case(name[0], known), value)
 
 
 def readable(overrides: Sequence[str], *, several: bool) -> list[str]:

@@ -23,7 +23,7 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from lightdiff.tasks.arguments import plain_overrides, readable
+from lightdiff.tasks.arguments import in_usual_cases, plain_overrides, readable
 from lightdiff.tasks.configuration import own_folder
 from lightdiff.tasks.grid import faults
 from lightdiff.tasks.handover import rank_and_world_size, receive_job, releasing_ranks
@@ -180,7 +180,9 @@ def _hydra_command(command: str, arguments: list[str], task: Callable[[DictConfi
     showing = any(flag.partition("=")[0] in SHOWING for flag in flags)
     # Hydra refuses overrides on both sides of a flag
     several = "-m" in flags or "--multirun" in flags
-    overrides = readable(overrides, several=several)
+    # the folders of a command before this one, in the same process, are not those of this one
+    HydraConfig.instance().cfg = None
+    overrides = readable(in_usual_cases(overrides), several=several)
     arguments = [*flags, *overrides]
     claim = next_run_folder if showing else claim_run_folder
     OmegaConf.register_new_resolver("claim_run_folder", claim, use_cache=True, replace=True)
@@ -202,8 +204,6 @@ def _hydra_command(command: str, arguments: list[str], task: Callable[[DictConfi
             raise SystemExit(code) from error
 
     def composed() -> None:
-        # the folders of a command before this one, in the same process, are not those of this one
-        HydraConfig.instance().cfg = None
         if several and rank_and_world_size()[1] == 1:
             wrong = faults(command, overrides)
             refuse(wrong)

@@ -95,8 +95,6 @@ def _evaluation(config: dict[str, Any], data: DiffSet, model: DiffusionModel) ->
     if not metrics:
         raise ConfigError("metrics=[]: at least one is needed, as in 'metrics=[fid,kid]'")
     extractor: FeatureExtractor = instantiate(config["extractor"], key="extractor")
-    with naming("extractor", config["extractor"]):
-        extractor.prepare(data, model.device)
     with naming("", config):
         evaluation = Evaluation(
             metrics,
@@ -107,6 +105,9 @@ def _evaluation(config: dict[str, Any], data: DiffSet, model: DiffusionModel) ->
             cache_dir=user_path(config["cache_dir"]),
             batch_size=config["batch_size"],
         )
+    with naming("extractor", config["extractor"]):
+        extractor.prepare(data, model.device)
+    with naming("", config):
         evaluation.check(conditional=model.conditioning is not None)
     return evaluation
 

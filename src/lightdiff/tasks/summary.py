@@ -25,10 +25,10 @@ WIDTH = 120
 
 
 def network_summary(model: DiffusionModel) -> str:
-    """Return the network's size and its blocks with their parameters; the average of the weights is not counted in."""
-    average = "" if model.ema is None else ", and the same again for their average"
+    """Return the network's size and its blocks with their numbers of parameters; the average of the weights is not counted in."""
+    average = "" if model.ema is None else "; their average is kept apart"
     lines = [f"network:    {type(model.network).__name__}, {_size(model.network)}{average}"]
-    blocks = [f"{name} {_count(block)}" for name, block in model.network.named_children() if _number(block)]
+    blocks = [f"{name} {_number(block):,}" for name, block in model.network.named_children() if _number(block)]
     # a line must not end between the name of a block and its number
     kept_together = ", ".join(block.replace(" ", "~") for block in blocks)
     wrapped = textwrap.wrap(kept_together, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lightdiff.utils.images import enlarge, make_grid
+from lightdiff.utils.images import enlarge, make_grid, to_gray_or_rgb
 from lightdiff.utils.text import printable
 
 SIZE, LEAST_SIZE = 14, 8
@@ -75,14 +75,16 @@ def labelled(images: Tensor, captions: Sequence[str], columns: int, at_least: in
     """Arrange images in a grid on white, row by row, each below its caption.
 
     Args:
-        images: uint8 (N, C, H, W), which are enlarged to at least `at_least` pixels, and further where a caption is wider.
+        images: uint8 (N, C, H, W), shown as by `to_gray_or_rgb` and enlarged to at least `at_least` pixels, and further where a
+            caption is wider.
         captions: a text for each image. One that has no room even in small letters is cut off.
         columns: images in a row.
         at_least: pixels of the longer side of an image.
 
     Returns:
-        uint8 (C, height, width).
+        uint8 (1 or 3, height, width).
     """
+    images = to_gray_or_rgb(images)
     widest = round(max(_width(caption, LEAST_SIZE) for caption in captions))
     cells = pad(enlarge(images, max(at_least, min(widest, WIDEST_CELL))), (0, 0, TOP, GAP), value=255)
     for cell, caption in zip(cells, captions, strict=True):

@@ -1,6 +1,7 @@
 """Functions that round images, arrange them in grids, and write PNG, GIF and MP4 files.
 
-Shapes: N images, C channels (1 or 3), H x W pixels, F frames. Floating-point images are in [-1, 1].
+Shapes: N images, C channels, H x W pixels, F frames. Floating-point images are in [-1, 1]. Images of 1 channel are shown in gray
+and those of 3 in colour. Of any other number each channel is shown in gray, one beside the other.
 """
 
 from __future__ import annotations
@@ -35,17 +36,25 @@ def to_uint8(images: Tensor) -> Tensor:
     return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
+def to_gray_or_rgb(images: Tensor) -> Tensor:
+    """Return images (..., C, H, W) as they are if C is 1 or 3, else as (..., 1, H, C W), their channels side by side."""
+    if images.shape[-3] in (1, 3):
+        return images
+    return images.transpose(-3, -2).flatten(-2, -1).unsqueeze(-3)
+
+
 def make_grid(images: Tensor, columns: int, padding: int = 1) -> Tensor:
     """Arrange uint8 images in a grid, row by row, on black. A single image stays as it is, without a border.
 
     Args:
-        images: (..., N, C, H, W).
+        images: (..., N, C, H, W); those of other than 1 or 3 channels become as wide as `to_gray_or_rgb` makes them.
         columns: images in a row, at most N.
         padding: pixels p between images and at the edges; 0 for a single image.
 
     Returns:
-        (..., C, rows (H + p) + p, columns (W + p) + p).
+        (..., 1 or 3, rows (H + p) + p, columns (W + p) + p).
     """
+    images = to_gray_or_rgb(images)
     *lead, count, channels, height, width = images.shape
     if count == 1:
         padding = 0
@@ -82,7 +91,7 @@ def enlarge_to(images: Tensor, pixels: int) -> Tensor:
 
 
 def save_png(path: Path, image: Tensor) -> None:
-    """Write a uint8 image (C, H, W) as PNG, in grayscale if it has one channel; see `write_picture`."""
+    """Write a uint8 image (C, H, W) as PNG, as `to_gray_or_rgb` shows it; see `write_picture`."""
     write_picture(path, iio.imwrite("<bytes>", _channels_last(image), extension=".png"))
 
 
@@ -120,6 +129,7 @@ def save_mp4(path: Path, frames: Tensor, *, fps: float) -> None:
     from imageio_ffmpeg import get_ffmpeg_exe
 
     path.parent.mkdir(exist_ok=True)
+    frames = to_gray_or_rgb(frames)
     height, width = frames.shape[-2:]
     even = torch.nn.functional.pad(frames, (0, width % 2, 0, height % 2))
     rgb = even.expand(-1, 3, -1, -1) if even.shape[1] == 1 else even
@@ -144,6 +154,6 @@ def hold_last(frames: Sequence[Tensor], count: int) -> Tensor:
 
 
 def _channels_last(images: Tensor) -> Any:
-    """Return images (..., C, H, W) as a numpy array (..., H, W, C), or (..., H, W) if C is 1."""
-    images = images.cpu().movedim(-3, -1)
+    """Return images as a numpy array for a file, (..., H, W, 3) or (..., H, W), as `to_gray_or_rgb` shows them."""
+    images = to_gray_or_rgb(images).cpu().movedim(-3, -1)
     return (images[..., 0] if images.shape[-1] == 1 else images).contiguous().numpy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 UNSHOWN = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Categories of characters that move a terminal's cursor, begin a line, or stand for a byte of a name that is no UTF-8."""
@@ -23,6 +23,15 @@ def natural_order(text: str) -> tuple[list[str | int], str]:
     # letters and numbers take turns, so that only like is compared with like
     parts = re.split("([0-9]+)", text)
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], text
+
+
+def in_usual_case(name: str, names: Iterable[str]) -> str:
+    """Return the one of `names` that differs from `name` in the case of its letters alone, such as mnist for MNIST.
+
+    `name` itself is returned if it is among them, and if none of them or several are like it.
+    """
+    alike = [other for other in names if other.casefold() == name.casefold()]
+    return alike[0] if len(alike) == 1 else name
 
 
 def listed(names: Sequence[str], most: int = 30) -> str:

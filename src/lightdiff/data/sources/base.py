@@ -103,7 +103,7 @@ class Source(ABC):
 
         Args:
             data_dir: folder of the files.
-            channels: 1 for grayscale, 3 for RGB.
+            channels: how many the images are to have, such as 1 for grayscale and 3 for RGB.
             fit: brings the images to size.
 
         Raises:
