@@ -40,8 +40,17 @@ DATA = {
 }
 
 
+LARGE = ("cars", "cifar_gpu")
+"""Experiments whose networks take most of the time; narrow ones of them are built in test_experiments_on_any_data.py."""
+
+
 @pytest.mark.parametrize(
-    "name", [*EXPERIMENTS, "text_to_digit conditioning=clip", "text_to_digit conditioning=clip_finetuned"]
+    "name",
+    [
+        *[pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in EXPERIMENTS],
+        "text_to_digit conditioning=clip",
+        "text_to_digit conditioning=clip_finetuned",
+    ],
 )
 def test_runs_two_steps_samples_and_reloads(name: str, images: Path, tmp_path: Path) -> None:
     name, *others = name.split()
