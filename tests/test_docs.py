@@ -22,7 +22,11 @@ FOLDERS = (".", "docs", "docs/api", "docs/tutorials", "models", "lightning_logs"
 PAGES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*") if path.suffix in (".md", ".ipynb"))
 PYTHON = [(path, block) for path in PAGES for block in blocks(text_of(path), "python")]
 NOT_AT_HAND = ("lightning_logs/", "photos", "...")
-RUN = "import sys, json, lightdiff; [exec(compile(block, block, 'exec'), {'__name__': '__main__'}) for block in json.load(sys.stdin)]"
+RUN = """
+import sys, json, lightdiff
+for block in json.load(sys.stdin):
+    exec(compile(block, block, "exec"), {"__name__": "__main__"})
+"""
 
 
 def runnable(page: Path) -> list[str]:

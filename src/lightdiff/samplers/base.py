@@ -213,10 +213,10 @@ class OneStepSampler(Sampler):
 
         `generator` is the source of added noise. None takes torch's global generator.
         """
-        return self._step(x_t, x0_hat, schedule.exact(t), schedule.exact(s), generator)
+        return self.step_at(x_t, x0_hat, schedule.exact(t), schedule.exact(s), generator)
 
     @abstractmethod
-    def _step(
+    def step_at(
         self, x_t: Tensor, x0_hat: Tensor, at_t: Scales, at_s: Scales, generator: Generator | None = None
     ) -> Tensor:
         """Return x_s (B, ...) as `step` does, from the scales at t and at s: numbers for each image (B,), or single ones ()."""
@@ -226,7 +226,7 @@ class OneStepSampler(Sampler):
     ) -> Advance:
         def advance(x_t: Tensor, t: GridTime, s: GridTime) -> tuple[Tensor, Tensor]:
             x0_hat = predict(x_t, t.t)
-            return x0_hat, self._step(x_t, x0_hat, t.scales, s.scales, generator)
+            return x0_hat, self.step_at(x_t, x0_hat, t.scales, s.scales, generator)
 
         return advance
 

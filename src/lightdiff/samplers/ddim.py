@@ -38,7 +38,7 @@ class DDIM(OneStepSampler):
     def added_noise(self) -> str | None:
         return f"eta={self.eta}" if self.eta > 0 else None
 
-    def _step(
+    def step_at(
         self, x_t: Tensor, x0_hat: Tensor, at_t: Scales, at_s: Scales, generator: Generator | None = None
     ) -> Tensor:
         if self.eta == 0:

@@ -40,7 +40,7 @@ class DDPM(OneStepSampler):
     def added_noise(self) -> str | None:
         return "sampler=ddpm"
 
-    def _step(
+    def step_at(
         self, x_t: Tensor, x0_hat: Tensor, at_t: Scales, at_s: Scales, generator: Generator | None = None
     ) -> Tensor:
         a = at_t.alpha / at_s.alpha

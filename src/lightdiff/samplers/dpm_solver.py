@@ -77,7 +77,7 @@ class DPMSolverMultistep(Sampler):
             if math.isfinite(h):
                 earlier.appendleft((x0_hat, h))
             steps_left -= 1
-            return x0_hat, first_order._step(x_t, extrapolated, t.scales, s.scales, generator)
+            return x0_hat, first_order.step_at(x_t, extrapolated, t.scales, s.scales, generator)
 
         return advance
 

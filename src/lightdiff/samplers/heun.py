@@ -67,7 +67,7 @@ class Heun(Sampler):
                 x_t, t = self._churned(schedule, x_t, t, gamma, generator)
             at_t, at_s = t.scales, s.scales
             x0_hat = predict(x_t, t.t)
-            x_s = euler._step(x_t, x0_hat, at_t, at_s)
+            x_s = euler.step_at(x_t, x0_hat, at_t, at_s)
             if at_s.sigma == 0 or ratio > LARGEST_RATIO:
                 return x0_hat, x_s
             noise_at_t = (x_t - at_t.alpha * x0_hat) / at_t.sigma
