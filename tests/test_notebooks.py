@@ -18,8 +18,9 @@ from runs import ROOT, tiny, train
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 THREE_SETS = "04_mnist_fashion_cifar"
-RUN = [pytest.param(path, marks=[pytest.mark.slow] * (path.stem == THREE_SETS)) for path in NOTEBOOKS]
-"""The notebooks, of which the one that reads three large data sets takes a while."""
+LONG = ("03_compare_samplers", THREE_SETS)
+RUN = [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in LONG)) for path in NOTEBOOKS]
+"""The notebooks, of which those that draw many samples or read three large data sets take a while."""
 BLOCKED = ROOT / "tests" / "blocked"
 OPTIONAL = [module for modules in EXTRAS.values() for module in modules if "." not in module]
 PICTURES = {"image/png", "image/gif"}

@@ -110,6 +110,7 @@ def test_what_surrounds_a_step(settings: Settings) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.slow
 def test_memory_is_that_of_the_process_alone() -> None:
     """Not of the one that started it, which holds more here."""
     held = torch.ones(2**28, dtype=torch.uint8)  # 256 MiB

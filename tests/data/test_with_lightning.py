@@ -133,6 +133,7 @@ def test_overfit_batches_is_refused(numbered, tmp_path: Path) -> None:
         fit(numbered_data(numbered), tmp_path, max_epochs=1, overfit_batches=2)
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_batches_of_one(tmp_path: Path) -> None:
     """Flips included, and with Lightning's default of replacing samplers left on."""
     script = tmp_path / "run.py"

@@ -68,7 +68,7 @@ def test_the_stated_accuracy_is_what_the_weights_have(digits: DiffSet) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion"])
+@pytest.mark.parametrize("name", ["mnist", pytest.param("fashion", marks=pytest.mark.slow)])
 def test_the_stated_accuracy_on_real_images(name: str, real_data: Path) -> None:
     trained = load_classifier(name)
     data = DiffSet(name, data_dir=str(real_data), image_size=28)

@@ -112,7 +112,11 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("typed", list(COMMANDS))
+# tests/base_installation.py runs all of them in a real base installation
+@pytest.mark.parametrize(
+    "typed",
+    [pytest.param(typed, marks=() if typed.startswith("sample.py") else pytest.mark.slow) for typed in COMMANDS],
+)
 def test_commands_run_without_optional_packages_and_what_they_do_not_use(typed: str, trained: Path) -> None:
     script, *arguments = typed.split()
     done = started(trained, script, *arguments, blocked=[*OPTIONAL, *COMMANDS[typed]])

@@ -48,6 +48,7 @@ class KillSelf(Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_joblib_worker_that_is_killed_is_one_failed_job(run_script, tmp_path: Path) -> None:
     """One of the others trains at the same time, and one has not begun yet."""
     paths = [str(ROOT / "tests"), str(ROOT / "tests" / "tasks"), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -99,6 +100,7 @@ def test_a_task_of_a_slurm_job_that_fails_ends_with_an_exit_code(
     assert word[1] == raised.value.code
 
 
+@pytest.mark.slow
 def test_torchrun_trains_in_one_folder_and_resumes(run_module, tmp_path: Path) -> None:
     done = run_module(*TORCHRUN, *TINY, "trainer.devices=2", "callbacks=no_samples")
     assert done.returncode == 0, done.stderr

@@ -42,7 +42,7 @@ def trained(tmp_path: Path, shell: str) -> subprocess.CompletedProcess[str]:
         pytest.param('"$@" | head -1', marks=pytest.mark.slow),
         '"$@" > /dev/full',
         pytest.param('"$@" >&-', marks=pytest.mark.slow),
-        '"$@" 2>&1 | head -1',
+        pytest.param('"$@" 2>&1 | head -1', marks=pytest.mark.slow),
         pytest.param('"$@" >&- 2>&-', marks=pytest.mark.slow),
     ],
 )
