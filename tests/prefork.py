@@ -50,7 +50,7 @@ class Server:
         other.close()
 
     def takes(self, call: dict[str, Any]) -> bool:
-        """True where a copy would be what the ordinary way makes."""
+        """Return whether a copy would be what the ordinary way makes."""
         if any(call[name] for name in ("executable", "preexec_fn", "pass_fds", "shell", "startupinfo")):
             return False
         if any(call[name] is not None for name in ("gid", "gids", "uid")) or call["umask"] >= 0:
@@ -83,7 +83,7 @@ class Server:
 
 
 def known(args: Any, folder: Any) -> bool:
-    """True for one of the project's scripts or modules and for code that uses lightdiff."""
+    """Return whether this is one of the project's scripts or modules, or code that uses lightdiff."""
     if not isinstance(args, list) or len(args) < 2 or args[0] != sys.executable:
         return False
     if args[1] in ("-c", "-m"):
@@ -92,12 +92,12 @@ def known(args: Any, folder: Any) -> bool:
 
 
 def at_start(environment: dict[str, str]) -> dict[str, str]:
-    """The variables that are read while Python or a library starts."""
+    """Return the variables that are read while Python or a library starts."""
     return {key: value for key, value in environment.items() if key.startswith(START) and key != "PYTHONPATH"}
 
 
 def split(environment: dict[str, str]) -> list[str]:
-    """The folders of PYTHONPATH."""
+    """Return the folders of PYTHONPATH."""
     return [folder for folder in environment.get("PYTHONPATH", "").split(os.pathsep) if folder]
 
 
