@@ -40,11 +40,15 @@ ON = True
 
 
 class Server:
-    """Server of the copies; started by the first command and ended with the process that started it."""
+    """Server of the copies; started by the first command and ended with the process that started it.
 
-    def __init__(self) -> None:
+    Args:
+        environment: its environment, which is none that a test has changed.
+    """
+
+    def __init__(self, environment: dict[str, str]) -> None:
         self.socket, other = socket.socketpair()
-        self.environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        self.environment = {**environment, "OMP_NUM_THREADS": "1"}
         line = [sys.executable, str(Path(__file__)), str(other.fileno())]
         self.process = subprocess.Popen(line, env=self.environment, pass_fds=[other.fileno()], cwd=ROOT)
         other.close()
@@ -117,12 +121,13 @@ def install() -> None:
     if not sys.platform.startswith("linux"):
         return
     servers: list[Server] = []
+    environment = dict(os.environ)
 
     def execute(self: subprocess.Popen, *args: Any) -> None:
         call = PARAMETERS.bind(self, *args).arguments
         copied = ON and known(call["args"], call["cwd"])
         if copied and not servers:
-            servers.append(Server())
+            servers.append(Server(environment))
         if not copied or not servers[0].takes(call):
             ORDINARY(self, *args)
             return
