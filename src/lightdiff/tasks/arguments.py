@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from lightdiff.tasks.configuration import choices
+from lightdiff.tasks.configuration import choices, groups
 from lightdiff.utils.config import ConfigError
 from lightdiff.utils.files import user_path
 from lightdiff.utils.quoting import hydra_value
@@ -74,6 +74,12 @@ def _is_misread(parsed: Override, typed: str, several: bool) -> bool:
     if isinstance(value, int | float):
         return str(parsed.key_or_group).rpartition(".")[2] in PATHS
     return isinstance(value, str) and (value != typed or "${" in typed) and _exists(typed)
+
+
+def with_added_classes(overrides: Sequence[str]) -> list[str]:
+    """Return the arguments with `++` before `group._target_=...`, which names a class also where the choice of the group has none."""
+    known = {f"{group}._target_" for group in groups()}
+    return [f"++{override}" if override.partition("=")[0] in known else override for override in overrides]
 
 
 def plain_overrides(arguments: Sequence[str]) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from lightdiff.utils.structure import COUNT, NUMBER, Every, Keys
 
 CONFIG = "config.yaml"
 RESULT = "result.json"
+OF_TRAINING = ("checkpoints", "samples", "plots", "evaluation", "train.log")
+"""Entries of a run folder that are kept even if the run is refused when it goes on."""
 MAX_NODES = 100_000
 """Most entries that a config.yaml may have; real ones have a few hundred."""
 MAX_SIZE = 500_000
@@ -258,15 +260,16 @@ def put_back_if_refused(folder: Path) -> Iterator[None]:
     """
 
     def written() -> set[Path]:
-        return {path for pattern in (f"{CONFIG}*", RESULT, "events.out.tfevents.*") for path in folder.glob(pattern)}
+        # everything, because a logger may write under any name
+        return {path for path in folder.rglob("*") if path.relative_to(folder).parts[0] not in OF_TRAINING}
 
     before = written()
     contents = {path: path.read_bytes() for path in (folder / CONFIG, folder / RESULT) if path.is_file()}
     try:
         yield
     except ConfigError:
-        for path in written() - before:
-            path.unlink()
+        for path in sorted(written() - before, reverse=True):
+            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
         for path, content in contents.items():
             with replaced(path) as temporary:
                 temporary.write_bytes(content)
