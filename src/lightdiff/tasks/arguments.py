@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from lightdiff.tasks.configuration import choices, groups
+from lightdiff.tasks.configuration import choices
 from lightdiff.utils.config import ConfigError
 from lightdiff.utils.files import user_path
 from lightdiff.utils.quoting import hydra_value
@@ -29,6 +29,9 @@ CHOICE = re.compile(r"[^][(),'\"\s]+")
 """A name in a value, which may be one, a list, or several for a sweep."""
 PATHS = ("ckpt_path", "resume", "init_from", "data_dir", "out", "log_dir", "cache_dir")
 """Last parts of keys whose values are paths, so that a folder may be called 007."""
+
+ADDED = ("logger._target_",)
+"""Keys that may be set although no choice of their group has them."""
 
 
 def in_usual_cases(overrides: Sequence[str]) -> list[str]:
@@ -76,10 +79,9 @@ def _is_misread(parsed: Override, typed: str, several: bool) -> bool:
     return isinstance(value, str) and (value != typed or "${" in typed) and _exists(typed)
 
 
-def with_added_classes(overrides: Sequence[str]) -> list[str]:
-    """Return the arguments with `++` before `group._target_=...`, which names a class also where the choice of the group has none."""
-    known = {f"{group}._target_" for group in groups()}
-    return [f"++{override}" if override.partition("=")[0] in known else override for override in overrides]
+def with_added_keys(overrides: Sequence[str]) -> list[str]:
+    """Return the arguments, those for keys of `ADDED` with `++` in front, by which Hydra sets a key or adds it."""
+    return [f"++{override}" if override.partition("=")[0] in ADDED else override for override in overrides]
 
 
 def plain_overrides(arguments: Sequence[str]) -> dict[str, Any]:

@@ -96,7 +96,8 @@ def build_loggers(config: dict[str, Any], folder: Path, purge_step: int | None) 
     """Build the loggers of group logger.
 
     The group maps names to settings. A name is one of `LOGGERS`, or any other if the settings have the `_target_` of a Lightning
-    Logger. With a `_target_` of its own the group is such a logger too, beside those of `LOGGERS` that it names.
+    Logger. With a `_target_` of its own the group is such a logger too, beside those of `LOGGERS` that it names. A run with loggers
+    that all write elsewhere gets the logger csv too.
 
     Args:
         config: the configuration as plain data.
@@ -124,6 +125,9 @@ def build_loggers(config: dict[str, Any], folder: Path, purge_step: int | None) 
         if not isinstance(settings, dict | None):
             raise ConfigError(f"{key}={shorten(settings)}: a mapping with its settings, or null, is expected")
         loggers.append(call(LOGGERS[name], settings or {}, key=key, folder=folder, purge_step=purge_step))
+    if loggers and not any(isinstance(logger, TensorBoard | ResumableCSV) for logger in loggers):
+        # report.py reads the curves of a run from its folder
+        loggers.append(csv(folder, purge_step))
     return loggers
 
 
@@ -139,9 +143,9 @@ def _of_class(settings: dict[str, Any], key: str, folder: Path) -> Logger:
     with naming(key, settings):
         taken = inspect.signature(import_target(settings["_target_"])).parameters
     argument = next((name for name in FOLDER_ARGUMENTS if name in taken), None)
-    is_placed = argument is None or settings.keys() & {*FOLDER_ARGUMENTS}
+    place: dict[str, Any] = {} if argument is None or settings.keys() & {*FOLDER_ARGUMENTS} else {argument: str(folder)}
     try:
-        logger = instantiate(settings, key=key, **({} if is_placed else {argument: str(folder)}))
+        logger = instantiate(settings, key=key, **place)
     except ImportError as error:
         # Lightning says so of a package that is not installed
         raise ConfigError(f"{key}._target_={settings['_target_']}: {' '.join(str(error).split())}") from error

@@ -23,8 +23,8 @@ from lightdiff.utils.structure import COUNT, NUMBER, Every, Keys
 
 CONFIG = "config.yaml"
 RESULT = "result.json"
+# what a run keeps even if it is refused when it goes on
 OF_TRAINING = ("checkpoints", "samples", "plots", "evaluation", "train.log")
-"""Entries of a run folder that are kept even if the run is refused when it goes on."""
 MAX_NODES = 100_000
 """Most entries that a config.yaml may have; real ones have a few hundred."""
 MAX_SIZE = 500_000
@@ -260,7 +260,6 @@ def put_back_if_refused(folder: Path) -> Iterator[None]:
     """
 
     def written() -> set[Path]:
-        # everything, because a logger may write under any name
         return {path for path in folder.rglob("*") if path.relative_to(folder).parts[0] not in OF_TRAINING}
 
     before = written()
