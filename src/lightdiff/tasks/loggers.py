@@ -96,8 +96,9 @@ def build_loggers(config: dict[str, Any], folder: Path, purge_step: int | None) 
     """Build the loggers of group logger.
 
     The group maps names to settings. A name is one of `LOGGERS`, or any other if the settings have the `_target_` of a Lightning
-    Logger. With a `_target_` of its own the group is such a logger too, beside those of `LOGGERS` that it names. A run with loggers
-    that all write elsewhere gets the logger csv too.
+    Logger. With a `_target_` of its own the group is such a logger too, beside those of `LOGGERS` that it names.
+
+    Where neither tensorboard nor csv is among them, csv joins: report.py reads the curves of a run from its folder.
 
     Args:
         config: the configuration as plain data.
@@ -126,7 +127,6 @@ def build_loggers(config: dict[str, Any], folder: Path, purge_step: int | None) 
             raise ConfigError(f"{key}={shorten(settings)}: a mapping with its settings, or null, is expected")
         loggers.append(call(LOGGERS[name], settings or {}, key=key, folder=folder, purge_step=purge_step))
     if loggers and not any(isinstance(logger, TensorBoard | ResumableCSV) for logger in loggers):
-        # report.py reads the curves of a run from its folder
         loggers.append(csv(folder, purge_step))
     return loggers
 

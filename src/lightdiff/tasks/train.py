@@ -122,15 +122,17 @@ def _run(folder: Path, config: dict[str, Any], settings: TrainSettings | None, r
 
 
 def _prepare(folder: Path, config: dict[str, Any], settings: TrainSettings | None) -> Job:
-    """Check the settings, build data and model, decide how to compute, and build the rest; nothing is trained.
+    """Check the settings, decide how to compute, build everything; nothing is trained.
 
-    Layout, compiling and residence of the images depend on network and data, so these come before the decisions.
+    Data and model are built before the decisions, because layout depends on the network, and compiling and residence on the
+    images.
     """
+    # check
     settings = settings or check_settings(config)
-    last = folder / "checkpoints" / "last.ckpt"
+    last, given = folder / "checkpoints" / "last.ckpt", config["dataset"]
     former = resumable(last)[1] if last.is_file() else None
-    given = config["dataset"]
 
+    # build what the decisions depend on, and what may be refused before the images are read
     data = _build_data(config, folder, former)
     model = _build_model(config, settings, former)
     seed_everything(settings.seed, verbose=False)
@@ -141,16 +143,17 @@ def _prepare(folder: Path, config: dict[str, Any], settings: TrainSettings | Non
     model.dataset = portable(config["dataset"])
     check_fit(model, data)
 
+    # decide
     decisions = decide(config, model, data, began=former and former["lightdiff"].get("training"))
+
+    # build the rest as decided
     decisions.apply(model)
-    # it was built before its optimizer was decided
     model._make_optimizer = build_optimizer(config, decisions.fused.value)
     trainer = build_trainer(config, folder, decisions, callbacks, loggers)
     if former:
         check_fits_run(trainer, model, last, former)
-    return Job(
-        config, found_in_data(given, config["dataset"]), data, model, decisions, trainer, last if former else None
-    )
+    found = found_in_data(given, config["dataset"])
+    return Job(config, found, data, model, decisions, trainer, last if former else None)
 
 
 def _build_data(config: dict[str, Any], folder: Path, former: dict[str, Any] | None) -> DiffSet:
