@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from lightdiff.data import DiffSet, diffset
 from lightdiff.data.loader import BatchLoader
 from lightdiff.tasks import build, decisions, launch, resume, speed, train
 from lightdiff.tasks.decisions import Decisions, decide
+from lightdiff.tasks.devices import needs_processes, number_of_processes
 from lightdiff.tasks.speed import Choice
 from runs import TINY, tiny
 
@@ -106,3 +108,37 @@ def test_what_was_decided_is_what_is_built(tmp_path: Path, monkeypatch: pytest.M
     (job,) = built
     assert job.trainer.precision == "64-true"
     assert not job.model._new_optimizer().defaults["fused"]
+
+
+@pytest.mark.parametrize(
+    ("devices", "nodes", "expected"),
+    [
+        (1, 1, 1),
+        (2, 1, 2),
+        (2, 2, 4),
+        ([3], 1, 1),
+        ([0, 3], 2, 4),
+        ("0,3", 1, 2),
+        ("2", 1, 2),
+        ("1,", 1, 1),
+        ("auto", 2, 8),
+    ],
+)
+def test_number_of_processes(devices: Any, nodes: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    settings = {"devices": devices, "num_nodes": nodes}
+    assert number_of_processes(settings).value == expected
+    assert needs_processes(settings) is (expected > 1)
+    # a CPU found by "auto" is one
+    assert number_of_processes({"devices": "auto", "accelerator": "cpu"}).value == 1
+
+
+@pytest.mark.parametrize(("devices", "rank", "index"), [(1, 0, 0), (2, 1, 1), ([3], 0, 3), ([3, 2], 1, 2), ([9], 0, 0)])
+def test_each_process_decides_about_its_own_gpu(
+    devices: Any, rank: int, index: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The GPU of which the free memory is asked is the one that Lightning gives to the process."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setenv("LOCAL_RANK", str(rank))
+    assert speed.device({"accelerator": "gpu", "devices": devices}) == Choice(torch.device("cuda", index), "found")
