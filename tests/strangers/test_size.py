@@ -29,7 +29,7 @@ def test_lists_that_grow_without_bound_are_refused_at_once(
         model = content["lightdiff"]["model"]
         places = {
             **{"model._target_": (model["network"], "_target_"), "network.widths": (model["network"], "widths")},
-            **{"schedule": (model, "schedule"), "state_dict": (content["state_dict"], "network.inc.weight")},
+            **{"schedule": (model, "schedule"), "state_dict": (content["state_dict"], "trained.network.inc.weight")},
         }
         node, name = places.get(where, (content, where))
         node[name] = laughs()

@@ -15,8 +15,10 @@ from lightdiff.conditioning.clip_encoder import nothing_fetched
 from lightdiff.lightning.content import DESCRIPTION, MODEL
 from lightdiff.lightning.errors import CheckpointError
 from lightdiff.lightning.export import WEIGHTS, read_export
+from lightdiff.lightning.format_1 import renew
 from lightdiff.lightning.limits import check_archive, check_fit, check_size
-from lightdiff.lightning.model import DiffusionModel, Weights
+from lightdiff.lightning.model import DiffusionModel
+from lightdiff.lightning.sampling import Weights
 from lightdiff.utils.config import import_safe_target, instantiate, shorten
 from lightdiff.utils.files import sha256_of, user_path
 from lightdiff.utils.structure import Keys, Misfit, Structure
@@ -84,7 +86,9 @@ def _read(file: Path, map_location: Any, *, hashed: bool = False) -> tuple[dict[
         raise CheckpointError(f"{file}: a broken checkpoint ({type(error).__name__}: {reason})") from error
     if not isinstance(checkpoint, dict) or "lightdiff" not in checkpoint:
         raise CheckpointError(f"{file}: not a checkpoint of lightdiff")
-    check_content(MODEL, checkpoint, file)
+    with _naming(file):
+        renew(checkpoint)
+        MODEL.check(checkpoint)
     return checkpoint, sha256
 
 
@@ -94,8 +98,15 @@ def check_content(structure: Structure, checkpoint: dict[str, Any], file: Path) 
     Raises:
         CheckpointError: it is not as described; one line with the file and the field.
     """
-    try:
+    with _naming(file):
         structure.check(checkpoint)
+
+
+@contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    """Turn a Misfit of the block into a CheckpointError that names the file."""
+    try:
+        yield
     except Misfit as error:
         raise CheckpointError(f"{file}: {error}") from error
 
@@ -114,7 +125,7 @@ def model_from_config(
         CheckpointError: the description leaves the network out and none is given.
     """
     parts = dict(description)
-    settings = {name: parts.pop(name) for name in ("ema_decay", "time_input", "value_range", "image_shape", "seed")}
+    settings = {name: parts.pop(name) for name in ("ema_decay", "time_input", "image_shape", "seed")}
     own = parts.pop("network")
     if network is None and own is None:
         raise CheckpointError(
@@ -149,11 +160,23 @@ def _check_weights(description: dict[str, Any], state: dict[str, Any], network: 
         state: the weights.
         network: as for `model_from_config`; its weights are there already and are not checked.
     """
-    names = ["conditioning"] if network is not None else ["network", "conditioning"]
+    names = (
+        {"conditioning": "conditioner"}
+        if network is not None
+        else {"network": "network", "conditioning": "conditioner"}
+    )
     with nothing_fetched(), torch.device("meta"):
-        parts = {name: instantiate(description[name], key=name, importer=import_safe_target) for name in names}
-    modules = nn.ModuleDict({name: part for name, part in parts.items() if isinstance(part, nn.Module)})
-    check_fit(modules.state_dict(), state)
+        parts = {
+            f"trained.{owned}": instantiate(description[name], key=name, importer=import_safe_target)
+            for name, owned in names.items()
+        }
+    weights = {
+        f"{name}.{entry}": weight
+        for name, part in parts.items()
+        if isinstance(part, nn.Module)
+        for entry, weight in part.state_dict().items()
+    }
+    check_fit(weights, state)
 
 
 class _Content(NamedTuple):
@@ -243,9 +266,7 @@ def load(
             _check_weights(description, state, network)
             model = model_from_config(description, network, kind)
         model.load_state_dict(state)
-        chosen = model.modules_of(weights)
-        for name, module in chosen.items():
-            getattr(model, name).load_state_dict(module.state_dict())
+        model.trained.load_state_dict(model.denoiser_of(weights).state_dict())
     except CheckpointError:
         raise
     # building the model that a file describes may fail in any way
@@ -278,16 +299,16 @@ def load_weights_into(model: DiffusionModel, path: str | Path, *, weights: Weigh
             f"init_from={path}: its labels are numbered in another order, {listed(source.class_names)}; give "
             "dataset.class_names in that order"
         )
-    for name, module in model.modules_of("raw").items():
-        other = getattr(source, name)
-        theirs = {} if other is None else other.state_dict()
-        ours = module.state_dict()
-        for entry in dict.fromkeys([*ours, *theirs]):
-            left, right = theirs.get(entry), ours.get(entry)
-            if left is None or right is None or left.shape != right.shape:
-                shapes = [None if tensor is None else list(tensor.shape) for tensor in (left, right)]
-                raise CheckpointError(
-                    f"init_from={path}: {name}.{entry} is {shapes[0]} there and {shapes[1]} in this model; choose the network of "
-                    "that run (model=..., or its experiment=...)"
-                )
-        module.load_state_dict(theirs)
+    theirs, ours = source.trained.state_dict(), model.trained.state_dict()
+    if not any(name.startswith("conditioner.") for name in ours):
+        # an unconditional model goes on without the conditioner that it does not have
+        theirs = {name: weight for name, weight in theirs.items() if not name.startswith("conditioner.")}
+    for name in dict.fromkeys([*ours, *theirs]):
+        left, right = theirs.get(name), ours.get(name)
+        if left is None or right is None or left.shape != right.shape:
+            shapes = [None if tensor is None else list(tensor.shape) for tensor in (left, right)]
+            raise CheckpointError(
+                f"init_from={path}: {name} is {shapes[0]} there and {shapes[1]} in this model; choose the network of that run "
+                "(model=..., or its experiment=...)"
+            )
+    model.trained.load_state_dict(theirs)

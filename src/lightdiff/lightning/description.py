@@ -12,18 +12,20 @@ if TYPE_CHECKING:
 
 def description_of(model: DiffusionModel) -> dict[str, Any]:
     """Describe a model without its weights; a network from outside lightdiff becomes None and is left to the caller."""
+    denoiser = model.trained
     try:
-        network = config_of(model.network)
+        network = config_of(denoiser.network)
     except NotDescribable:
         network = None
     return {
         "network": network,
-        "schedule": config_of(model.schedule),
+        "schedule": config_of(denoiser.schedule),
+        "prediction": config_of(denoiser.prediction),
+        "conditioning": config_of(denoiser.conditioner),
+        "time_input": denoiser.time_input,
         "objective": config_of(model.objective),
-        "conditioning": config_of(model.conditioning),
+        "codec": config_of(model.codec),
         "ema_decay": model.ema_decay,
-        "time_input": model.time_input,
-        "value_range": list(model.value_range),
         "image_shape": list(model.image_shape),
         "seed": model.seed,
     }

@@ -9,10 +9,12 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.model_helpers import _restricted_classmethod
 from torch import nn
 
+from lightdiff.lightning.content import FORMAT
 from lightdiff.lightning.description import description_of
 
 if TYPE_CHECKING:
-    from lightdiff.lightning.model import DiffusionModel, Weights
+    from lightdiff.lightning.model import DiffusionModel
+    from lightdiff.lightning.sampling import Weights
 
 
 class StoredModel(LightningModule):
@@ -29,7 +31,7 @@ class StoredModel(LightningModule):
         # a resumed run compiles as it did before; see `lightdiff.tasks.speed`
         training = {"device": self.device.type, "compiled": compiled}
         described = {"model": self.describe(), "dataset": self.dataset}
-        checkpoint["lightdiff"] = {"format": 1, **described, "training": training}
+        checkpoint["lightdiff"] = {"format": FORMAT, **described, "training": training}
 
     @_restricted_classmethod
     def load_from_checkpoint(  # type: ignore[override,misc]

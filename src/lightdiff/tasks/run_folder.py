@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from lightdiff.tasks.data_paths import absolute, found_again, recorded
+from lightdiff.tasks.former import renewed
 from lightdiff.tasks.from_data import filled
 from lightdiff.tasks.handover import rank_and_world_size
 from lightdiff.tasks.lock import LOCK, in_training
@@ -23,7 +24,6 @@ from lightdiff.utils.structure import COUNT, NUMBER, Every, Keys
 
 CONFIG = "config.yaml"
 RESULT = "result.json"
-# what a run keeps even if it is refused when it goes on
 OF_TRAINING = ("checkpoints", "samples", "plots", "evaluation", "train.log")
 MAX_NODES = 100_000
 """Most entries that a config.yaml may have; real ones have a few hundred."""
@@ -127,7 +127,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not a configuration ({' '.join(str(error).split())[:120]})") from error
     if not isinstance(config, dict):
         raise ConfigError(f"{path}: not a configuration")
-    return found_again(config, folder)
+    return found_again(renewed(config), folder)
 
 
 def _plain_yaml(path: Path) -> Any:

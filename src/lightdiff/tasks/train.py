@@ -148,7 +148,7 @@ def _prepare(folder: Path, config: dict[str, Any], settings: TrainSettings | Non
 
     # build the rest as decided
     decisions.apply(model)
-    model._make_optimizer = build_optimizer(config, decisions.fused.value)
+    model.use_optimizer(build_optimizer(config, decisions.fused.value))
     trainer = build_trainer(config, folder, decisions, callbacks, loggers)
     if former:
         check_fits_run(trainer, model, last, former)
