@@ -168,3 +168,12 @@ def test_a_refused_run_leaves_nothing_of_its_loggers(
     done = command("train.py", *SHORT, *wrong)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     assert not (tmp_path / "lightning_logs").exists()
+
+
+def test_a_refused_run_leaves_a_folder_of_the_users_own_alone(command: Callable[..., Any], tmp_path: Path) -> None:
+    own = tmp_path / "lightning_logs" / "mnist" / "version_0" / "result.json"
+    own.parent.mkdir(parents=True)
+    own.write_text("{}")
+    wrong = [f"logger._target_={CSV}", "+trainer.val_check_interval=100000", f"hydra.run.dir={tmp_path}"]
+    assert command("train.py", *SHORT, *wrong).returncode == 2
+    assert own.read_text() == "{}"

@@ -24,7 +24,6 @@ from lightdiff.utils.structure import COUNT, NUMBER, Every, Keys
 
 CONFIG = "config.yaml"
 RESULT = "result.json"
-OF_TRAINING = ("checkpoints", "samples", "plots", "evaluation", "train.log")
 MAX_NODES = 100_000
 """Most entries that a config.yaml may have; real ones have a few hundred."""
 MAX_SIZE = 500_000
@@ -253,22 +252,21 @@ def finished(folder: Path, config: dict[str, Any]) -> str | None:
 
 @contextlib.contextmanager
 def put_back_if_refused(folder: Path) -> Iterator[None]:
-    """If the block refuses the configuration (ConfigError), put config.yaml and result.json back and remove what is new.
-
-    Args:
-        folder: the run's folder.
-    """
+    """If the block refuses the configuration (ConfigError), put config.yaml and result.json back and remove what is new."""
 
     def written() -> set[Path]:
-        return {path for path in folder.rglob("*") if path.relative_to(folder).parts[0] not in OF_TRAINING}
+        # loggers write under any name; a folder of another name may be one in which others write as well
+        patterns = ["*"] if folder.match("version_*") else [f"{CONFIG}*", RESULT, "events.out.tfevents.*"]
+        trained = {folder / name for name in ("checkpoints", "samples", "plots", "evaluation")}
+        return {path for pattern in patterns for path in folder.glob(pattern)} - trained
 
     before = written()
     contents = {path: path.read_bytes() for path in (folder / CONFIG, folder / RESULT) if path.is_file()}
     try:
         yield
     except ConfigError:
-        for path in sorted(written() - before, reverse=True):
-            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+        for path in written() - before:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         for path, content in contents.items():
             with replaced(path) as temporary:
                 temporary.write_bytes(content)
