@@ -10,7 +10,8 @@ from lightdiff.conditioning.captions import Captions, words
 from lightdiff.core import FlowSchedule, VPrediction
 from lightdiff.lightning import DiffusionModel
 from lightdiff.networks import ResUNet, UNet
-from lightdiff.utils.config import config_of, import_safe_target, instantiate
+from lightdiff.utils.config import import_safe_target, instantiate
+from lightdiff.utils.describe import config_of
 
 NAMES, TEMPLATES = ["cat", "small dog", "T-shirt"], ["A photo of a {}", "{}, please!"]
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from lightdiff import DiffSet, DiffusionModel, load_model
 from lightdiff.conditioning import LabelConditioner
-from lightdiff.core import DiscreteSchedule, FlowSchedule, VPrediction, linear_betas
+from lightdiff.core import DiscreteSchedule, FlowSchedule, PixelCodec, VPrediction, linear_betas
 from lightdiff.lightning import AtomicCheckpointIO, save_export
 from lightdiff.networks import UNet
 

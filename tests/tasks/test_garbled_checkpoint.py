@@ -23,6 +23,7 @@ MORE = "trainer.max_epochs=2"
 LOOP = ("loops", "fit_loop")
 OPTIMIZER = ("optimizer_states", 0)
 SCHEDULER = ("lr_schedulers", 0)
+META = torch.zeros(1, device="meta")
 
 GARBLED: list[tuple[tuple[Any, ...], Any, str]] = [
     (("epoch",), ..., "epoch: missing"),

@@ -257,7 +257,7 @@ RESUMING = {
     "log_dir=elsewhere": "log_dir=elsewhere: not possible together with resume=",
     "trainer.max_epochs=many": "trainer.max_epochs=many: int or null is expected",
     "trainer.max_epochs=3 trainer.devices=0": "trainer.devices=0: ",
-    "trainer.max_epochs=3 model.widths=[16,16]": "resume={file}: trained.network.inc.layers.0.weight is [8, 1, 3, 3] there and [16, ",
+    "trainer.max_epochs=3 model.widths=[16,16]": "resume={file}: trained.network.inc.layers.0.weight is [8, 1, 3, 3] there and ",
     "trainer.max_epochs=3 ema_decay=null": "resume={file}: ema.",
     "trainer.max_epochs=3 dataset.batch_size=0": "dataset.batch_size=0: ",
 }

@@ -7,7 +7,8 @@ from typing import Literal
 import pytest
 import torch
 
-from lightdiff.utils.config import ConfigError, NotDescribable, config_of, import_safe_target, instantiate
+from lightdiff.utils.config import ConfigError, import_safe_target, instantiate
+from lightdiff.utils.describe import NotDescribable, config_of
 
 
 class Thing:

@@ -158,6 +158,9 @@ class DiffusionModel(SamplingModel):
         return self.codec.encode(images, self.float_dtype)
 
     def setup(self, stage: str) -> None:
+        if stage == "fit":
+            # a part that no checkpoint can describe is refused now and not when the first one is saved
+            self.describe()
         self._checked_stages: set[str] = set()
         # set by `on_train_start`
         self._total_steps = math.inf
