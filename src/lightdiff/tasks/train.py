@@ -7,7 +7,6 @@ processes, torchrun, SLURM and resume all come through here; Hydra does not.
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
@@ -28,7 +27,6 @@ from lightdiff.tasks.devices import Ranks
 from lightdiff.tasks.failures import explained
 from lightdiff.tasks.from_data import filled, found_in_data
 from lightdiff.tasks.good_checkpoint import check_fits_run, naming_field, resumable
-from lightdiff.tasks.handover import rank_and_world_size
 from lightdiff.tasks.lock import alone_in
 from lightdiff.tasks.processes import end_with_first_rank, hold_signals, take_signals
 from lightdiff.tasks.reading import fitting, reading
@@ -46,6 +44,7 @@ from lightdiff.tasks.speed import TrainingSpeed
 from lightdiff.tasks.summary import batch_norm_warning, data_summary, device_summary, network_summary, run_summary
 from lightdiff.utils.config import ConfigError, naming
 from lightdiff.utils.files import remove_unfinished, shown
+from lightdiff.utils.ranks import rank_and_world_size
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +72,7 @@ def run_job(folder: Path, config: dict[str, Any] | None = None) -> dict[str, Any
     """
     folder = folder.absolute()
     config = read_config(folder) if config is None else config
-    rank_zero = int(os.environ.get("LOCAL_RANK", 0)) == 0 and rank_and_world_size()[0] == 0
+    rank_zero = rank_and_world_size()[0] == 0
     # warnings of Lightning about its own code, which a user cannot change
     for harmless in (".*LeafSpec", ".*is not supported by the model summary"):
         warnings.filterwarnings("ignore", message=harmless)
