@@ -12,7 +12,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,7 +22,7 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from lightdiff.tasks.arguments import in_usual_cases, plain_overrides, readable
+from lightdiff.tasks.arguments import in_usual_cases, is_unknown_flag, plain_overrides, readable, split_flags
 from lightdiff.tasks.configuration import own_folder
 from lightdiff.tasks.grid import faults
 from lightdiff.tasks.handover import receive_job, releasing_ranks
@@ -46,13 +46,6 @@ SHOWING = ("--cfg", "-c", "--info", "-i")
 """Flags that only show the configuration: no run folder is made for them."""
 SHOWN = ("job", "hydra", "all")
 """Parts of the configuration that --cfg shows."""
-WITH_VALUE = ("--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")
-"""Hydra's flags that take the next argument."""
-WITHOUT_VALUE = (
-    *("-m", "--multirun", "-i", "--info", "-sc", "--shell-completion", "--resolve", "--run", "-r", "--version"),
-    *("--hydra-help", "-hh", "--experimental-rerun"),
-)
-"""Hydra's other flags."""
 
 # here and not in a function: a job in another process finds it by importing this module
 OmegaConf.register_new_resolver("claim_run_folder", claim_run_folder, use_cache=True, replace=True)
@@ -175,8 +168,8 @@ def _resume(arguments: list[str]) -> None:
 
 def _hydra_command(command: str, arguments: list[str], task: Callable[[DictConfig], Any]) -> int:
     """Compose the configuration of a command with Hydra and run its task on it, once or for each job of a sweep."""
-    flags, overrides = _split(arguments)
-    unknown = next((argument for argument in flags if _is_unknown_flag(argument)), None)
+    flags, overrides = split_flags(arguments)
+    unknown = next((argument for argument in flags if is_unknown_flag(argument)), None)
     if unknown is not None:
         print(f"error: {unknown}: no such flag; settings are written key=value, as in seed=1", file=sys.stderr)
         return 2
@@ -233,24 +226,6 @@ def _hydra_command(command: str, arguments: list[str], task: Callable[[DictConfi
             sys.argv = former
 
     return _guarded(command, composed)
-
-
-def _is_unknown_flag(argument: str) -> bool:
-    flag = argument.partition("=")[0]
-    return flag.startswith("-") and flag not in (*WITH_VALUE, *WITHOUT_VALUE)
-
-
-def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Return flags with their values, and overrides."""
-    flags: list[str] = []
-    overrides: list[str] = []
-    rest = iter(arguments)
-    for argument in rest:
-        if argument in WITH_VALUE:
-            flags += [argument, *islice(rest, 1)]
-        else:
-            (flags if argument.startswith("-") else overrides).append(argument)
-    return flags, overrides
 
 
 def _guarded(command: str, action: Callable[[], Any]) -> int:
