@@ -135,7 +135,7 @@ INEXPRESSIBLE = {
     "schedule=flow objective=flow": "objective.prediction=FlowPrediction: format=diffusers cannot express it; choices: Eps",
     "objective/noise=uniform": "objective.noise=UniformNoise: ",
     "time_input=t": "time_input=t: ",
-    "dataset.value_range=[0,1]": "dataset.value_range=[0.0, 1.0]: ",
+    "codec.value_range=[0,1]": "codec.value_range=[0.0, 1.0]: ",
 }
 
 

@@ -168,7 +168,7 @@ class SampleImages(Callback):
                 if i % frame_every == 0 and i < generation.num_steps:
                     frames.append(shown_now)
         frames.append(state.x_t)
-        return to_uint8(model.to_unit_range(torch.stack(frames, dim=1))).cpu()
+        return to_uint8(model.codec.decode(torch.stack(frames, dim=1))).cpu()
 
     def _publish(self, trainer: Trainer, frames: Tensor, path: Path) -> None:
         """Write the PNG and the GIF of frames (F, N, C, H, W), and show both in TensorBoard."""

@@ -14,7 +14,7 @@ from lightdiff.metrics.evaluation import Evaluation
 from lightdiff.metrics.results import Record, Results
 from lightdiff.samplers import name_of
 from lightdiff.utils.collectives import from_first
-from lightdiff.utils.config import config_of
+from lightdiff.utils.describe import config_of
 from lightdiff.utils.ranks import rank_and_world_size
 
 PACKAGES = ("lightdiff", "torch", "torchvision", "torchmetrics")

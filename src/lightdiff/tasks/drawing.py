@@ -63,7 +63,7 @@ class Follower:
         return x_t, x0_hat
 
     def _finished(self, x: Tensor) -> Tensor:
-        return to_uint8(self.model.to_unit_range(x)).cpu()
+        return to_uint8(self.model.codec.decode(x)).cpu()
 
 
 def batches(config: dict[str, Any]) -> list[range]:

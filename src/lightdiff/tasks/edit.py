@@ -122,7 +122,7 @@ def _draw(
     mask: Tensor | None,
 ) -> Drawn:
     given = Given(
-        model.normalise(images.to(model.device)),
+        model.encode(images.to(model.device)),
         config["num_samples"],
         None if mask is None else mask.to(model.device, model.float_dtype),
     )
