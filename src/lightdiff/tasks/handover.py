@@ -2,7 +2,8 @@
 
 Rank 0 composes the configuration and claims the run's folder, which the other ranks do not know. The job goes through the
 store and not through a process group: how long the ranks of a group wait for each other and on which devices they talk are
-settings of the job, and a group that is joined cannot be changed.
+settings of the job, and a group that is joined cannot be changed. A group of gloo would also need the name of the network
+interface between two hosts, while the store needs an address only.
 """
 
 from __future__ import annotations

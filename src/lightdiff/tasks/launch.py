@@ -26,7 +26,7 @@ from lightdiff.utils.config import ConfigError, suggest
 from lightdiff.utils.files import shown
 from lightdiff.utils.interruption import EXIT_CODES
 from lightdiff.utils.program import restart, way_on
-from lightdiff.utils.ranks import TORCHRUN, launcher
+from lightdiff.utils.ranks import LIGHTNING, TORCHRUN, launcher
 
 
 class JobFailed(RuntimeError):
@@ -95,7 +95,7 @@ def start_job(config: dict[str, Any], folder: Path, *, replace: bool) -> float |
     # Lightning starts its other processes by repeating the command line, so this must be the job's and not Hydra's
     names = sorted({*foreign_names(config).values()})
     command = [*restart("train"), "--job", str(folder), *names]
-    environment = {name: value for name, value in os.environ.items() if name != "LOCAL_RANK"}
+    environment = {name: value for name, value in os.environ.items() if name != LIGHTNING.rank}
     environment[FULL_ERROR] = environment.pop(ASKED, environment.get(FULL_ERROR, "0"))
     if replace:
         sys.stdout.flush()
