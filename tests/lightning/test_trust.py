@@ -150,7 +150,9 @@ def test_parts_that_a_checkpoint_would_build_differently_are_found(parts: Any) -
         return DiffusionModel(network, FlowSchedule(), prediction=FlowPrediction())
 
     check_describable(model(parts.Net(3)))
-    with pytest.raises(ValueError, match=r"^network=Forgetful: no .*Forgetful has no attribute channels; keep each argum"):
+    with pytest.raises(
+        ValueError, match=r"^network=Forgetful: no .*Forgetful has no attribute channels; keep each argum"
+    ):
         check_describable(model(parts.Forgetful()))
     with pytest.raises(ValueError, match="^network=Twice: its checkpoint would build another one"):
         check_describable(model(parts.Twice()))
