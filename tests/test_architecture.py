@@ -1,4 +1,4 @@
-"""Who may import whom (DESIGN section 3), read off the sources."""
+"""Rules of the source tree: what each package may import, how long a file may be, and what is in the wheel."""
 
 from __future__ import annotations
 
