@@ -16,7 +16,7 @@ from lightdiff.callbacks import SampleImages
 from lightdiff.callbacks.strips import Strip
 from lightdiff.samplers import DDIM, SamplerState
 from lightdiff.tasks.build import build_callbacks
-from lightdiff.tasks.run_folder import write_config
+from lightdiff.tasks.run_config import write_config
 from lightdiff.utils.captions import CAPTIONED
 from lightdiff.utils.images import to_uint8
 from runs import composed, tiny, train

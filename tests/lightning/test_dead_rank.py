@@ -15,7 +15,7 @@ from pytorch_lightning import Callback
 
 from crashes import Run, gone, members, send
 from lightdiff.tasks.processes import STARTER
-from lightdiff.tasks.run_folder import read_config, write_config
+from lightdiff.tasks.run_config import read_config, write_config
 from runs import train
 from waiting import PATIENCE, until
 

@@ -14,7 +14,7 @@ import torch
 from pytorch_lightning.plugins.layer_sync import TorchSyncBatchNorm
 
 from lightdiff.tasks import build
-from lightdiff.tasks.run_folder import write_config
+from lightdiff.tasks.run_config import write_config
 from runs import ROOT, TINY, composed, last, scalars, tiny, train, train_in_two_processes
 from waiting import PATIENCE, until
 

@@ -13,7 +13,7 @@ from lightdiff.lightning import read_checkpoint
 from lightdiff.networks import ResUNet, UNet
 from lightdiff.tasks import speed
 from lightdiff.tasks.build import build_data, build_model
-from lightdiff.tasks.run_folder import read_config
+from lightdiff.tasks.run_config import read_config
 from lightdiff.tasks.speed import COMPILE_FROM_STEPS, TrainingSpeed, channels_last, compiled, fused, precision
 from lightdiff.utils.config import ConfigError
 from runs import composed, differences, killed, last, tiny, train

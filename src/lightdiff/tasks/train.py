@@ -29,18 +29,11 @@ from lightdiff.tasks.failures import explained
 from lightdiff.tasks.from_data import filled, found_in_data
 from lightdiff.tasks.good_checkpoint import check_fits_run, naming_field, resumable
 from lightdiff.tasks.handover import rank_and_world_size
-from lightdiff.tasks.lock import alone_in
 from lightdiff.tasks.processes import end_with_first_rank, hold_signals, take_signals
 from lightdiff.tasks.reading import fitting, reading
-from lightdiff.tasks.run_folder import (
-    CONFIG,
-    RESULT,
-    discard_if_untrained,
-    put_back_if_refused,
-    read_config,
-    read_result,
-    write_config,
-)
+from lightdiff.tasks.run_config import CONFIG, read_config, write_config
+from lightdiff.tasks.run_folder import alone_in, discard_if_untrained, put_back_if_refused
+from lightdiff.tasks.run_result import RESULT, read_result
 from lightdiff.tasks.settings import check_fit, check_settings
 from lightdiff.tasks.speed import TrainingSpeed
 from lightdiff.tasks.summary import batch_norm_warning, data_summary, device_summary, network_summary, run_summary
