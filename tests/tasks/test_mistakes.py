@@ -75,6 +75,10 @@ OVERRIDES = {
     "init_from=nowhere": "init_from=nowhere: no such checkpoint or run folder",
     "init_weights=best": "init_weights=best: one of ema, raw is expected",
     "log_dir=/dev/null": "log_dir=/dev/null: no folder can be made there",
+    "gpu_memory_fraction=0": "gpu_memory_fraction=0: a number in (0, 1] or null (all) is expected",
+    "gpu_memory_fraction=1.5": "gpu_memory_fraction=1.5: a number in (0, 1] or null (all) is expected",
+    "gpu_memory_fraction=half": "gpu_memory_fraction=half: float or null is expected",
+    "gpu_memory_fraction=true": "gpu_memory_fraction=True: float or null is expected",
     # trainer: Lightning's own messages gain the key
     "trainer.devices=0": "trainer.devices=0: ",
     "trainer.accelerator=foo": "trainer.accelerator=foo: ",

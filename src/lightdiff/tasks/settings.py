@@ -24,6 +24,8 @@ NEEDED = ("dataset", "model", "schedule", "objective", "sampler", "optimizer", "
 
 _LIMIT: Range = (lambda value: value == -1 or value >= 1, "1 or more, or -1 (no limit), is expected")
 COUNT: Range = (lambda value: value >= 1, "1 or more is expected")
+SEED: Range = (lambda value: 0 <= value < 2**32, "a whole number from 0 to 4294967295 is expected")
+SHARE: Range = (lambda value: 0 < value <= 1, "a number in (0, 1] or null (all) is expected")
 
 TRAINER_RANGES: dict[str, Range] = {
     "max_epochs": _LIMIT,
@@ -54,12 +56,12 @@ class TrainSettings:
     auto_resume: bool = False
     on_nonfinite: Literal["stop", "skip"] = "stop"
     ddp_timeout: float = 600
+    gpu_memory_fraction: float | None = None
     compile: Auto = "auto"
     channels_last: Auto = "auto"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed={self.seed}: a whole number from 0 to 4294967295 is expected")
+        check_ranges("", vars(self), {"seed": SEED, "gpu_memory_fraction": SHARE})
 
 
 @dataclass(frozen=True)

@@ -183,18 +183,9 @@ def _prepare(config: dict[str, Any], folder: Path) -> Callable[[], None]:
 
 
 def limit_gpu_memory(fraction: float | None) -> None:
-    """Limit this process to a share of each GPU's memory.
-
-    Args:
-        fraction: the share, in (0, 1]; None sets no limit.
-
-    Raises:
-        ConfigError: the fraction is out of its range.
-    """
+    """Limit this process to a share of each GPU's memory: a number in (0, 1], or None for no limit."""
     if fraction is None:
         return
-    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction <= 1:
-        raise ConfigError(f"gpu_memory_fraction={fraction}: a number in (0, 1] or null is expected")
     for device in range(torch.cuda.device_count()):
         torch.cuda.set_per_process_memory_fraction(fraction, device)
 
