@@ -14,7 +14,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 MAY_IMPORT = {
     "core": {"torch", "lightdiff.core"},
     "samplers": {"torch", "lightdiff.core", "lightdiff.samplers"},
-    "networks": {"torch", "lightdiff.networks"},
+    "networks": {"torch", "lightdiff.networks", "lightdiff.utils.sizes"},
     "conditioning": {"torch", "lightdiff.conditioning"},
     "utils": {"torch", "numpy", "imageio", "imageio_ffmpeg", "matplotlib", "typeguard", "lightdiff.utils"},
     "data": {

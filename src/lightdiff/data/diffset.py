@@ -16,11 +16,12 @@ from lightdiff.data.flip import flip
 from lightdiff.data.image_store import ImageStore, MemoryStore
 from lightdiff.data.loader import BatchLoader
 from lightdiff.data.order import FixedOrder, RankBatches, TrainOrder
-from lightdiff.data.resize import Fit, ResizeMode, checked_size
+from lightdiff.data.resize import Fit, ResizeMode
 from lightdiff.data.sources import SOURCES, Source, Splits
 from lightdiff.data.value_check import value_warnings
 from lightdiff.utils.config import shorten, suggest
 from lightdiff.utils.files import user_path
+from lightdiff.utils.sizes import two_sizes
 from lightdiff.utils.text import in_usual_case
 
 USUAL_BATCH_SIZE = 128
@@ -101,7 +102,7 @@ class DiffSet(RememberedData):
         self.name = name
         self.source = SOURCES[name]() if source is None else source
         self.data_dir = data_dir
-        self.image_size = checked_size(self.source.usual_image_size if image_size is None else image_size)
+        self.image_size = two_sizes(self.source.usual_image_size if image_size is None else image_size)
         self.channels = self.source.usual_channels if channels is None else channels
         if self.channels < 1:
             raise ValueError(f"channels={self.channels}: 1 or more is expected")

@@ -7,7 +7,6 @@ the same pixels whether it is read alone or with the whole data set.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -46,19 +45,6 @@ class Fit:
         if tuple(images.shape[-2:]) == self.size:
             return images
         return _MODES[self.mode](images, self.size)
-
-
-def checked_size(image_size: int | Sequence[int]) -> tuple[int, int]:
-    """Return (height, width) of one side or two.
-
-    Raises:
-        ValueError: it is anything else, or a side is shorter than one pixel.
-    """
-    sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if len(sides) != 2 or min(sides) < 1:
-        shown = image_size if isinstance(image_size, int) else list(image_size)
-        raise ValueError(f"image_size={shown}: one side or [height, width] is expected, each at least 1")
-    return sides[0], sides[1]
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
