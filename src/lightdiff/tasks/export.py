@@ -7,8 +7,9 @@ ddim from the same noise.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from omegaconf import DictConfig
@@ -26,12 +27,12 @@ from lightdiff.core import (
 from lightdiff.lightning import DiffusionModel, find_checkpoint, load_model, save_export
 from lightdiff.networks import DiffusersUNet2D
 from lightdiff.networks.diffusers_unet import save_pipeline
+from lightdiff.tasks.command_settings import ModelSettings, check_command
 from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.described import dataset_of_run, portable
 from lightdiff.tasks.output_folder import has_content, output_folder
-from lightdiff.tasks.settings import ExportSettings
 from lightdiff.tasks.trained import naming_path
-from lightdiff.utils.config import ConfigError, call
+from lightdiff.utils.config import ConfigError
 from lightdiff.utils.files import shown, user_path
 
 PREDICTIONS: dict[type[Prediction], str] = {
@@ -42,6 +43,15 @@ PREDICTIONS: dict[type[Prediction], str] = {
 """Prediction -> its name in diffusers."""
 
 
+@dataclass(frozen=True)
+class ExportSettings(ModelSettings):
+    """The keys of export.yaml."""
+
+    format: Literal["safetensors", "diffusers"]
+    half: bool
+    out: str
+
+
 def export(cfg: DictConfig) -> Path:
     """Write the model into the folder `out`, as a whole or not at all, and return it.
 
@@ -49,7 +59,7 @@ def export(cfg: DictConfig) -> Path:
         ConfigError: no such model, a folder that is not empty, or a model that the format cannot express.
         OSError: the disk is full or broken.
     """
-    settings: ExportSettings = call(ExportSettings, plain(cfg), key="")
+    settings = check_command(plain(cfg), ExportSettings)
     with naming_path("ckpt_path", settings.ckpt_path):
         checkpoint = find_checkpoint(settings.ckpt_path)
         model = load_model(checkpoint, weights=settings.weights)

@@ -12,6 +12,7 @@ from typing import Any
 from filelock import BaseFileLock, FileLock, Timeout
 
 from lightdiff.tasks.handover import rank_and_world_size
+from lightdiff.tasks.output_folder import naming_folder
 from lightdiff.tasks.run_config import CONFIG, holds
 from lightdiff.tasks.run_result import RESULT
 from lightdiff.utils.config import ConfigError, shorten
@@ -72,15 +73,14 @@ def claim_run_folder(log_dir: str, dataset: str) -> str:
         return str(user_path(log_dir).absolute() / ".sweeps" / f"process_{rank_and_world_size()[0]}_{os.getpid()}")
     while True:
         folder = Path(next_run_folder(log_dir, dataset))
-        try:
-            folder.mkdir(parents=True)
-            return str(folder)
-        except FileExistsError as error:
-            # another run has just made this folder: go on to the next number; a file in the way would stay
-            if not folder.is_dir():
-                raise ConfigError(f"log_dir={log_dir}: {error.filename} is no folder") from error
-        except OSError as error:
-            raise ConfigError(f"log_dir={log_dir}: no folder can be made there ({error.strerror})") from error
+        with naming_folder("log_dir", log_dir):
+            try:
+                folder.mkdir(parents=True)
+                return str(folder)
+            except FileExistsError:
+                # another run has just made this folder: go on to the next number; a file in the way would stay
+                if not folder.is_dir():
+                    raise
 
 
 def same_run(parent: Path, config: dict[str, Any]) -> Path | None:

@@ -76,52 +76,6 @@ class DatasetFacts:
 DATASET_FACTS = tuple(DatasetFacts.__dataclass_fields__)
 
 
-@dataclass(frozen=True)
-class EvalSettings:
-    """The keys of eval.yaml beside the groups."""
-
-    ckpt_path: str
-    num_samples: int
-    batch_size: int | None
-    seed: int
-    weights: Literal["ema", "raw"]
-    guidance_scale: float | None
-    split: Literal["train", "val", "test"]
-    data_dir: str | None
-    cache_dir: str
-    precision: str
-    compile: Auto
-    channels_last: Auto
-    device: str
-    progress: bool
-    out: str | None
-
-    def __post_init__(self) -> None:
-        check_ranges("", vars(self), {"num_samples": COUNT, "batch_size": COUNT})
-
-
-def check_eval_settings(config: dict[str, Any]) -> None:
-    """Refuse unknown keys, wrong types and impossible values of eval.yaml.
-
-    Raises:
-        ConfigError: one line with the key, the value, the choices.
-    """
-    check_groups(config, ("sampler", "extractor"))
-    of_groups = ("sampler", "guidance", "metrics", "extractor", "dataset")
-    call(EvalSettings, {name: value for name, value in config.items() if name not in of_groups}, key="")
-
-
-@dataclass(frozen=True)
-class ExportSettings:
-    """The keys of export.yaml."""
-
-    ckpt_path: str
-    format: Literal["safetensors", "diffusers"]
-    weights: Literal["ema", "raw"]
-    half: bool
-    out: str
-
-
 def check_groups(config: Mapping[str, Any], needed: Iterable[str]) -> None:
     """Refuse a group that holds anything but its settings.
 
