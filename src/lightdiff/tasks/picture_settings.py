@@ -59,6 +59,6 @@ def check_pictures(config: dict[str, Any], kind: type[PictureSettings]) -> None:
     Raises:
         ConfigError: one line with the key, the value, the choices.
     """
-    if isinstance(config["save"], str):
+    if isinstance(config.get("save"), str):
         config["save"] = [config["save"]]
     check_command(config, kind)
