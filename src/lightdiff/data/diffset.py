@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from weakref import WeakSet
 
 import torch
@@ -24,6 +24,7 @@ from lightdiff.utils.files import user_path
 from lightdiff.utils.sizes import two_sizes
 from lightdiff.utils.text import in_usual_case
 
+OnCorrupted = Literal["refuse", "skip"]
 USUAL_BATCH_SIZE = 128
 SHARE_OF_MEMORY = 0.25
 """Largest share of a GPU's free memory that images may take; the network needs the rest."""
@@ -81,7 +82,7 @@ class DiffSet(RememberedData):
         batch_size: int | None = None,
         drop_last: bool = True,
         num_workers: int = 0,
-        on_corrupted: Literal["refuse", "skip"] = "refuse",
+        on_corrupted: OnCorrupted = "refuse",
         max_memory_gb: float = 4.0,
         resident: Literal["auto", True, False] = "auto",
         seed: int = 0,
@@ -95,8 +96,8 @@ class DiffSet(RememberedData):
         for argument, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
             if value is not None and value < least:
                 raise ValueError(f"{argument}={value}: a whole number from {least} up is expected")
-        if on_corrupted not in ("refuse", "skip"):
-            raise ValueError(f"on_corrupted={on_corrupted}: choices: refuse, skip")
+        if on_corrupted not in get_args(OnCorrupted):
+            raise ValueError(f"on_corrupted={on_corrupted}: choices: {', '.join(get_args(OnCorrupted))}")
         if not max_memory_gb >= 0:
             raise ValueError(f"max_memory_gb={max_memory_gb}: a number from 0 up is expected")
         self.name = name

@@ -68,7 +68,7 @@ def pad(images: Tensor, size: tuple[int, int]) -> Tensor:
     missing_h, missing_w = size[0] - images.shape[-2], size[1] - images.shape[-1]
     if missing_h < 0 or missing_w < 0:
         raise ValueError(
-            f"resize_mode=pad: an image of {_size_of(images)} does not fit into {_text(size)}; use resize or crop"
+            f"resize_mode=pad: an image of {_size_of(images)} does not fit into {_text(size)}; choices: {_others('pad', 'none')}"
         )
     left, top = missing_w // 2, missing_h // 2
     return F.pad(images, (left, missing_w - left, top, missing_h - top))
@@ -99,10 +99,17 @@ def _shortened(images: Tensor, tallest: float, widest: float) -> Tensor:
 
 def refuse(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Raise ValueError, because mode `none` accepts no images of another size."""
-    raise ValueError(f"resize_mode=none: an image of {_size_of(images)} is not {_text(size)}; use pad, resize or crop")
+    raise ValueError(
+        f"resize_mode=none: an image of {_size_of(images)} is not {_text(size)}; choices: {_others('none')}"
+    )
 
 
 _MODES = {"pad": pad, "resize": resize, "crop": crop, "none": refuse}
+
+
+def _others(*modes: str) -> str:
+    """Return all modes but these, for messages."""
+    return ", ".join(mode for mode in _MODES if mode not in modes)
 
 
 def _text(size: tuple[int, int]) -> str:

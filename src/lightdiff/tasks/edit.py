@@ -79,7 +79,7 @@ def edit(cfg: DictConfig) -> Path:
         "mask": None if mask is None else _hash(mask),
         "settings": {key: value for key, value in config.items() if key not in NOT_CONTENT},
     }
-    name = "_".join([_name(task), *name_parts(config, generation), hash_of(settings)])
+    name = "_".join([task.name(), *name_parts(config, generation), hash_of(settings)])
     return write_pictures(
         config,
         run_of(checkpoint) / "samples" / name,
@@ -108,7 +108,8 @@ def _checked(config: dict[str, Any]) -> tuple[EditTask, list[Path]]:
             "mask: a value is needed (mask=...), an image that is white where the pixels are to be filled"
         )
     if not task.takes_mask and config["mask"] is not None:
-        raise ConfigError(f"mask={config['mask']}: task={_name(task)} takes no mask; choices: task=inpaint")
+        masked = [kind.name() for kind in EditTask.__subclasses__() if kind.takes_mask]
+        raise ConfigError(f"mask={config['mask']}: task={task.name()} takes no mask; choices: task={', '.join(masked)}")
     files = image_files(config["image"])
     with _one_line():
         config["num_samples"] = task.count(len(files), config["num_samples"])
@@ -168,12 +169,6 @@ def _draw(
         images if mask is None else images.masked_fill(mask, HIDDEN),
         torch.cat(follower.starts) if task.gives_noise else None,
     )
-
-
-def _name(task: EditTask) -> str:
-    """Return the name of a task, such as image_to_image."""
-    letters = type(task).__name__
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in letters).lstrip("_")
 
 
 def _hash(pixels: Tensor) -> str:

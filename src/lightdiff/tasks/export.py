@@ -7,6 +7,7 @@ ddim from the same noise.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -35,6 +36,14 @@ from lightdiff.tasks.trained import naming_path
 from lightdiff.utils.config import ConfigError
 from lightdiff.utils.files import shown, user_path
 
+BETAS: dict[str, Callable[..., torch.Tensor]] = {
+    "squaredcos_cap_v2": cosine_betas,
+    "linear": linear_betas,
+    "scaled_linear": scaled_linear_betas,
+}
+"""Name in diffusers of a table of betas -> our function."""
+SCHEDULES = ", ".join(build.__name__.removesuffix("_betas") for build in BETAS.values())
+"""Our names of these tables, for messages."""
 PREDICTIONS: dict[type[Prediction], str] = {
     EpsilonPrediction: "epsilon",
     VPrediction: "v_prediction",
@@ -109,7 +118,7 @@ def diffusers_schedule(model: DiffusionModel) -> dict[str, Any]:
     if not model.objective.noise.is_gaussian:
         raise refuse("objective.noise", type(model.objective.noise).__name__, "GaussianNoise")
     if not isinstance(model.schedule, DiscreteSchedule):
-        raise refuse("schedule", type(model.schedule).__name__, "linear, scaled_linear, cosine")
+        raise refuse("schedule", type(model.schedule).__name__, SCHEDULES)
     if model.time_input not in (None, "timestep"):
         raise refuse("time_input", model.time_input, "null, timestep")
     if model.value_range != (-1.0, 1.0):
@@ -133,13 +142,11 @@ def _table(schedule: DiscreteSchedule) -> dict[str, Any]:
     def same(table: torch.Tensor) -> bool:
         return torch.allclose(betas, table, rtol=1e-9, atol=0)
 
-    if same(cosine_betas(T)):
-        return {"num_train_timesteps": T, "beta_schedule": "squaredcos_cap_v2"}
-    if start <= end < 1:
-        for name, build in (("linear", linear_betas), ("scaled_linear", scaled_linear_betas)):
-            if same(build(T, start, end)):
-                return {"num_train_timesteps": T, "beta_schedule": name, "beta_start": start, "beta_end": end}
+    for name, build in BETAS.items():
+        ends = {} if build is cosine_betas else {"beta_start": start, "beta_end": end}
+        if (not ends or start <= end < 1) and same(build(T, **ends)):
+            return {"num_train_timesteps": T, "beta_schedule": name, **ends}
     raise ConfigError(
-        "schedule.betas=another table: format=diffusers cannot express it; choices: those of linear, scaled_linear, "
-        "cosine (offset 0.008, max_beta 0.999), or format=safetensors"
+        f"schedule.betas=another table: format=diffusers cannot express it; choices: those of {SCHEDULES} (cosine with offset "
+        "0.008, max_beta 0.999), or format=safetensors"
     )

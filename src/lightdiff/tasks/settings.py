@@ -13,7 +13,7 @@ from pytorch_lightning import Trainer
 
 from lightdiff.data import DiffSet
 from lightdiff.lightning import DiffusionModel
-from lightdiff.tasks.configuration import choices, groups, own_folder
+from lightdiff.tasks.configuration import choices, groups, own_folder, written
 from lightdiff.utils.config import ConfigError, call, shorten, suggest
 
 Auto = Literal["auto", True, False]
@@ -141,9 +141,14 @@ def check_accelerator(name: str) -> None:
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     found = {"gpu": cuda or mps, "cuda": cuda, "mps": mps}
     if not found.get(str(name), True):
+        # a file without an accelerator of its own takes what there is
+        fitting = [
+            choice
+            for choice in choices("trainer")
+            if found.get(str(written("trainer", choice).get("accelerator")), True)
+        ]
         raise ConfigError(
-            f"trainer.accelerator={name}: torch finds no such device here; choose trainer=cpu, or trainer=default, "
-            "which takes what there is"
+            f"trainer.accelerator={name}: torch finds no such device here; choices: trainer={', '.join(fitting)}"
         )
 
 
