@@ -57,7 +57,7 @@ def fill(model: DiffusionModel, x0: Tensor, mask: Tensor, sampler: Sampler, num_
     with torch.inference_mode():
         generator = BlockGenerator(0, 0, len(x0), x0.device)
         filled = inpaint(sampler, model.denoiser, x0, mask, num_steps, cond, generator, resamples=resamples)
-        return (model.to_unit_range(filled) + 1) / 2
+        return (model.codec.decode(filled) + 1) / 2
 
 
 def rows(model: DiffusionModel, images: Tensor) -> Iterator[str]:
@@ -72,7 +72,7 @@ def rows(model: DiffusionModel, images: Tensor) -> Iterator[str]:
     yield "|---|---|---|" + "---|" * len(regions)
     real = [f"{border_jump(images / 255, mask):.3f}" for mask in regions.values()]
     yield f"| real images | | | {' | '.join(real)} |"
-    x0 = model.normalise(images)
+    x0 = model.encode(images)
     for name, sampler in SAMPLERS.items():
         for num_steps, resamples in SETTINGS:
             jumps = [

@@ -21,7 +21,7 @@ from test_experiments import SMALL
 
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
 DATA_SETS = sorted(path.stem for path in (ROOT / "conf" / "dataset").glob("*.yaml"))
-RECIPE = {"image_size", "resize_mode", "horizontal_flip", "batch_size", "drop_last", "value_range"}
+RECIPE = {"image_size", "resize_mode", "horizontal_flip", "batch_size", "drop_last"}
 """Keys of group dataset that an experiment may set: they mean the same for every data set."""
 
 

@@ -17,15 +17,16 @@ from torch import Tensor, nn
 
 from lightdiff.core import (
     Denoiser,
-    DiffusionLoss,
     KarrasGrid,
     LogitNormalTime,
     NoiseSchedule,
     Objective,
+    Prediction,
     UniformTime,
     keyed_generator,
 )
 from lightdiff.samplers import DDIM
+from lightdiff.tasks.build import build_objective
 from lightdiff.utils.config import instantiate
 from runs import ROOT, composed
 
@@ -44,13 +45,17 @@ def schedule_of(name: str) -> NoiseSchedule:
 
 
 @cache
-def objective_of(name: str, *overrides: str) -> Objective:
-    return instantiate(composed(f"objective={name}", *overrides)["objective"], key="objective")
+def objective_of(name: str, *overrides: str) -> tuple[Prediction, Objective]:
+    objective, prediction = build_objective(composed(f"objective={name}", *overrides))
+    assert prediction is not None
+    return prediction, objective
 
 
 def fits(schedule: str, objective: str) -> bool:
     try:
-        objective_of(objective).check(schedule_of(schedule))
+        prediction, loss = objective_of(objective)
+        prediction.check(schedule_of(schedule))
+        loss.check(prediction, schedule_of(schedule))
     except ValueError:
         return False
     return True
@@ -79,16 +84,18 @@ class Network(nn.Module):
         return self.rest(hidden).reshape(x.shape)
 
 
-def error(schedule: NoiseSchedule, objective: Objective, seed: int = 0, steps: int = 400) -> float:
+def error(
+    schedule: NoiseSchedule, prediction: Prediction, objective: Objective, seed: int = 0, steps: int = 400
+) -> float:
     """Train a network, sample, and return the Wasserstein distance of the samples from the data."""
     torch.manual_seed(seed)
-    denoiser = Denoiser(Network(), schedule, objective.prediction)
-    loss, generator = DiffusionLoss(objective), keyed_generator("cpu", "learning", seed)
-    optimizer = torch.optim.Adam(denoiser.parameters(), lr=0.02)
+    denoiser = Denoiser(Network(), schedule, prediction)
+    generator = keyed_generator("cpu", "learning", seed)
+    optimizer = torch.optim.Adam([*denoiser.parameters(), *objective.parameters()], lr=0.02)
     lr_scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         optimizer.zero_grad()
-        loss(denoiser, images(512, generator), generator=generator).mean().backward()
+        objective(denoiser, images(512, generator), generator=generator).mean().backward()
         optimizer.step()
         lr_scheduler.step()
     return distance(denoiser)
@@ -114,14 +121,14 @@ PAIRS = [
 
 @pytest.mark.parametrize(("schedule", "objective"), PAIRS)
 def test_learns_as_composed(schedule: str, objective: str) -> None:
-    assert error(schedule_of(schedule), objective_of(objective)) < BOUND
+    assert error(schedule_of(schedule), *objective_of(objective)) < BOUND
 
 
 @pytest.mark.parametrize("objective", ["epsilon", "flow"])
 def test_the_edm_schedule_does_not_learn_with_uniform_times(objective: str) -> None:
     """The bound can be missed: these were the times of the EDM schedule before it named its own."""
     uniform = objective_of(objective, "objective/time_sampler=uniform")
-    assert error(schedule_of("edm"), uniform) > BOUND
+    assert error(schedule_of("edm"), *uniform) > BOUND
 
 
 def test_the_best_linear_denoiser_misses_the_bound() -> None:
@@ -141,17 +148,17 @@ def test_only_the_edm_schedule_changes_the_times(schedule: str, objective: str) 
     """On the other schedules the default draws bit for bit what the preset named before."""
     before = {
         "flow": LogitNormalTime(),
-        "edm": instantiate(composed("objective/time_sampler=log_normal_sigma")["objective"], key="").time_sampler,
+        "edm": objective_of("epsilon", "objective/time_sampler=log_normal_sigma")[1].time_sampler,
     }.get(objective, UniformTime())
     drawn = [
         sampler(1000, schedule_of(schedule), generator=keyed_generator("cpu", 3))
-        for sampler in (objective_of(objective).time_sampler, before)
+        for sampler in (objective_of(objective)[1].time_sampler, before)
     ]
     assert torch.equal(*drawn) == (schedule != "edm" or objective == "edm")
 
 
 def test_a_time_sampler_that_is_named_is_kept_on_the_edm_schedule() -> None:
-    old = {"_target_": "lightdiff.core.Objective", "time_sampler": {"_target_": "lightdiff.core.UniformTime"}}
+    old = {"_target_": "lightdiff.core.DiffusionObjective", "time_sampler": {"_target_": "lightdiff.core.UniformTime"}}
     t = instantiate(old, key="objective").time_sampler(100, schedule_of("edm"), generator=keyed_generator("cpu", 1))
     uniform = torch.rand(100, generator=keyed_generator("cpu", 1), dtype=torch.float64).float()
     assert torch.equal(t, uniform)

@@ -37,7 +37,7 @@ def test_with_resamples_the_seam_is_no_larger_than_in_real_digits(real_data: Pat
     mask = masks(28, 28)["square in the middle"]
     real = border_jump(images / 255, mask)
     once, five = (
-        border_jump(fill(model, model.normalise(images), mask, SAMPLERS["ddpm"], 20, resamples), mask)
+        border_jump(fill(model, model.encode(images), mask, SAMPLERS["ddpm"], 20, resamples), mask)
         for resamples in (1, 5)
     )
     assert five < 1.05 * real < once

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lightdiff.core import Denoiser, DiffusionLoss, DiscreteSchedule, EpsilonPrediction, Objective, linear_betas
+from lightdiff.core import Denoiser, DiffusionObjective, DiscreteSchedule, Draw, EpsilonPrediction, linear_betas
 from lightdiff.networks import UNet
 from parts import peak
 from parts.tutorial import TutorialTraining, TutorialUNet
@@ -19,9 +19,9 @@ def test_the_tutorials_algorithm_gives_our_loss() -> None:
         weight.data.copy_(other)
     x0, noise = torch.rand(5, 1, 16, 16) * 2 - 1, torch.randn(5, 1, 16, 16)
     timesteps = torch.tensor([0, 1, 500, 998, 999])
-    schedule, objective = DiscreteSchedule(linear_betas(1000)), Objective()
-    denoiser = Denoiser(ours, schedule, EpsilonPrediction())
-    expected = DiffusionLoss(objective).at(denoiser, x0, (timesteps + 1) / 1000, noise).mean()
+    denoiser = Denoiser(ours, DiscreteSchedule(linear_betas(1000)), EpsilonPrediction())
+    draw = Draw((timesteps + 1) / 1000, noise)
+    expected = DiffusionObjective().losses(denoiser, denoiser, x0, draw).mean()
     found = TutorialTraining(theirs, x0).loss(x0, timesteps, noise)
     assert expected > 0.1
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)

@@ -20,7 +20,7 @@ from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
 from lightdiff import DiffSet, DiffusionModel
 from lightdiff.callbacks import RunRecord
-from lightdiff.core import FlowPrediction, FlowSchedule, Objective
+from lightdiff.core import FlowPrediction, FlowSchedule
 from lightdiff.networks import UNet
 from lightdiff.tasks.tensorboard import DESCRIPTIONS
 from runs import ROOT, killed, plotted, scalars, train
@@ -126,7 +126,7 @@ def test_metrics_of_hparams_are_curves_and_no_points_of_their_own(run: Path, eve
 
 def test_hparams_in_plain_python(tmp_path: Path) -> None:
     network = UNet(widths=[8, 16], attention_levels=[], image_size=16)
-    model = DiffusionModel(network, FlowSchedule(), Objective(FlowPrediction()))
+    model = DiffusionModel(network, FlowSchedule(), prediction=FlowPrediction())
     logger = TensorBoardLogger(tmp_path, name="runs", version="plain")
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
     trainer = Trainer(max_steps=2, accelerator="cpu", logger=logger, callbacks=[RunRecord()], **quiet)

@@ -7,7 +7,8 @@ import torch
 
 from lightdiff.conditioning import LabelConditioner
 from lightdiff.conditioning.base import label_choices
-from lightdiff.utils.config import config_of, import_safe_target, instantiate
+from lightdiff.utils.config import import_safe_target, instantiate
+from lightdiff.utils.describe import config_of
 
 NAMES = ["cat", "dog", "7"]
 

@@ -7,10 +7,11 @@ import torch
 
 from lightdiff.conditioning import TextConditioner
 from lightdiff.conditioning.captions import Captions, words
-from lightdiff.core import FlowSchedule, Objective, VPrediction
+from lightdiff.core import FlowSchedule, VPrediction
 from lightdiff.lightning import DiffusionModel
 from lightdiff.networks import ResUNet, UNet
-from lightdiff.utils.config import config_of, import_safe_target, instantiate
+from lightdiff.utils.config import import_safe_target, instantiate
+from lightdiff.utils.describe import config_of
 
 NAMES, TEMPLATES = ["cat", "small dog", "T-shirt"], ["A photo of a {}", "{}, please!"]
 
@@ -110,7 +111,7 @@ def test_guidance_0_and_1_are_the_unconditional_and_the_conditional_model() -> N
     network = ResUNet(1, 8, widths=(8,), attention_levels=(0,), num_heads=2, token_dim=8)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    model = DiffusionModel(network, FlowSchedule(), Objective(VPrediction()), conditioning=text)
+    model = DiffusionModel(network, FlowSchedule(), prediction=VPrediction(), conditioning=text)
     plain, null, guided = (
         model.sample(2, prompt="a cat", guidance_scale=scale, num_steps=3, seed=0) for scale in (1.0, 0.0, 3.0)
     )
@@ -124,4 +125,4 @@ def test_guidance_0_and_1_are_the_unconditional_and_the_conditional_model() -> N
 
 def test_networks_without_attention_to_tokens_are_refused() -> None:
     with pytest.raises(ValueError, match="conditioning=TextConditioner: it gives tokens, mask, but UNet takes"):
-        DiffusionModel(UNet(), FlowSchedule(), Objective(VPrediction()), conditioning=conditioner())
+        DiffusionModel(UNet(), FlowSchedule(), prediction=VPrediction(), conditioning=conditioner())

@@ -12,13 +12,12 @@ from torch import nn
 
 from lightdiff.core import (
     Denoiser,
-    DiffusionLoss,
+    DiffusionObjective,
     DiscreteSchedule,
     EDMPrediction,
     EDMSchedule,
     FlowSchedule,
     MinSNRWeighting,
-    Objective,
     Scales,
     cosine_betas,
     linear_betas,
@@ -226,7 +225,8 @@ def test_a_loss_computes_the_scales_once() -> None:
     for time_input in ("t", "log_sigma"):
         denoiser = Denoiser(Identity(), Counted(), EDMPrediction(), time_input=time_input)
         Counted.count = 0
-        DiffusionLoss(Objective(EDMPrediction(), MinSNRWeighting()))(denoiser, torch.zeros(2, 1, 4, 4))
+        objective = DiffusionObjective(MinSNRWeighting())
+        objective(denoiser, torch.zeros(2, 1, 4, 4), generator=torch.Generator())
         assert Counted.count == 1
 
 

@@ -8,11 +8,10 @@ from torch import nn
 
 from lightdiff.core import (
     DefaultTime,
+    DiffusionObjective,
     EDMSchedule,
     EDMWeighting,
-    EpsilonPrediction,
     NoiseSchedule,
-    Objective,
     Prediction,
     Weighting,
     keyed_generator,
@@ -51,7 +50,7 @@ def test_weights_are_bounded_or_refused(schedule: str, prediction: str, weightin
     predicts: Prediction = PREDICTIONS[prediction]  # type: ignore[assignment]
     weigh: Weighting = WEIGHTINGS[weighting]  # type: ignore[assignment]
     try:
-        Objective(predicts, weigh).check_training(noise_schedule)
+        DiffusionObjective(weigh).check_training(predicts, noise_schedule)
     except ValueError as error:
         assert (schedule, prediction, weighting) in REFUSED, error
         assert f"weighting={type(weigh).__name__}: with prediction={type(predicts).__name__} " in str(error)
@@ -77,8 +76,6 @@ def test_the_command_line_names_the_pair() -> None:
 def test_a_trained_model_of_a_refused_pair_can_still_be_built() -> None:
     """It can be loaded and sampled, and is refused when training starts."""
     network = nn.Conv2d(1, 1, 1)
-    model = DiffusionModel(
-        network, EDMSchedule(), Objective(EpsilonPrediction(), EDMWeighting()), image_shape=(1, 8, 8)
-    )
+    model = DiffusionModel(network, EDMSchedule(), DiffusionObjective(EDMWeighting()), image_shape=(1, 8, 8))
     with pytest.raises(ValueError, match="weighting=EDMWeighting"):
         model.configure_optimizers()

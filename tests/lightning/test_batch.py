@@ -36,8 +36,8 @@ class Rows(Dataset):
 class Recorder(DiffusionModel):
     """Keeps the x0 that the network is trained on."""
 
-    def normalise(self, images: Tensor) -> Tensor:
-        self.x0 = super().normalise(images)
+    def encode(self, images: Tensor) -> Tensor:
+        self.x0 = super().encode(images)
         return self.x0
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightdiff.conditioning import LabelConditioner
-from lightdiff.core import FlowSchedule, Objective, VPrediction
+from lightdiff.core import FlowSchedule, VPrediction
 from lightdiff.lightning import DiffusionModel, Generation
 
 STEPS = 5
@@ -48,7 +48,7 @@ class Counted(LabelConditioner):
 def test_a_batch_costs_one_condition_and_one_forward_pass_a_step(scale: float, rows: int) -> None:
     network: Any = Recorder()
     model = DiffusionModel(
-        network, FlowSchedule(), Objective(VPrediction()), conditioning=Counted(10, cond_dim=8), ema_decay=None
+        network, FlowSchedule(), prediction=VPrediction(), conditioning=Counted(10, cond_dim=8), ema_decay=None
     )
     generation = Generation.of(model, sampler="ddim", num_steps=STEPS, guidance_scale=scale)
     Counted.calls = 0

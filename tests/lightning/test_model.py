@@ -11,7 +11,7 @@ from torch import nn
 
 from lightdiff import DiffSet, DiffusionModel, load_model
 from lightdiff.conditioning import LabelConditioner
-from lightdiff.core import DiscreteSchedule, FlowSchedule, Objective, VPrediction, linear_betas
+from lightdiff.core import DiscreteSchedule, FlowSchedule, PixelCodec, VPrediction, linear_betas
 from lightdiff.lightning import AtomicCheckpointIO, save_export
 from lightdiff.networks import UNet
 
@@ -69,7 +69,7 @@ def test_average_and_raw_weights_differ_and_both_are_in_the_checkpoint(trained: 
     stored = torch.load(path, weights_only=True)["state_dict"]
     for name, value in raw.items():
         assert torch.equal(stored[name], value)
-        assert torch.equal(stored[f"ema.module.{name}"], ema[name])
+        assert torch.equal(stored[name.replace("trained.", "ema.module.")], ema[name])
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm", "heun", "dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde"])
@@ -125,7 +125,7 @@ class Stateful(nn.Module):
 
 
 def test_batch_norm_and_dropout_are_in_eval_mode_while_sampling() -> None:
-    model = DiffusionModel(Stateful(), FlowSchedule(), ema_decay=None, objective=Objective(prediction=VPrediction()))
+    model = DiffusionModel(Stateful(), FlowSchedule(), ema_decay=None, prediction=VPrediction())
     model.train()
     statistics = model.network.layers[1].running_mean.clone()
     first = model.sample(3, num_steps=3, seed=0)
@@ -151,16 +151,18 @@ def test_training_reaches_network_and_conditioner() -> None:
     assert held == {id(p) for p in [*model.network.parameters(), *model.conditioning.parameters()]}
 
 
-def test_value_range_belongs_to_the_model() -> None:
-    model = build(value_range=(0.0, 1.0))
-    pixels = torch.tensor([0, 51, 255], dtype=torch.uint8)
-    torch.testing.assert_close(model.normalise(pixels), torch.tensor([0.0, 0.2, 1.0]))
-    torch.testing.assert_close(
-        model.to_unit_range(torch.tensor([0.0, 0.5, 1.0, 2.0])), torch.tensor([-1.0, 0.0, 1.0, 1.0])
-    )
-    low, middle, high = build().normalise(torch.tensor([0, 255, 127], dtype=torch.uint8)).tolist()
-    assert (low, middle) == (-1.0, 1.0)
-    assert abs(high) < 0.01
+def test_the_range_of_the_codec_is_that_of_the_denoisers() -> None:
+    model = build(codec=PixelCodec((0.0, 1.0)))
+    assert model.trained.value_range == model.ema.module.value_range == (0.0, 1.0)
+    assert model.encode(torch.full((1, 1, 16, 16), 51, dtype=torch.uint8)).unique().item() == pytest.approx(0.2)
+
+
+def test_the_denoisers_are_two_objects_that_exist() -> None:
+    model = build()
+    assert model.denoiser_of("raw") is model.denoiser_of("ema") is model.trained, "there is no average yet"
+    model.ema.update(model.trained)
+    assert model.denoiser_of("ema") is model.denoiser is model.ema.module
+    assert model.denoiser.prediction == model.trained.prediction
 
 
 @pytest.mark.parametrize(
@@ -189,9 +191,7 @@ def test_labels_that_do_not_exist_are_refused(labels: object) -> None:
 
 def test_a_condition_the_network_does_not_take_is_refused() -> None:
     with pytest.raises(ValueError, match="conditioning=LabelConditioner: it gives vector, but UNet takes"):
-        DiffusionModel(
-            UNet(**SMALL), FlowSchedule(), Objective(prediction=VPrediction()), conditioning=LabelConditioner(10)
-        )
+        DiffusionModel(UNet(**SMALL), FlowSchedule(), prediction=VPrediction(), conditioning=LabelConditioner(10))
 
 
 def test_a_model_knows_the_names_of_its_labels_and_so_do_its_files(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from lightdiff.networks import SimpleUNet
 from lightdiff.networks.simple_unet import SimpleBlock
-from lightdiff.utils.config import ConfigError, config_of, instantiate
+from lightdiff.utils.config import ConfigError, instantiate
+from lightdiff.utils.describe import config_of
 from runs import composed
 
 SMALL = {"channels": 1, "image_size": 16, "widths": (32, 64)}

@@ -53,7 +53,7 @@ DESCRIPTIONS: dict[str, Any] = {
     "nothing": None,
     "a list": [1, 2],
     "a number in place of a part": {"schedule": 3},
-    "an impossible value": {"value_range": [1, -1]},
+    "an impossible value": {"codec": {"_target_": "lightdiff.core.PixelCodec", "value_range": [1, -1]}},
     "a value of another type": {"image_shape": "abc"},
 }
 

@@ -73,7 +73,17 @@ def test_it_would_run_when_called_by_name(name: str, marker: Path) -> None:
 
 @pytest.mark.parametrize("name", list(NAMES))
 @pytest.mark.parametrize(
-    "where", ["network", "schedule", "schedule.betas", "objective.prediction", "conditioning", "conditioning.extra"]
+    "where",
+    [
+        "network",
+        "schedule",
+        "schedule.betas",
+        "prediction",
+        "objective.weighting",
+        "codec",
+        "conditioning",
+        "conditioning.extra",
+    ],
 )
 def test_names_in_a_checkpoint_are_not_called(where: str, name: str, run: Path, marker: Path, command: Command) -> None:
     asked = asking(name, marker)

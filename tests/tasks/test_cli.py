@@ -172,11 +172,11 @@ def test_init_from_starts_from_the_weights_alone(command: Run, workplace: Path, 
     )
     assert after["global_step"] == 4
     for name, weight in before["state_dict"].items():
-        if name.startswith("network."):
+        if name.startswith("trained.network."):
             torch.testing.assert_close(after["state_dict"][name], weight)
     misfit = command("train.py", *TINY, f"init_from={source}", "model.widths=[16,16]")
     assert misfit.returncode == 2
-    assert "network.inc" in misfit.stderr
+    assert "init_from=" in misfit.stderr and "network.inc" in misfit.stderr
     assert "[16" in misfit.stderr
 
 

@@ -63,7 +63,7 @@ def test_without_overrides_it_is_the_tutorials_recipe() -> None:
     assert config["trainer"]["max_epochs"] == 10
     samples = config["callbacks"]["samples"]
     assert [samples[key] for key in ("rows", "columns", "hold_frames", "fps")] == [3, 3, 10, 5.0]
-    assert model.value_range == (-1.0, 1.0)
+    assert model.codec.value_range == (-1.0, 1.0)
 
 
 def test_experiment_ddpm_unet_draws_the_tutorials_gif() -> None:

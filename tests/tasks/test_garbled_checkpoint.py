@@ -23,6 +23,7 @@ MORE = "trainer.max_epochs=2"
 LOOP = ("loops", "fit_loop")
 OPTIMIZER = ("optimizer_states", 0)
 SCHEDULER = ("lr_schedulers", 0)
+META = torch.zeros(1, device="meta")
 
 GARBLED: list[tuple[tuple[Any, ...], Any, str]] = [
     (("epoch",), ..., "epoch: missing"),
@@ -70,9 +71,21 @@ GARBLED: list[tuple[tuple[Any, ...], Any, str]] = [
     ((*SCHEDULER, "last_epoch"), -1, "lr_schedulers[0].last_epoch=-1: a whole number"),
     ((*SCHEDULER, "optimizer"), "x", "lr_schedulers[0]: not usable (AttributeError: "),
     (("state_dict",), ..., "state_dict: missing"),
-    (("state_dict", "network.outc.bias"), None, "state_dict.network.outc.bias=null: a dense tensor is expected"),
-    (("state_dict", "network.outc.bias"), ..., "network.outc.bias is None there and [1] in this configuration"),
-    (("state_dict", "network.outc.bias"), torch.zeros(1, device="meta"), "state_dict.network.outc.bias: Tensor found"),
+    (
+        ("state_dict", "trained.network.outc.bias"),
+        None,
+        "state_dict.trained.network.outc.bias=null: a dense tensor is expected",
+    ),
+    (
+        ("state_dict", "trained.network.outc.bias"),
+        ...,
+        "trained.network.outc.bias is None there and [1] in this configuration",
+    ),
+    (
+        ("state_dict", "trained.network.outc.bias"),
+        torch.zeros(1, device="meta"),
+        "state_dict.trained.network.outc.bias: Tensor found",
+    ),
     (("state_dict", "ema._extra_state"), ..., "ema._extra_state is None there and dict in this configuration"),
     (
         ("state_dict", "ema._extra_state"),
@@ -173,7 +186,7 @@ DESCRIBED: list[tuple[tuple[Any, ...], Any, str]] = [
     (("epoch",), "x", "epoch=x: a whole number"),
     (("global_step",), -1, "global_step=-1: a whole number"),
     (("state_dict",), [], "state_dict: list found: a mapping is expected"),
-    (("state_dict", "network.outc.bias"), "x", "state_dict.network.outc.bias=x: a dense tensor"),
+    (("state_dict", "trained.network.outc.bias"), "x", "state_dict.trained.network.outc.bias=x: a dense tensor"),
     (("lightdiff", "model", "seed"), ..., "lightdiff.model.seed: missing"),
     (("lightdiff", "model", "image_shape"), [1, 16], "lightdiff.model.image_shape: it has 2 entries, 3 are expected"),
     (
@@ -181,7 +194,7 @@ DESCRIBED: list[tuple[tuple[Any, ...], Any, str]] = [
         [1, 16, -1],
         "lightdiff.model.image_shape[2]=-1: a whole number, 1 or more",
     ),
-    (("lightdiff", "model", "value_range"), [0, float("nan")], "lightdiff.model.value_range[1]=nan: a finite number"),
+    (("lightdiff", "model", "codec"), [0, 1], "lightdiff.model.codec: list found: a mapping is expected"),
     (("lightdiff", "dataset"), [1], "lightdiff.dataset: list found: a mapping is expected"),
 ]
 

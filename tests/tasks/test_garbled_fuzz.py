@@ -86,7 +86,17 @@ def test_the_real_command_refuses(
     assert files_of(run) == before
 
 
-MODEL_FIELDS = ("network", "schedule", "objective", "conditioning", "value_range", "image_shape", "seed", "time_input")
+MODEL_FIELDS = (
+    "network",
+    "schedule",
+    "objective",
+    "conditioning",
+    "codec",
+    "prediction",
+    "image_shape",
+    "seed",
+    "time_input",
+)
 
 
 @pytest.mark.slow

@@ -48,7 +48,7 @@ def test_a_learning_rate_given_on_resume_is_the_one_used(run: Path, command: Com
     assert done.returncode == 0, done.stderr
     group = last(run)["optimizer_states"][0]["param_groups"][0]
     assert (group["lr"], group["initial_lr"], list(group["betas"])) == (1e-30, 1e-30, [0.5, 0.6])
-    weights = {name: weight for name, weight in last(run)["state_dict"].items() if name.startswith("network.")}
+    weights = {name: weight for name, weight in last(run)["state_dict"].items() if name.startswith("trained.network.")}
     assert all(torch.equal(weight, before[name]) for name, weight in weights.items())  # 1e-30 moves nothing
     assert yaml.safe_load((run / "config.yaml").read_text())["optimizer"]["lr"] == 1e-30
     assert yaml.safe_load((run / "config.yaml.1").read_text())["optimizer"]["lr"] == 2e-4

@@ -212,7 +212,7 @@ def test_a_killed_run_in_the_fast_path_ends_like_a_whole_one(bf16_cpu: None, tmp
     resumed = train(fast, tmp_path / "killed" / "version_0")
     for name in ("state_dict", "optimizer_states"):
         assert differences(whole[name], resumed[name], name) == []
-    weight = whole["state_dict"]["network.inc.layers.3.weight"]
+    weight = whole["state_dict"]["trained.network.inc.layers.3.weight"]
     assert weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
 
 

@@ -7,7 +7,8 @@ from typing import Literal
 import pytest
 import torch
 
-from lightdiff.utils.config import ConfigError, NotDescribable, config_of, import_safe_target, instantiate
+from lightdiff.utils.config import ConfigError, import_safe_target, instantiate
+from lightdiff.utils.describe import NotDescribable, config_of
 
 
 class Thing:
@@ -101,13 +102,13 @@ def test_allowed_names_are_found() -> None:
 
 
 def test_config_of_is_the_inverse_of_instantiate() -> None:
-    from lightdiff.core import DiscreteSchedule, Objective, VPrediction, linear_betas
+    from lightdiff.core import DiffusionObjective, DiscreteSchedule, MinSNRWeighting, linear_betas
     from lightdiff.networks import UNet
 
     for thing in (
         UNet(channels=3, image_size=(16, 24), widths=(8, 16), attention_levels=(1,), num_heads=2),
         DiscreteSchedule(linear_betas(20), zero_terminal_snr=True),
-        Objective(prediction=VPrediction()),
+        DiffusionObjective(MinSNRWeighting()),
     ):
         config = config_of(thing)
         again = instantiate(config, importer=import_safe_target)

@@ -72,17 +72,17 @@ class ShowData(Callback):
         def times(t: Tensor) -> list[str]:
             return [f"{time:.2f}" for time in t]
 
-        x0 = model.normalise(images[: self.rows])
+        x0 = model.encode(images[: self.rows])
         t = torch.linspace(0, 1, self.stages)
         x_t = noisy(x0.repeat_interleave(self.stages, dim=0), t.repeat(len(x0)))
-        forward = widened(make_grid(to_uint8(model.to_unit_range(x_t)), self.stages))
+        forward = widened(make_grid(to_uint8(model.codec.decode(x_t)), self.stages))
 
-        x0 = model.normalise(images[: self.stages])
+        x0 = model.encode(images[: self.stages])
         each = torch.linspace(0, 1, len(x0))
         x_t = noisy(x0, each)
         low, high = x_t.aminmax()
         whole_range = 2 * (x_t - low) / (high - low).clamp(min=1e-6) - 1
-        strips = torch.cat([model.to_unit_range(x0), model.to_unit_range(x_t), whole_range])
+        strips = torch.cat([model.codec.decode(x0), model.codec.decode(x_t), whole_range])
         names = ["x0", "x_t, clipped", f"x_t, {low:.1f} to {high:.1f}"]
         clipped_or_not = widened(make_grid(to_uint8(strips), len(x0)))
         return {

@@ -41,9 +41,9 @@ class PlotSchedule(Callback):
 
 def _panels(model: DiffusionModel) -> dict[str, Callable[[Any], None]]:
     """Return the functions that draw a panel into its axes, by name."""
-    schedule, time_sampler = model.schedule, model.objective.time_sampler
+    schedule = model.schedule
     t = torch.linspace(0, 1, 501, dtype=torch.float64)
-    trained = time_sampler(20_000, schedule=schedule, generator=torch.Generator().manual_seed(0))
+    trained = model.objective.draw((20_000, 1, 1, 1), schedule, torch.Generator().manual_seed(0)).t
 
     def scales(axes: Any) -> None:
         axes.plot(t, schedule.alpha(t), label="alpha (image)")

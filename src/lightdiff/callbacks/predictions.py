@@ -60,14 +60,14 @@ class ShowPredictions(Callback):
 
     def _rows(self, model: DiffusionModel, batch: dict[str, Any], t: torch.Tensor) -> torch.Tensor:
         """Return x0, x_t and x0_hat at the times t (columns,) one after the other, uint8 (3 * columns, C, H, W)."""
-        x0 = model.normalise(batch["image"])
+        x0 = model.encode(batch["image"])
         noise = model.objective.noise.like(x0, keyed_generator("cpu", "show predictions", self.seed))
         x_t = model.schedule.add_noise(x0, noise, t)
-        modules: Any = model.modules_of("ema")
-        with sampling_mode(modules):
+        denoiser = model.denoiser
+        with sampling_mode(denoiser):
             cond = None
-            if model.conditioning is not None:
-                conditioner = modules["conditioning"]
+            if denoiser.conditioner is not None:
+                conditioner: Any = denoiser.conditioner
                 cond = conditioner(conditioner.inputs(batch, torch.zeros_like(t)))
-            x0_hat = model.denoiser(x_t, t, cond)
-        return to_uint8(model.to_unit_range(torch.cat([x0, x_t, x0_hat])))
+            x0_hat = denoiser(x_t, t, cond)
+        return to_uint8(model.codec.decode(torch.cat([x0, x_t, x0_hat])))

@@ -17,7 +17,7 @@ from lightdiff.callbacks.signals import unless_stopped
 from lightdiff.callbacks.strips import Strip, check_stages
 from lightdiff.core import Guidance
 from lightdiff.lightning import DiffusionModel, Generation
-from lightdiff.lightning.sampling import last_state
+from lightdiff.lightning.loop import last_state
 from lightdiff.samplers import DDIM, Sampler, SamplerState
 from lightdiff.utils.files import write_picture
 from lightdiff.utils.images import FASTEST_GIF, LARGEST, encode_gif, enlarge, hold_last, make_grid, save_png, to_uint8
@@ -170,7 +170,7 @@ class SampleImages(Callback):
             last = last_state(generation.trajectory(model, rows), task, keep)
         self._strip.add(generation.num_steps, last.t, last.x_t)
         frames.append(last.x_t)
-        return to_uint8(model.to_unit_range(torch.stack(frames, dim=1))).cpu()
+        return to_uint8(model.codec.decode(torch.stack(frames, dim=1))).cpu()
 
     def _publish(self, trainer: Trainer, frames: Tensor, path: Path) -> None:
         """Write the PNG and the GIF of frames (F, N, C, H, W), and show both in TensorBoard."""

@@ -52,7 +52,7 @@ class Strip:
         """Write `strip_NNNNNNN.png` into the folder, with the time above each stage, and show it in TensorBoard."""
         if not self.images:
             return
-        images = to_uint8(model.to_unit_range(torch.stack(self.images))).cpu()
+        images = to_uint8(model.codec.decode(torch.stack(self.images))).cpu()
         row = widened(make_grid(images, len(images)))
         picture = captioned(row, [], [f"{time:.2f}" for time in self.times], "t")
         save_png(folder / f"strip_{trainer.global_step:07d}.png", picture)

@@ -1,4 +1,4 @@
-"""The mathematics of diffusion: schedules, noise, predictions, denoisers, losses, guidance. It imports torch and nothing else.
+"""The mathematics of diffusion: schedules, noise, predictions, denoisers, objectives, guidance. It imports torch only.
 
 An image x0 becomes noise as the time t goes from 0 to 1:
 
@@ -11,7 +11,9 @@ A network is trained to undo this. Each part of the method is a small class:
 - `Prediction`: the meaning of the network's output, such as the noise, x0, v = alpha noise - sigma x0, or the velocity
   noise - x0. It gives the target of training, and computes x0_hat from an output.
 - `Denoiser`: x0_hat(x_t, t, cond), the estimate of the image E[x0 | x_t], made of a network, a schedule and a prediction.
-- `DiffusionLoss`: weighting(t) * distance(output, target), with t drawn by a `TimeSampler` and the noise by a `Noise`.
+- `Codec`: the way from uint8 images to x0 and back.
+- `Objective`: the loss, which draws all that is random in it first. `DiffusionObjective` is weighting(t) * distance(output,
+  target), with t drawn by a `TimeSampler` and the noise by a `Noise`.
 - `ClassifierFreeGuidance`: a denoiser that combines the conditional and the unconditional x0_hat of another one.
 - `TimeGrid`: the times 1 = t_0 > t_1 > ... > t_N = 0 at which a sampler calls the denoiser.
 
@@ -23,14 +25,18 @@ of a discrete schedule. Times, alpha and sigma have the shape (B,).
 """
 
 from lightdiff.core.betas import cosine_betas, linear_betas, scaled_linear_betas, sigmoid_betas
+from lightdiff.core.codec import Codec, PixelCodec
 from lightdiff.core.continuous import EDMSchedule, FlowSchedule
 from lightdiff.core.denoiser import TIME_INPUTS, Condition, Denoiser
+from lightdiff.core.diffusion import DiffusionObjective
 from lightdiff.core.discrete import DiscreteSchedule
 from lightdiff.core.distance import L1, MSE, Distance, Huber
 from lightdiff.core.grid import KarrasGrid, LeadingGrid, LogSNRGrid, QuadraticGrid, TimeGrid, TrailingGrid, UniformGrid
 from lightdiff.core.guidance import ClassifierFree, ClassifierFreeGuidance, Guidance, NoGuidance
-from lightdiff.core.loss import DiffusionLoss, Objective
+from lightdiff.core.input_perturbation import InputPerturbation
+from lightdiff.core.log_variance import LearnedLogVariance
 from lightdiff.core.noise import GaussianNoise, Noise, UniformNoise
+from lightdiff.core.objective import Draw, Objective
 from lightdiff.core.prediction import (
     EDMPrediction,
     EpsilonPrediction,
@@ -70,13 +76,15 @@ __all__ = [
     "BlockGenerator",
     "ClassifierFree",
     "ClassifierFreeGuidance",
+    "Codec",
     "Condition",
     "DefaultTime",
     "Denoiser",
-    "DiffusionLoss",
+    "DiffusionObjective",
     "DiscreteSchedule",
     "DiscreteUniformTime",
     "Distance",
+    "Draw",
     "EDMPrediction",
     "EDMSchedule",
     "EDMWeighting",
@@ -86,8 +94,10 @@ __all__ = [
     "GaussianNoise",
     "Guidance",
     "Huber",
+    "InputPerturbation",
     "KarrasGrid",
     "LeadingGrid",
+    "LearnedLogVariance",
     "LogNormalSigmaTime",
     "LogSNRGrid",
     "LogitNormalTime",
@@ -97,6 +107,7 @@ __all__ = [
     "NoiseSchedule",
     "Objective",
     "P2Weighting",
+    "PixelCodec",
     "Prediction",
     "QuadraticGrid",
     "SNRWeighting",

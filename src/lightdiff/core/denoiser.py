@@ -1,4 +1,4 @@
-"""The denoiser, which combines a network, a schedule and a prediction into one function x0_hat(x_t, t, cond)."""
+"""The denoiser, which owns network, conditioner, schedule and prediction, and is one function x0_hat(x_t, t, cond)."""
 
 from __future__ import annotations
 
@@ -53,15 +53,20 @@ class Denoiser(nn.Module):
 
         x0_hat = prediction.to_x0(network(prediction.scale_input(x_t), time_input(t), cond), x_t)
 
+    It is the module that is trained, averaged and described in a checkpoint.
+
     Args:
         network: module called as network(x (B, C, H, W), time (B,) or None, cond or None) -> (B, C, H, W).
         schedule: noise schedule, which gives alpha(t) and sigma(t).
         prediction: meaning of the network's output.
+        conditioner: module that turns labels or captions into `cond` (see `lightdiff.conditioning`). None: there is no condition.
         time_input: form in which the network gets the time, a key of `TIME_INPUTS`. None takes the schedule's own.
         value_range: (lowest, highest) value of x0, to which a sampler with clip_denoised=True clips x0_hat.
+            None: x0 has no bounds.
 
     Raises:
-        ValueError: time_input does not exist, or time_input or prediction does not fit the schedule.
+        ValueError: time_input does not exist, time_input or prediction does not fit the schedule, or the network does not take
+            what the conditioner gives.
     """
 
     def __init__(
@@ -69,22 +74,30 @@ class Denoiser(nn.Module):
         network: nn.Module,
         schedule: NoiseSchedule,
         prediction: Prediction,
+        conditioner: nn.Module | None = None,
         *,
         time_input: str | None = None,
-        value_range: Sequence[float] = (-1.0, 1.0),
+        value_range: Sequence[float] | None = (-1.0, 1.0),
     ) -> None:
         super().__init__()
         self.network = network
         self.schedule = schedule
         self.prediction = prediction
+        self.conditioner = conditioner
         self.time_input = schedule.time_input if time_input is None else time_input
-        low, high = value_range
-        self.value_range = (float(low), float(high))
+        self.value_range = None if value_range is None else (float(value_range[0]), float(value_range[1]))
         fitting = [name for name in TIME_INPUTS if name != "timestep" or isinstance(schedule, DiscreteSchedule)]
         if self.time_input not in fitting:
             why = " needs a schedule with timesteps" if self.time_input in TIME_INPUTS else " does not exist"
             raise ValueError(f"time_input={self.time_input}:{why}; choices: {', '.join(fitting)}")
         prediction.check(schedule)
+        taken = getattr(network, "cond_keys", None)
+        given: tuple[str, ...] = getattr(conditioner, "cond_keys", ())
+        if taken is not None and not set(given) <= set(taken):
+            raise ValueError(
+                f"conditioning={type(conditioner).__name__}: it gives {', '.join(given)}, but {type(network).__name__} takes "
+                f"{', '.join(taken) or 'no condition (as it is configured)'}"
+            )
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Condition | None = None) -> Tensor:
         """Return x0_hat (B, C, H, W), in the dtype of x_t. The formulas around the network are computed in at least float32.

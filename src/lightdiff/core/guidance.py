@@ -176,7 +176,7 @@ class ClassifierFreeGuidance:
         self.interval = interval
         self.rescale = rescale
         self.schedule: NoiseSchedule = denoiser.schedule  # type: ignore[attr-defined]
-        self.value_range: tuple[float, float] = getattr(denoiser, "value_range", (-1.0, 1.0))
+        self.value_range: tuple[float, float] | None = getattr(denoiser, "value_range", (-1.0, 1.0))
         self._joined: tuple[Condition | None, Condition] = (None, {})
 
     def __call__(self, x_t: Tensor, t: Tensor, cond: Condition | None = None) -> Tensor:

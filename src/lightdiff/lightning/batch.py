@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lightdiff.conditioning.base import Conditioner
+from lightdiff.core import Codec
 
 SMALL_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32)
 ROUNDING = 1e-3
@@ -41,30 +42,38 @@ def as_batch(batch: Any) -> dict[str, Tensor]:
     return batch
 
 
-def check_batch(batch: dict[str, Tensor], image_shape: tuple[int, int, int], conditioning: Conditioner | None) -> None:
+def check_batch(
+    batch: dict[str, Tensor], image_shape: tuple[int, int, int], conditioning: Conditioner | None, codec: Codec
+) -> None:
     """Refuse a batch that would train on something else than its images; it reads every value.
 
     Args:
         batch: as `as_batch` gives it.
-        image_shape: (C, H, W) of the model.
+        image_shape: shape (C, H, W) of the model's x0.
         conditioning: what the labels are for; None: they are not read.
+        codec: what turns the images into x0.
 
     Raises:
         ValueError: one line with the part of the batch, what it is, and what is expected.
     """
-    _check_images(batch["image"], image_shape)
+    _check_images(batch["image"], image_shape, codec)
     if conditioning is not None:
         _check_labels(batch.get("label"), len(batch["image"]), conditioning)
 
 
-def _check_images(images: Any, image_shape: tuple[int, int, int]) -> None:
+def _check_images(images: Any, image_shape: tuple[int, int, int], codec: Codec) -> None:
     expected = "uint8 in 0..255 or floats in [0, 1]"
     if not isinstance(images, Tensor):
         raise ValueError(f"image={type(images).__name__}: a tensor is expected, {expected}")
     if images.dtype != torch.uint8 and not images.is_floating_point():
         raise ValueError(f"image={_name(images.dtype)}: {expected} are expected")
     wanted = f"(B, {', '.join(map(str, image_shape))}), images x channels x height x width, is expected"
-    if images.ndim != 4 or tuple(images.shape[1:]) != tuple(image_shape):
+    made = codec.shape(images.shape[1:]) if images.ndim == 4 else None
+    if made not in (None, tuple(images.shape[1:]), image_shape):
+        raise ValueError(
+            f"image={tuple(images.shape)}: {type(codec).__name__} makes x0 of {made}, not of {image_shape}"
+        )
+    if made != image_shape:
         channels, *size = image_shape
         last = images.ndim == 4 and tuple(images.shape[1:]) == (*size, channels)
         hint = "; these have their channels last: image.permute(0, 3, 1, 2)" if last else ""

@@ -29,8 +29,8 @@ from lightdiff.utils.structure import (
     is_finite,
 )
 
-FORMAT = 1
-"""Format of the checkpoints that are written, and the only one that is read."""
+FORMAT = 2
+"""Format of the files that are written. `format_1` turns those of format 1 into it."""
 
 
 def _is_plain_tensor(value: Any) -> bool:
@@ -43,7 +43,8 @@ _VERSION = re.compile(r"\d{1,9}(\.\d{1,9}){0,4}((a|b|rc|\.post|\.dev)\d{1,9})*(\
 
 TENSOR = Leaf(_is_plain_tensor, "a dense tensor")
 _POSITIVE = Leaf(lambda value: is_count(value) and value > 0, "a whole number, 1 or more,")
-_SEED = Leaf(lambda value: is_count(value) and value < 2**32, "a whole number from 0 to 4294967295")
+SEED = Leaf(lambda value: is_count(value) and value < 2**32, "a whole number from 0 to 4294967295")
+IMAGE_SHAPE = Items(_POSITIVE, length=3)
 _RATE = Leaf(lambda value: is_finite(value) and 0 <= value <= 1e6, "a learning rate, 0 to a million,")
 STEPS = Leaf(
     lambda value: is_finite(value.item() if _is_plain_tensor(value) and value.numel() == 1 else value),
@@ -54,13 +55,14 @@ STEPS = Leaf(
 DESCRIPTION = Keys(
     network=Nullable(MAPPING),
     schedule=MAPPING,
-    objective=MAPPING,
+    prediction=MAPPING,
     conditioning=Nullable(MAPPING),
-    ema_decay=Nullable(FINITE),
     time_input=Nullable(TEXT),
-    value_range=Items(FINITE, length=2),
-    image_shape=Items(_POSITIVE, length=3),
-    seed=_SEED,
+    objective=MAPPING,
+    codec=MAPPING,
+    ema_decay=Nullable(FINITE),
+    image_shape=IMAGE_SHAPE,
+    seed=SEED,
 )
 """A model without its weights, as `DiffusionModel.describe` returns it."""
 
@@ -77,16 +79,15 @@ class _Weights(Structure):
             structure.check(item, f"{path}.{name}")
 
 
+WEIGHTS = _Weights()
 MODEL = Keys(
     lightdiff=Keys(
-        format=Leaf(
-            lambda value: value is not True and value == FORMAT, f"{FORMAT}, the format that this version reads,"
-        ),
+        format=Leaf(lambda value: value == FORMAT, f"1 or {FORMAT}, the formats that this version reads,"),
         model=DESCRIPTION,
         dataset=Optional(Nullable(MAPPING)),
         training=Optional(Nullable(Keys(device=TEXT, compiled=BOOLEAN))),
     ),
-    state_dict=_Weights(),
+    state_dict=WEIGHTS,
     epoch=Optional(COUNT),
     global_step=Optional(COUNT),
 )

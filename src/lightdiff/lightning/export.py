@@ -13,14 +13,17 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lightdiff.lightning.content import FORMAT
 from lightdiff.lightning.errors import CheckpointError
+from lightdiff.lightning.format_1 import DESCRIPTION_1, renewed_model, renewed_state
 from lightdiff.lightning.limits import check_header, check_length
-from lightdiff.lightning.model import DiffusionModel, Weights
+from lightdiff.lightning.model import DiffusionModel
+from lightdiff.lightning.sampling import Weights
 from lightdiff.utils.files import replaced
+from lightdiff.utils.structure import Misfit
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
-FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def read_export(folder: Path) -> Export:
         described = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["lightdiff"]
         found, weights, model = (described[name] for name in ("format", "weights", "model"))
         dataset = described.get("dataset")
-        if found != FORMAT or weights not in ("ema", "raw") or not isinstance(model, dict):
+        if found not in (1, FORMAT) or weights not in ("ema", "raw") or not isinstance(model, dict):
             raise KeyError("format")
     except OSError as error:
         raise CheckpointError(f"{folder / CONFIG}: not readable ({error.strerror})") from error
@@ -93,4 +96,10 @@ def read_export(folder: Path) -> Export:
     # an OSError, or an error of safetensors
     except Exception as error:
         raise CheckpointError(f"{folder / WEIGHTS}: not readable ({' '.join(str(error).split())[:120]})") from error
+    if found == 1:
+        try:
+            DESCRIPTION_1.check(model)
+        except Misfit as error:
+            raise CheckpointError(f"{folder / CONFIG}: {error}") from error
+        model, state = renewed_model(model), renewed_state(state)
     return Export(model, weights, state, dataset)

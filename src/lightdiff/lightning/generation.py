@@ -18,13 +18,14 @@ from torch import Tensor, nn
 from lightdiff.conditioning.base import Labels, chosen_labels
 from lightdiff.core import ClassifierFree, Condition, Guidance
 from lightdiff.core.randomness import BlockGenerator
-from lightdiff.lightning.sampling import batches, last_state
+from lightdiff.lightning.loop import batches, last_state
 from lightdiff.samplers import SAMPLERS, Sampler, SamplerState
 from lightdiff.utils.config import import_safe_target, instantiate
 from lightdiff.utils.progress import progress as show_progress
 
 if TYPE_CHECKING:
     from lightdiff.lightning.model import DiffusionModel
+    from lightdiff.lightning.sampling import Weights
 
 PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 """Names as in trainer.precision, with the type to which autocast lowers the network's computation; None: no autocast."""
@@ -50,7 +51,7 @@ class Generation:
     guidance: Guidance
     choice: Any
     seed: int
-    weights: str
+    weights: Weights
     precision: str = "32-true"
     labels: Tensor | None = None
 
@@ -67,7 +68,7 @@ class Generation:
         labels: Labels = None,
         prompt: str | Sequence[str] | None = None,
         seed: int | None = 0,
-        weights: str = "ema",
+        weights: Weights = "ema",
         precision: str = "32-true",
     ) -> Generation:
         """Check the settings against the model and return them; the arguments are those of `DiffusionModel.sample`.
@@ -130,11 +131,10 @@ class Generation:
 
     def parts(self, model: DiffusionModel, rows: range) -> tuple[Any, Condition | None, BlockGenerator]:
         """Return the guided denoiser, the condition and the source of noise of images `rows`; call it in `stepwise`."""
-        modules = model.modules_of(self.weights)  # type: ignore[arg-type]
-        denoiser: Any = model.denoiser_of(self.weights)  # type: ignore[arg-type]
+        denoiser: Any = model.denoiser_of(self.weights)
         cond = null_cond = None
-        if model.conditioning is not None:
-            conditioner: Any = modules["conditioning"]
+        if denoiser.conditioner is not None:
+            conditioner = denoiser.conditioner
             # only the network is computed in another precision
             with torch.autocast(model.device.type, enabled=False):
                 null_cond = conditioner.null()
@@ -148,10 +148,10 @@ class Generation:
 
     def stepwise(self, model: DiffusionModel, states: Iterator[SamplerState]) -> Iterator[SamplerState]:
         """Yield these states, each of them computed in eval mode, without gradients, and in this precision."""
-        modules = model.modules_of(self.weights)  # type: ignore[arg-type]
+        denoiser = model.denoiser_of(self.weights)
         while True:
             # entered anew for each step, so that the caller's code between two steps runs in the caller's own mode
-            with sampling_mode(modules), self._autocast(model.device):
+            with sampling_mode(denoiser), self._autocast(model.device):
                 state = next(states, None)
             if state is None:
                 return
@@ -181,9 +181,11 @@ class Generation:
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size={batch_size}: 1 or more is expected")
         parts = batches(rows, batch_size)
-        finished = [torch.empty((0, *model.image_shape), device=model.device, dtype=model.float_dtype)]
+        finished = [
+            model.codec.decode(torch.empty((0, *model.image_shape), device=model.device, dtype=model.float_dtype))
+        ]
         with show_progress("drawing samples", len(parts) * self.num_steps, shown=progress) as task:
-            finished += [model.to_unit_range(last_state(self.trajectory(model, part), task).x_t) for part in parts]
+            finished += [model.codec.decode(last_state(self.trajectory(model, part), task).x_t) for part in parts]
         return torch.cat(finished)
 
 
@@ -225,10 +227,10 @@ def _check_number(num_samples: int, **asked: Any) -> None:
 
 
 @contextmanager
-def sampling_mode(modules: nn.Module) -> Iterator[None]:
-    """Put modules into eval mode (BatchNorm, dropout) without gradients; give each module its own mode back afterwards."""
-    # one by one instead of by `modules.eval()`: this runs at each step, when nearly all modules are in eval mode already
-    training = [module for module in modules.modules() if module.training]
+def sampling_mode(denoiser: nn.Module) -> Iterator[None]:
+    """Put a denoiser into eval mode (BatchNorm, dropout) without gradients; give each module its own mode back afterwards."""
+    # one by one instead of by `denoiser.eval()`: this runs at each step, when nearly all modules are in eval mode already
+    training = [module for module in denoiser.modules() if module.training]
     for module in training:
         module.training = False
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +10,13 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.model_helpers import _restricted_classmethod
 from torch import nn
 
+from lightdiff.lightning.content import FORMAT
 from lightdiff.lightning.description import description_of
+from lightdiff.utils.trust import Trust
 
 if TYPE_CHECKING:
-    from lightdiff.lightning.model import DiffusionModel, Weights
+    from lightdiff.lightning.model import DiffusionModel
+    from lightdiff.lightning.sampling import Weights
 
 
 class StoredModel(LightningModule):
@@ -21,7 +25,7 @@ class StoredModel(LightningModule):
     dataset: dict[str, Any] | None
 
     def describe(self: DiffusionModel) -> dict[str, Any]:  # type: ignore[misc]
-        """Plain data from which `load_model` rebuilds this model; a network from outside lightdiff is left to the caller."""
+        """Return plain data from which `load_model` rebuilds this model; see `description_of`."""
         return description_of(self)
 
     def on_save_checkpoint(self: DiffusionModel, checkpoint: dict[str, Any]) -> None:  # type: ignore[misc]
@@ -29,7 +33,7 @@ class StoredModel(LightningModule):
         # a resumed run compiles as it did before; see `lightdiff.tasks.speed`
         training = {"device": self.device.type, "compiled": compiled}
         described = {"model": self.describe(), "dataset": self.dataset}
-        checkpoint["lightdiff"] = {"format": 1, **described, "training": training}
+        checkpoint["lightdiff"] = {"format": FORMAT, **described, "training": training}
 
     @_restricted_classmethod
     def load_from_checkpoint(  # type: ignore[override,misc]
@@ -42,6 +46,7 @@ class StoredModel(LightningModule):
         *,
         weights: Weights = "ema",
         network: nn.Module | None = None,
+        trust: str | Iterable[str] = (),
         **others: Any,
     ) -> DiffusionModel:
         """Load a trained model for sampling, as `load_model` does; no code from the file is run.
@@ -55,7 +60,7 @@ class StoredModel(LightningModule):
             hparams_file, strict, weights_only: arguments of Lightning's method. Only their usual values are possible, because the
                 checkpoint describes its model, all weights must fit, and no other file is read.
             weights: "ema" (the averaged weights if the run has them, else the raw ones) or "raw".
-            network: an instance to load the weights into; needed only for a network class from outside lightdiff.
+            network, trust: as for `load_model`.
             others: not possible; arguments of the model come from the checkpoint.
 
         Returns:
@@ -66,7 +71,7 @@ class StoredModel(LightningModule):
             ValueError: `weights` is neither "ema" nor "raw".
             CheckpointError: the file is missing, broken, hostile, or not from lightdiff, or its weights do not fit.
         """
-        from lightdiff.lightning.checkpoint import load
+        from lightdiff.lightning.loading import load
 
         usual = {"hparams_file": (None,), "strict": (None, True), "weights_only": (None, True)}
         given = {"hparams_file": hparams_file, "strict": strict, "weights_only": weights_only}
@@ -74,6 +79,6 @@ class StoredModel(LightningModule):
         if impossible:
             raise TypeError(
                 f"load_from_checkpoint: {', '.join(impossible)}: not possible, because a checkpoint of lightdiff describes its "
-                "own model, all its weights must fit, and no code in it is run; choices: map_location, weights, network"
+                "own model, all its weights must fit, and no code in it is run; choices: map_location, weights, network, trust"
             )
-        return load(checkpoint_path, weights, map_location or "cpu", network, kind=cls)[0]
+        return load(checkpoint_path, weights, map_location or "cpu", network, kind=cls, trust=Trust.of(trust))[0]

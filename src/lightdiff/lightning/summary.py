@@ -33,14 +33,17 @@ class NetworkTable(Table):
 
     @property
     def _trained(self) -> nn.ModuleDict:
-        return self._model.modules_of("raw")  # type: ignore[operator]
+        model: Any = self._model
+        denoiser, objective = model.trained, model.objective
+        others = {"conditioning": denoiser.conditioner, "objective": objective if any(objective.parameters()) else None}
+        named = {name: module for name, module in others.items() if module is not None}
+        return nn.ModuleDict({"network": denoiser.network, **named})
 
     @property
     def named_modules(self) -> list[tuple[str, nn.Module]]:
-        network, *others = self._trained.values()
+        (_, network), *others = self._trained.items()
         inner = [*network.named_children()] if self._max_depth == 1 else [*network.named_modules()][1:]
-        named = [(name, module) for name, module in self._trained.items() if module in others]
-        return [*inner, *named] if self._max_depth else []
+        return [*inner, *others] if self._max_depth else []
 
     @property
     def total_parameters(self) -> int:

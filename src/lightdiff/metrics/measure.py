@@ -13,7 +13,7 @@ from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.metrics.evaluation import Evaluation
 from lightdiff.metrics.results import Record, Results
 from lightdiff.samplers import name_of
-from lightdiff.utils.config import config_of
+from lightdiff.utils.describe import config_of
 from lightdiff.utils.ranks import from_first, process
 
 PACKAGES = ("lightdiff", "torch", "torchvision", "torchmetrics")

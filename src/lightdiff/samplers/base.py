@@ -82,7 +82,7 @@ class Sampler(ABC):
     """Base class of the samplers. It contains the loop over the time grid; a subclass implements the step.
 
     Args:
-        clip_denoised: clip x0_hat to the denoiser's value_range before it is used.
+        clip_denoised: clip x0_hat to the denoiser's value_range, where it has one, before it is used.
         dynamic_threshold: first shrink x0_hat until this share of each image's pixels is in the value_range, then clip. It is in
             (0, 1], for example 0.995. None: x0_hat is not shrunk.
         grid: function (schedule, num_steps) -> decreasing times (num_steps + 1,). None takes the schedule's `default_grid`.

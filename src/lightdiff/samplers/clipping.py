@@ -9,7 +9,7 @@ from lightdiff.core import per_image
 
 
 def clip_x0(
-    x0_hat: Tensor, value_range: tuple[float, float], clip_denoised: bool, dynamic_threshold: float | None
+    x0_hat: Tensor, value_range: tuple[float, float] | None, clip_denoised: bool, dynamic_threshold: float | None
 ) -> Tensor:
     """Return x0_hat (B, ...) clipped to `value_range`, or unchanged if neither setting asks for clipping.
 
@@ -18,10 +18,12 @@ def clip_x0(
 
     Args:
         x0_hat: estimated images (B, ...).
-        value_range: (lowest, highest) pixel value.
+        value_range: (lowest, highest) value of x0. None: it has no bounds, and nothing is clipped.
         clip_denoised: whether to clip.
         dynamic_threshold: share of pixels in (0, 1]. None: images are not shrunk.
     """
+    if value_range is None:
+        return x0_hat
     low, high = value_range
     if dynamic_threshold is not None:
         middle, half = (low + high) / 2, (high - low) / 2

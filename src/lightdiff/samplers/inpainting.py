@@ -32,7 +32,7 @@ class KnownPixels:
         self.images = images
         self.mask = mask
         self.schedule: NoiseSchedule = denoiser.schedule
-        self.value_range: tuple[float, float] = getattr(denoiser, "value_range", (-1.0, 1.0))
+        self.value_range: tuple[float, float] | None = getattr(denoiser, "value_range", (-1.0, 1.0))
 
     def __call__(self, x_t: Tensor, t: Tensor, cond: Condition | None = None) -> Tensor:
         return torch.where(self.mask > 0, self.denoiser(x_t, t, cond), self.images)

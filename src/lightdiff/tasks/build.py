@@ -13,7 +13,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import Checkpoint, ProgressBar
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from lightdiff.core import Guidance
+from lightdiff.core import Guidance, Objective, Prediction
 from lightdiff.core.randomness import keyed_seed
 from lightdiff.data import DiffSet
 from lightdiff.lightning import AtomicCheckpointIO, DiffusionModel
@@ -31,7 +31,7 @@ SETTINGS_OF_THE_MODEL = ("ema_decay", "time_input", "seed")
 
 
 def build_model(cfg: Any) -> DiffusionModel:
-    """Build the untrained model of groups model, schedule, objective, conditioning, optimizer and lr_scheduler.
+    """Build the untrained model of groups model, schedule, objective, conditioning, codec, optimizer and lr_scheduler.
 
     Its first weights are a function of `seed`. Classes that are null in group conditioning are taken from the data set, which
     is read for them.
@@ -47,25 +47,32 @@ def build_model(cfg: Any) -> DiffusionModel:
         config = with_classes(config, build_data(config))
     torch.manual_seed(keyed_seed("init", config["seed"]))
     settings = {name: config[name] for name in SETTINGS_OF_THE_MODEL if name in config}
-    settings["value_range"] = config["dataset"]["value_range"]
-    parts = {name: _build_group(config, name) for name in ("schedule", "objective", "conditioning", "lr_scheduler")}
+    parts = {name: _build_group(config, name) for name in ("schedule", "conditioning", "codec", "lr_scheduler")}
+    parts["objective"], parts["prediction"] = build_objective(config)
     parts["network"] = _build_group(config, "model")
     parts["optimizer"] = _build_optimizer(config)
-    with naming("objective", config["objective"]):
-        parts["objective"].check_training(parts["schedule"])
     try:
-        return call(DiffusionModel, settings, key="", **parts)
+        model = call(DiffusionModel, settings, key="", **parts)
+        with naming("objective", config["objective"]):
+            model.objective.check_training(model.trained.prediction, model.schedule)
+        return model
     except ConfigError as error:
         name = re.split("[=:.]", str(error), maxsplit=1)[0]
         raise ConfigError(_WHERE.get(name, name) + str(error)[len(name) :]) from error
 
 
 _WHERE = {
-    "value_range": "dataset.value_range",
     "prediction": "objective.prediction",
     "time_sampler": "objective.time_sampler",
 }
 """Argument of the model -> its key in the configuration, where the two have different names."""
+
+
+def build_objective(cfg: Any) -> tuple[Objective, Prediction | None]:
+    """Build the objective of group objective; return it with the prediction that the group names, None for the usual one."""
+    config = plain(cfg)
+    objective = _build_group(config, "objective")
+    return objective, instantiate(config["objective"].get("prediction"), key="objective.prediction")
 
 
 def _build_optimizer(config: dict[str, Any]) -> Any:
@@ -98,7 +105,7 @@ def _build_group(config: dict[str, Any], name: str, importer: Importer = import_
     )
 
 
-_FACTS = {"dataset": DATASET_FACTS, "sampler": ("num_steps",)}
+_FACTS = {"dataset": DATASET_FACTS, "sampler": ("num_steps",), "objective": ("prediction",)}
 """Group -> keys that other groups read and its own class does not take. `cond_dim` and `token_dim` of a conditioner are of this
 kind where they are null: networks read them."""
 

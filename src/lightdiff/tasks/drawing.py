@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightdiff.lightning import DiffusionModel
-from lightdiff.lightning.sampling import last_state
+from lightdiff.lightning.loop import last_state
 from lightdiff.samplers import SamplerState
 from lightdiff.tasks.pictures import MOVING
 from lightdiff.utils.images import to_uint8
@@ -62,4 +62,4 @@ class Follower:
         return x_t, x0_hat
 
     def _finished(self, x: Tensor) -> Tensor:
-        return to_uint8(self.model.to_unit_range(x)).cpu()
+        return to_uint8(self.model.codec.decode(x)).cpu()

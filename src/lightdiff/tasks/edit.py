@@ -16,7 +16,7 @@ from torch import Tensor
 from lightdiff.core import NoGuidance
 from lightdiff.data.resize import ResizeMode
 from lightdiff.lightning import DiffusionModel, Generation
-from lightdiff.lightning.sampling import batches
+from lightdiff.lightning.loop import batches
 from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.drawing import Follower
 from lightdiff.tasks.edit_inputs import image_files, read_images, read_mask
@@ -148,7 +148,7 @@ def _draw(
     mask: Tensor | None,
 ) -> Drawn:
     given = Given(
-        model.normalise(images.to(model.device)),
+        model.encode(images.to(model.device)),
         config["num_samples"],
         None if mask is None else mask.to(model.device, model.float_dtype),
     )

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from lightdiff.core import (
     DiscreteSchedule,
     EpsilonPrediction,
+    PixelCodec,
     Prediction,
     VPrediction,
     X0Prediction,
@@ -110,7 +111,7 @@ def diffusers_schedule(model: DiffusionModel) -> dict[str, Any]:
         raise refuse("conditioning", type(model.conditioning).__name__, "none")
     if model.network.cond_dim is not None:
         raise refuse("model.cond_dim", model.network.cond_dim, "null")
-    prediction = model.objective.prediction
+    prediction = model.trained.prediction
     if type(prediction) not in PREDICTIONS:
         raise refuse(
             "objective.prediction", type(prediction).__name__, ", ".join(kind.__name__ for kind in PREDICTIONS)
@@ -121,8 +122,10 @@ def diffusers_schedule(model: DiffusionModel) -> dict[str, Any]:
         raise refuse("schedule", type(model.schedule).__name__, SCHEDULES)
     if model.time_input not in (None, "timestep"):
         raise refuse("time_input", model.time_input, "null, timestep")
-    if model.value_range != (-1.0, 1.0):
-        raise refuse("dataset.value_range", list(model.value_range), "[-1, 1]")
+    if not isinstance(model.codec, PixelCodec):
+        raise refuse("codec", type(model.codec).__name__, "PixelCodec")
+    if model.codec.value_range != (-1.0, 1.0):
+        raise refuse("codec.value_range", list(model.codec.value_range), "[-1, 1]")
     return {
         **_table(model.schedule),
         "rescale_betas_zero_snr": model.schedule.zero_terminal_snr,

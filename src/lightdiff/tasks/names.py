@@ -11,15 +11,16 @@ from typing import Any
 import yaml
 
 from lightdiff.tasks.configuration import own_folder
-from lightdiff.utils.config import ConfigError, import_safe_target
+from lightdiff.utils.config import ConfigError
 from lightdiff.utils.extras import targets
+from lightdiff.utils.trust import is_own
 
 
 def foreign_names(config: Any) -> dict[str, str]:
     """Return the names of classes, by their keys, that are neither in lightdiff's own conf nor allowed in a checkpoint."""
     files = own_folder().rglob("*.yaml")
     known = {str(name) for path in files for _, name in targets(yaml.safe_load(path.read_text(encoding="utf-8")))}
-    return {key: str(name) for key, name in targets(config) if str(name) not in known and not _safe(str(name))}
+    return {key: str(name) for key, name in targets(config) if str(name) not in known and not is_own(str(name))}
 
 
 def check_names(config: Any, typed: set[str], how: Callable[[str, str], str]) -> None:
@@ -36,11 +37,3 @@ def check_names(config: Any, typed: set[str], how: Callable[[str, str], str]) ->
     for key, name in foreign_names(config).items():
         if name not in typed:
             raise ConfigError(f"{key}={name}: not lightdiff's own; if it is yours, {how(key, name)}")
-
-
-def _safe(name: str) -> bool:
-    try:
-        import_safe_target(name)
-    except ConfigError:
-        return False
-    return True

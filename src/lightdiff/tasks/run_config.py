@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from lightdiff.tasks.data_paths import absolute, found_again, recorded
+from lightdiff.tasks.former import renewed
 from lightdiff.tasks.from_data import filled
 from lightdiff.utils.config import ConfigError
 from lightdiff.utils.files import replaced
@@ -56,7 +57,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not a configuration ({' '.join(str(error).split())[:120]})") from error
     if not isinstance(config, dict):
         raise ConfigError(f"{path}: not a configuration")
-    return found_again(config, folder)
+    return found_again(renewed(config), folder)
 
 
 def holds(path: Path, config: dict[str, Any], *, of_any_data: bool = False) -> bool:

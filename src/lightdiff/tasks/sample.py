@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig
 
 from lightdiff.lightning import DiffusionModel, Generation
-from lightdiff.lightning.sampling import batches
+from lightdiff.lightning.loop import batches
 from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.drawing import Follower
 from lightdiff.tasks.output_folder import hash_of

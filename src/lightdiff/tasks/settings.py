@@ -68,7 +68,6 @@ class TrainSettings:
 class DatasetFacts:
     """The keys of group dataset that other groups read and the data set does not take."""
 
-    value_range: Sequence[float]
     templates: Sequence[str] | None
     unpadded_size: int | Sequence[int] | None
 
@@ -184,7 +183,7 @@ def check_fit(model: DiffusionModel, data: DiffSet) -> None:
         model: the model.
         data: the data set, set up.
     """
-    shape = (data.channels, *data.image_size)
+    shape = model.codec.shape((data.channels, *data.image_size))
     if tuple(model.image_shape) != shape:
         theirs, ours = ("x".join(map(str, sizes)) for sizes in (shape, model.image_shape))
         raise ConfigError(

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from lightdiff.lightning import CheckpointError, DiffusionModel, Generation, find_checkpoint, load_identified
-from lightdiff.lightning.sampling import batches
+from lightdiff.lightning.loop import batches
 from lightdiff.tasks.build import build_guidance, build_sampler
 from lightdiff.tasks.speed import prepare_sampling
 from lightdiff.utils.config import ConfigError

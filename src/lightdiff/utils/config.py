@@ -1,15 +1,13 @@
-"""Functions that build objects from plain data, and describe objects in plain data.
+"""Functions that build objects from plain data.
 
 Plain data is made of dicts, lists, strings, numbers, booleans and None. `instantiate` builds a UNet from
-{"_target_": "lightdiff.networks.UNet", "widths": [32, 64]}, and names the configuration key in every error. `config_of` is its
-inverse, with which a checkpoint describes its model. It relies on a convention: every configurable class keeps each argument of
-its constructor in an attribute of the same name.
+{"_target_": "lightdiff.networks.UNet", "widths": [32, 64]}, and names the configuration key in every error. `describe.config_of`
+is its inverse.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import difflib
 import functools
 import importlib
@@ -29,10 +27,6 @@ class ConfigError(ValueError):
     """The error of a setting that cannot be used. Its message is one line with the key, the value and the choices."""
 
 
-class NotDescribable(TypeError):
-    """The error of an object that plain data cannot describe, because its class is not a configurable one of lightdiff."""
-
-
 def import_target(target: str) -> Callable[..., Any]:
     """Import the class or function with a dotted name, which must come from the user and never from a stranger's file.
 
@@ -45,7 +39,10 @@ def import_target(target: str) -> Callable[..., Any]:
     try:
         return getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"_target_={target}: cannot be imported ({error})") from error
+        package = target.partition(".")[0]
+        absent = isinstance(error, ModuleNotFoundError) and error.name == package
+        hint = f"; the folder that holds the package {package} has to be in PYTHONPATH" if absent else ""
+        raise ConfigError(f"_target_={target}: cannot be imported ({error}){hint}") from error
 
 
 def import_safe_target(target: str, packages: Sequence[str] = SAFE_PACKAGES) -> Callable[..., Any]:
@@ -62,7 +59,9 @@ def import_safe_target(target: str, packages: Sequence[str] = SAFE_PACKAGES) -> 
             if getattr(found, "__module__", "").startswith(f"lightdiff.{parts[1]}."):
                 return found
     choices = ", ".join(f"lightdiff.{package}.*" for package in packages)
-    raise ConfigError(f"_target_={target}: a file may only name the public classes of {choices}")
+    raise ConfigError(
+        f"_target_={target}: a file may only name the public classes of {choices}, or of a package that you name with trust="
+    )
 
 
 def instantiate(
@@ -259,34 +258,3 @@ def shorten(value: Any, length: int = 60) -> str:
     """Return the value as one line of text, cut to `length` characters; None is written as null, as in YAML."""
     text = "null" if value is None else " ".join(str(value).split())
     return text if len(text) <= length else text[: length - 3] + "..."
-
-
-def config_of(thing: Any) -> Any:
-    """Return plain data from which `instantiate` builds an equal object. Trained weights are not part of it.
-
-    Raises:
-        NotDescribable: the class of the object, or of one that it was built from, is not a public class of `SAFE_PACKAGES`.
-    """
-    if thing is None or isinstance(thing, bool | int | float | str):
-        return thing
-    # a tensor, known by its method: importing torch here would make --help slow
-    if hasattr(thing, "tolist"):
-        return thing.tolist()
-    if isinstance(thing, Mapping):
-        return {name: config_of(item) for name, item in thing.items()}
-    if isinstance(thing, list | tuple):
-        return [config_of(item) for item in thing]
-    kind = type(thing)
-    parts = kind.__module__.split(".")
-    target = f"lightdiff.{parts[1]}.{kind.__name__}" if parts[0] == "lightdiff" and len(parts) > 1 else kind.__name__
-    try:
-        public = import_safe_target(target) is kind
-    except ConfigError:
-        public = False
-    if not public:
-        raise NotDescribable(f"{kind.__module__}.{kind.__qualname__} is not a configurable class of lightdiff")
-    if dataclasses.is_dataclass(thing):
-        names = [field.name for field in dataclasses.fields(thing) if field.init]
-    else:
-        names = list(inspect.signature(kind).parameters)
-    return {"_target_": target, **{name: config_of(getattr(thing, name)) for name in names}}

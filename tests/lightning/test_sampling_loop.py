@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lightdiff.lightning.sampling import batches, last_state
+from lightdiff.lightning.loop import batches, last_state
 from lightdiff.samplers import SamplerState
 from lightdiff.utils.progress import Task
 
