@@ -19,6 +19,7 @@ from lightdiff.core import Guidance, Objective, Prediction
 from lightdiff.core.randomness import keyed_seed
 from lightdiff.data import DiffSet
 from lightdiff.lightning import AtomicCheckpointIO, DiffusionModel
+from lightdiff.lightning.loading import check_describable
 from lightdiff.samplers import Sampler
 from lightdiff.tasks import speed
 from lightdiff.tasks.classes import needs_classes, with_classes
@@ -61,6 +62,8 @@ def build_model(cfg: Any, *, fused: bool | None = None) -> DiffusionModel:
         model = call(DiffusionModel, settings, key="", **parts)
         with naming("objective", config["objective"]):
             model.objective.check_training(model.trained.prediction, model.schedule)
+        with naming("", config):
+            check_describable(model)
         return model
     except ConfigError as error:
         name = re.split("[=:.]", str(error), maxsplit=1)[0]
@@ -68,6 +71,7 @@ def build_model(cfg: Any, *, fused: bool | None = None) -> DiffusionModel:
 
 
 _WHERE = {
+    "network": "model",
     "prediction": "objective.prediction",
     "time_sampler": "objective.time_sampler",
 }

@@ -47,6 +47,7 @@ from lightdiff.utils.program import typed
 from lightdiff.utils.quoting import word
 from lightdiff.utils.ranks import rank_and_world_size
 from lightdiff.utils.text import printable
+from lightdiff.utils.trust import Trust
 from lightdiff.utils.warned import show_warnings_in_one_line
 
 SHOWING = ("--cfg", "-c", "--info", "-i")
@@ -161,7 +162,7 @@ def _run_job(arguments: list[str]) -> None:
         )
     folder, *names = arguments
     config = read_config(Path(folder))
-    check_names(config, set(names), lambda key, name: f"type --job {word(folder)} {word(name)}")
+    check_names(config, Trust.of((), names), lambda key, name: f"type --job {word(folder)} {word(name)}")
     run_job(Path(folder), config)
 
 

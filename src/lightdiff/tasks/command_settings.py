@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
 from lightdiff.tasks.settings import COUNT, Auto, check_groups, check_ranges
 from lightdiff.utils.config import call
+from lightdiff.utils.trust import Trust
 
 Settings = TypeVar("Settings", bound="ModelSettings")
 
@@ -23,7 +24,11 @@ class ModelSettings:
 
     ckpt_path: str
     weights: Literal["ema", "raw"]
+    trust: Sequence[str]
     out: str | None
+
+    def __post_init__(self) -> None:
+        Trust.of(self.trust)
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class SamplingSettings(ModelSettings):
     progress: bool
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_ranges("", vars(self), {"num_samples": COUNT, "batch_size": COUNT})
 
 

@@ -6,7 +6,6 @@ user's to say, and sizes are the model's own.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,10 @@ from lightdiff.lightning import DiffusionModel
 from lightdiff.tasks.build import build_data
 from lightdiff.tasks.run_config import CONFIG, read_config
 from lightdiff.tasks.trained import run_of
-from lightdiff.utils.config import ConfigError, import_safe_target
+from lightdiff.utils.config import ConfigError
 from lightdiff.utils.files import user_path
 from lightdiff.utils.quoting import setting, word
+from lightdiff.utils.trust import NOBODY, Trust
 
 OF_THE_MACHINE = ("data_dir", "num_workers", "resident", "max_memory_gb", "on_changed")
 """Keys of group dataset that a model's file neither gets nor decides."""
@@ -39,18 +39,19 @@ def dataset_of_run(checkpoint: Path) -> dict[str, Any] | None:
     return dataset if isinstance(dataset, dict) else None
 
 
-def data_of(checkpoint: Path, model: DiffusionModel, data_dir: str | None) -> DiffSet:
+def data_of(checkpoint: Path, model: DiffusionModel, data_dir: str | None, trust: Trust = NOBODY) -> DiffSet:
     """Return the data set that a model was trained on, not yet read.
 
     Args:
         checkpoint: its file.
         model: loaded from it.
         data_dir: the user's folder with the images; None: the run's, else the usual one.
+        trust: whose classes the file or the run may name beside lightdiff's own.
 
     Raises:
         ConfigError: it is unknown, or its images can be anywhere and `data_dir` is None.
     """
-    importer = partial(import_safe_target, packages=["data"])
+    importer = trust.importer(["data"])
     place = {} if data_dir is None else {"data_dir": data_dir}
     of_run = dataset_of_run(checkpoint)
     if of_run is not None:

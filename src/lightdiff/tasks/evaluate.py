@@ -27,6 +27,7 @@ from lightdiff.utils.config import ConfigError, instantiate, naming
 from lightdiff.utils.files import shown, user_path
 from lightdiff.utils.progress import progress
 from lightdiff.utils.ranks import rank_and_world_size
+from lightdiff.utils.trust import Trust
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def _data(config: dict[str, Any], checkpoint: Path, model: DiffusionModel) -> Di
     """Build and read the data set of group dataset, or the one that the model was trained on where the group is empty."""
     described = config.get("dataset")
     if described is None:
-        data = data_of(checkpoint, model, config["data_dir"])
+        data = data_of(checkpoint, model, config["data_dir"], Trust.of(config["trust"]))
     else:
         typed = {} if config["data_dir"] is None else {"data_dir": config["data_dir"]}
         data = build_data({"dataset": {**described, **typed}})

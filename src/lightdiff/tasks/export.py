@@ -72,7 +72,7 @@ def export(cfg: DictConfig) -> Path:
     settings = check_command(plain(cfg), ExportSettings)
     with naming_path("ckpt_path", settings.ckpt_path):
         checkpoint = find_checkpoint(settings.ckpt_path)
-        model = load_model(checkpoint, weights=settings.weights)
+        model = load_model(checkpoint, weights=settings.weights, trust=settings.trust)
     if model.dataset is None:
         # trained before checkpoints knew their data set, or in plain Python
         model.dataset = portable(dataset_of_run(checkpoint) or {}) or None

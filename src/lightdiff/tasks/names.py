@@ -13,7 +13,8 @@ import yaml
 from lightdiff.tasks.configuration import own_folder
 from lightdiff.utils.config import ConfigError
 from lightdiff.utils.extras import targets
-from lightdiff.utils.trust import is_own
+from lightdiff.utils.quoting import word
+from lightdiff.utils.trust import Trust, is_own
 
 
 def foreign_names(config: Any) -> dict[str, str]:
@@ -23,17 +24,23 @@ def foreign_names(config: Any) -> dict[str, str]:
     return {key: str(name) for key, name in targets(config) if str(name) not in known and not is_own(str(name))}
 
 
-def check_names(config: Any, typed: set[str], how: Callable[[str, str], str]) -> None:
-    """Refuse names of classes that are neither lightdiff's own nor typed by the user.
+def how_to_trust(key: str, name: str) -> str:
+    """Return how a user of a command says that a class is trusted, in words for a message."""
+    package = name.partition(".")[0]
+    return f"say {word(f'trust=[{package}]')}, and its code will run"
+
+
+def check_names(config: Any, trust: Trust, how: Callable[[str, str], str]) -> None:
+    """Refuse names of classes that are neither lightdiff's own nor trusted by the user.
 
     Args:
         config: content of config.yaml, not yet used for anything.
-        typed: names that the user has given.
-        how: says, for a key and the name there, how a user gives that name.
+        trust: what the user has named.
+        how: says, for a key and the name there, how the user names it.
 
     Raises:
         ConfigError: one line with the key and the name.
     """
     for key, name in foreign_names(config).items():
-        if name not in typed:
+        if not trust.covers(name):
             raise ConfigError(f"{key}={name}: not lightdiff's own; if it is yours, {how(key, name)}")

@@ -11,7 +11,7 @@ from typing import Any
 from lightdiff.tasks.configuration import groups
 from lightdiff.tasks.good_checkpoint import resumable
 from lightdiff.tasks.launch import start_job
-from lightdiff.tasks.names import check_names
+from lightdiff.tasks.names import check_names, how_to_trust
 from lightdiff.tasks.run_config import CONFIG, read_config
 from lightdiff.tasks.run_folder import alone_in, check_text
 from lightdiff.tasks.run_result import finished
@@ -23,6 +23,7 @@ from lightdiff.utils.extras import targets
 from lightdiff.utils.files import replaced, shown, user_path
 from lightdiff.utils.program import typed
 from lightdiff.utils.quoting import setting
+from lightdiff.utils.trust import Trust
 
 FIXED_KEYS = {
     "seed": "the order of the data and all noise follow from it",
@@ -31,7 +32,7 @@ FIXED_KEYS = {
     "log_dir": "a resumed run stays in its folder",
 }
 """Keys that a resumed run cannot change, and why."""
-NEWER_KEYS = ("dataset.on_changed",)
+NEWER_KEYS = ("dataset.on_changed", "trust")
 """Keys that the config.yaml of a run of version 0.1 lacks."""
 
 
@@ -53,7 +54,8 @@ def resume(overrides: dict[str, Any]) -> None:
     # a missing or broken checkpoint is refused before anything in the folder changes
     with naming_path("resume", path):
         checkpoint, position = resumable(path)
-    config = read_config(folder)
+    # the trust of the file counts for nothing, because the file may be a stranger's
+    config = {**read_config(folder), "trust": []}
     for key, value in overrides.items():
         if key in FIXED_KEYS:
             raise ConfigError(f"{key}={value}: not possible together with resume=; {FIXED_KEYS[key]}")
@@ -63,8 +65,8 @@ def resume(overrides: dict[str, Any]) -> None:
             )
         _set(config, key, value)
     pairs = ({key.rpartition(".")[2]: value} for key, value in overrides.items())
-    trusted = {str(name) for pair in pairs for _, name in targets(pair)}
-    check_names(config, trusted, lambda key, name: f"type {setting(key, name)} beside resume=")
+    typed_names = {str(name) for pair in pairs for _, name in targets(pair)}
+    check_names(config, Trust.of(config["trust"], typed_names), how_to_trust)
     settings = check_settings(config)
     reached = finished(folder, config) if checkpoint.name == "last.ckpt" else None
     if reached:

@@ -15,6 +15,7 @@ from lightdiff.data import DiffSet
 from lightdiff.lightning import DiffusionModel
 from lightdiff.tasks.configuration import choices, groups, own_folder, written
 from lightdiff.utils.config import ConfigError, call, shorten, suggest
+from lightdiff.utils.trust import Trust
 
 Auto = Literal["auto", True, False]
 Range = tuple[Callable[[Any], bool], str]
@@ -57,10 +58,12 @@ class TrainSettings:
     on_nonfinite: Literal["stop", "skip"] = "stop"
     ddp_timeout: float = 600
     gpu_memory_fraction: float | None = None
+    trust: Sequence[str] = ()
     compile: Auto = "auto"
     channels_last: Auto = "auto"
 
     def __post_init__(self) -> None:
+        Trust.of(self.trust)
         check_ranges("", vars(self), {"seed": SEED, "gpu_memory_fraction": SHARE})
 
 

@@ -46,6 +46,7 @@ from lightdiff.tasks.summary import run_summary
 from lightdiff.utils.config import ConfigError, naming
 from lightdiff.utils.files import remove_unfinished, shown
 from lightdiff.utils.ranks import rank_and_world_size
+from lightdiff.utils.trust import Trust
 
 
 def check_job(folder: Path, config: dict[str, Any], settings: TrainSettings | None = None) -> None:
@@ -168,7 +169,7 @@ def _build_model(config: dict[str, Any], settings: TrainSettings, former: dict[s
     with naming("sampler", config["sampler"]):
         Generation.of(model, sampler=sampler, num_steps=num_steps)
     if settings.init_from is not None and former is None:
-        load_weights_into(model, settings.init_from, weights=settings.init_weights)
+        load_weights_into(model, settings.init_from, weights=settings.init_weights, trust=Trust.of(settings.trust))
     limit_gpu_memory(settings.gpu_memory_fraction)
     return model
 

@@ -17,6 +17,7 @@ from lightdiff.tasks.speed import prepare_sampling
 from lightdiff.utils.config import ConfigError
 from lightdiff.utils.files import user_path
 from lightdiff.utils.ranks import rank_and_world_size
+from lightdiff.utils.trust import Trust
 
 
 def load_trained(config: dict[str, Any]) -> tuple[Path, DiffusionModel, Generation, dict[str, Any]]:
@@ -49,7 +50,8 @@ def load_for_sampling(
     sampler, num_steps = build_sampler(config)
     guidance = build_guidance(config)
     with naming_path("ckpt_path", config["ckpt_path"]):
-        model, identity = load_identified(checkpoint, weights=config["weights"], map_location=device)
+        trust = Trust.of(config["trust"])
+        model, identity = load_identified(checkpoint, weights=config["weights"], map_location=device, trust=trust)
     try:
         generation = Generation.of(
             model,
