@@ -105,7 +105,7 @@ def _check_weights(description: dict[str, Any], state: dict[str, Any], network: 
 def check_describable(model: DiffusionModel) -> None:
     """Check that a checkpoint of the model will load, by building an equal one from its description.
 
-    Both are compared by their descriptions and by the names and shapes of their weights. lightdiff's own parts need no such check.
+    Both are compared by their descriptions and by the names and shapes of their weights. Parts of lightdiff need no such check.
 
     Args:
         model: the model that is about to be trained, with parts from packages that the user has named.

@@ -16,10 +16,10 @@ import yaml
 from lightdiff.tasks.data_paths import absolute, found_again, recorded
 from lightdiff.tasks.former import renewed
 from lightdiff.tasks.from_data import filled
-from lightdiff.tasks.handover import rank_and_world_size
 from lightdiff.tasks.lock import LOCK, in_training
 from lightdiff.utils.config import ConfigError, shorten
 from lightdiff.utils.files import replaced, user_path
+from lightdiff.utils.ranks import rank_and_world_size
 from lightdiff.utils.structure import COUNT, NUMBER, Every, Keys
 
 CONFIG = "config.yaml"
@@ -78,8 +78,9 @@ def claim_run_folder(log_dir: str, dataset: str) -> str:
     Raises:
         ConfigError: no folder can be made in `log_dir`.
     """
-    if rank_and_world_size()[0] > 0:
-        return str(user_path(log_dir).absolute() / ".sweeps" / f"process_{rank_and_world_size()[0]}_{os.getpid()}")
+    rank, _ = rank_and_world_size()
+    if rank > 0:
+        return str(user_path(log_dir).absolute() / ".sweeps" / f"process_{rank}_{os.getpid()}")
     while True:
         folder = Path(next_run_folder(log_dir, dataset))
         try:
