@@ -20,7 +20,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lightdiff.lightning import read_checkpoint
 from lightdiff.tasks.cli import train_command
-from lightdiff.tasks.run_folder import write_config
+from lightdiff.tasks.run_config import write_config
 from runs import ROOT, differences, scalars, tiny
 from waiting import PATIENCE, until
 

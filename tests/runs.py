@@ -14,7 +14,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightdiff.tasks.build import plain
-from lightdiff.tasks.run_folder import write_config
+from lightdiff.tasks.run_config import write_config
 from lightdiff.tasks.train import run_job
 from waiting import PATIENCE
 

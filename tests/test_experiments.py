@@ -35,8 +35,10 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 DATA = {
-    "cars": ["dataset=folder"],  # any folder of photos
-    "cifar_gpu": ["callbacks.evaluation=null"],  # whose classifier would be trained on noise
+    # any folder of photos stands for the cars
+    "cars": ["dataset=folder"],
+    # the classifier of the measurement would be trained on noise
+    "cifar_gpu": ["callbacks.evaluation=null"],
 }
 
 

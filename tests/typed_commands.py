@@ -18,6 +18,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from lightdiff.tasks.arguments import in_usual_cases
+from lightdiff.utils.nested import flatten
 from waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -200,12 +201,7 @@ def known_keys() -> frozenset[str]:
     for path in (ROOT / "conf").rglob("*.yaml"):
         group = path.parent.relative_to(ROOT / "conf").as_posix().replace("/", ".")
         prefix = "" if group == "." or "@package _global_" in path.read_text() else f"{group}."
-        found |= {prefix + key for key in _flat(yaml.safe_load(path.read_text()))}
+        for key in flatten(yaml.safe_load(path.read_text()) or {}):
+            parts = key.split(".")
+            found |= {prefix + ".".join(parts[: i + 1]) for i in range(len(parts))}
     return frozenset(found)
-
-
-def _flat(tree: object) -> Iterator[str]:
-    if isinstance(tree, dict):
-        for name, branch in tree.items():
-            yield str(name)
-            yield from (f"{name}.{rest}" for rest in _flat(branch))

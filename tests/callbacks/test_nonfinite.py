@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lightdiff.callbacks import NonFiniteError
-from lightdiff.tasks.run_folder import write_config
+from lightdiff.tasks.run_config import write_config
 from lightdiff.tasks.train import run_job
 from runs import differences, killed, last, scalars, tiny, train
 

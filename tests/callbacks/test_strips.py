@@ -14,9 +14,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from lightdiff import load_model
 from lightdiff.callbacks import SampleImages
 from lightdiff.callbacks.strips import Strip
-from lightdiff.samplers import DDIM, SamplerState
+from lightdiff.samplers import DDIM
 from lightdiff.tasks.build import build_callbacks
-from lightdiff.tasks.run_folder import write_config
+from lightdiff.tasks.run_config import write_config
 from lightdiff.utils.captions import CAPTIONED
 from lightdiff.utils.images import to_uint8
 from runs import composed, tiny, train
@@ -79,7 +79,7 @@ def test_stages_are_evenly_spaced_and_hold_both_ends(stages: int, steps: int) ->
     strip = Strip(stages, steps)
     for i in range(steps + 1):
         x_t = torch.full((2, 1, 4, 4), float(i))
-        strip.add(i, SamplerState(x_t, x_t, 1 - i / steps), x_t)
+        strip.add(i, 1 - i / steps, x_t)
     chosen = [int(image[0, 0, 0]) for image in strip.images]
     assert len(chosen) == min(stages, steps + 1)
     assert (chosen[0], chosen[-1]) == (0, steps)

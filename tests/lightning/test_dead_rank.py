@@ -14,7 +14,7 @@ import pytest
 from pytorch_lightning import Callback
 
 from crashes import Run, gone, members, send
-from lightdiff.tasks.run_folder import read_config, write_config
+from lightdiff.tasks.run_config import read_config, write_config
 from lightdiff.utils.ranks import FIRST_RANK
 from runs import train
 from waiting import PATIENCE, until

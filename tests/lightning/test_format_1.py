@@ -15,7 +15,7 @@ import torch
 from lightdiff import load_model
 from lightdiff.lightning import CheckpointError, read_checkpoint, save_export
 from lightdiff.lightning.format_1 import renew
-from lightdiff.tasks.run_folder import read_config
+from lightdiff.tasks.run_config import read_config
 from runs import ROOT, TINY, last, scalars, train
 
 RUN = ROOT / "tests" / "format_1"

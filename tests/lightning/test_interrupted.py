@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from crashes import Run, send, violations
-from lightdiff.tasks.run_folder import write_config
+from lightdiff.tasks.run_config import write_config
 from runs import KillAt, scalars, tiny, train
 from waiting import PATIENCE, until
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lightdiff.tasks.run_folder import read_config, write_config
+from lightdiff.tasks.run_config import read_config, write_config
 from runs import Killed, differences, last, scalars, tiny, train
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lightdiff.tasks.run_folder import write_config
+from lightdiff.tasks.run_config import write_config
 from runs import differences, killed, last, plotted, scalars, tiny, train
 
 SAVED_STATE = ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch")

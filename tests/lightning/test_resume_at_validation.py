@@ -14,7 +14,7 @@ import pytest
 
 from crashes import SAVED, violations
 from lightdiff.lightning import Generation
-from lightdiff.tasks.run_folder import write_config
+from lightdiff.tasks.run_config import write_config
 from runs import KillAt, differences, killed, last, scalars, tiny, train
 
 EVERY_STEP = ("callbacks=no_samples", "callbacks.checkpoints.every_n_steps=1", "+logger.csv={}")

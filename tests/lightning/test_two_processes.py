@@ -16,7 +16,7 @@ from pytorch_lightning.plugins.layer_sync import TorchSyncBatchNorm
 
 from lightdiff.tasks import build
 from lightdiff.tasks.decisions import Decisions
-from lightdiff.tasks.run_folder import write_config
+from lightdiff.tasks.run_config import write_config
 from lightdiff.tasks.speed import Choice
 from runs import ROOT, TINY, composed, last, scalars, tiny, train, train_in_two_processes
 from waiting import PATIENCE, until

@@ -18,7 +18,7 @@ from lightdiff.core import (
     UniformNoise,
     keyed_generator,
 )
-from lightdiff.samplers import DDIM, DDPM, SAMPLERS, DPMSolverMultistep, Heun, SamplerState
+from lightdiff.samplers import DDIM, DDPM, SAMPLERS, DPMSolverMultistep, Heun, SamplerState, noiseless
 from oracles import SCHEDULES, gaussian_data, noise, times
 
 GRIDS = [TrailingGrid(), LeadingGrid(), UniformGrid(), QuadraticGrid(), KarrasGrid(), LogSNRGrid()]
@@ -87,6 +87,12 @@ def test_what_cannot_work_is_refused_in_one_line(
     with pytest.raises(ValueError, match=message) as caught:
         sampler.check(schedule, **settings)  # type: ignore[attr-defined]
     assert "\n" not in str(caught.value)
+
+
+def test_a_message_offers_every_sampler_that_adds_no_noise() -> None:
+    assert set(noiseless()) >= {"ddim", "heun"} and not {"ddpm", "dpmpp_2m_sde"} & set(noiseless())
+    with pytest.raises(ValueError, match=f"choices: sampler={', '.join(noiseless())}, with their usual settings"):
+        DDPM().check(SCHEDULES["linear"], noise=UniformNoise())
 
 
 def test_what_works_is_not_refused() -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from hostile import NAMES, asking, planted, refused
-from lightdiff.tasks.run_folder import read_config
+from lightdiff.tasks.run_config import read_config
 from lightdiff.utils.config import ConfigError
 
 Command = Callable[..., CompletedProcess[str]]

@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from lightdiff.tasks.lock import LOCK
+from lightdiff.tasks.run_folder import LOCK
 from noise_photos import RUN, SETTINGS, facts, first_run, photos, shrink, write
 from refusals import check_refused
 from runs import differences, last, train_in_two_processes

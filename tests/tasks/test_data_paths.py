@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from lightdiff.tasks.described import portable
-from lightdiff.tasks.run_folder import read_config, same_run, write_config
+from lightdiff.tasks.run_config import read_config, write_config
+from lightdiff.tasks.run_folder import same_run
 from noise_photos import RUN, SETTINGS, facts, first_run, photos, shrink
 from refusals import check_refused
 from runs import last

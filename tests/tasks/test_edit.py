@@ -14,6 +14,7 @@ from PIL import Image
 from lightdiff.core import DiscreteSchedule, linear_betas
 from lightdiff.lightning import DiffusionModel, save_export
 from lightdiff.networks import UNet
+from lightdiff.samplers import noiseless
 from lightdiff.tasks.edit_inputs import read_mask
 from runs import ROOT
 
@@ -186,7 +187,8 @@ WRONG = {
     "image=photos task.strength=0.1": "task.strength=0.1: a number in [0.3333, 1] is expected with num_steps=3",
     "image=photos num_samples=1": "num_samples=1: 2 or more is expected, one for each given image",
     "image=photos/0.png task=interpolate": "image: 2 images are expected for task=interpolate, 1 found",
-    "image=photos task=encode sampler=ddpm": "sampler=ddpm: task=encode needs a sampler that adds no noise; choices: sampler=",
+    "image=photos task=encode sampler=ddpm": "sampler=ddpm: task=encode needs a sampler that adds no noise; choices: sampler="
+    f"{', '.join(noiseless())}, with their usual settings",
     "image=photos task=interpolate sampler.eta=0.5": "sampler.eta=0.5: task=interpolate needs a sampler that adds no noise",
     "image=photos guidance_scale=3": "guidance_scale=3: labels=... or prompt=... is needed",
     "image=photos labels=11": "labels=11: choices: whole numbers in 0..9",

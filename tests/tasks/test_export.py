@@ -129,9 +129,9 @@ def test_a_diffusers_pipeline_gives_the_same_images(overrides: str, command: Com
 INEXPRESSIBLE = {
     "model=unet_small": "model=UNet: format=diffusers cannot express it; choices: DiffusersUNet2D, or format=safetensors",
     "conditioning=label": "conditioning=LabelConditioner: format=diffusers cannot express it; choices: none",
-    "schedule=sigmoid": "schedule.betas=another table: format=diffusers cannot express it; choices: those of linear",
+    "schedule=sigmoid": "schedule.betas=another table: format=diffusers cannot express it; choices: those of cosine, linear, ",
     "schedule=cosine schedule.betas.offset=0.02": "schedule.betas=another table",
-    "schedule=flow objective=v": "schedule=FlowSchedule: format=diffusers cannot express it; choices: linear, ",
+    "schedule=flow objective=v": "schedule=FlowSchedule: format=diffusers cannot express it; choices: cosine, linear, ",
     "schedule=flow objective=flow": "objective.prediction=FlowPrediction: format=diffusers cannot express it; choices: Eps",
     "objective/noise=uniform": "objective.noise=UniformNoise: ",
     "time_input=t": "time_input=t: ",

@@ -17,7 +17,7 @@ from pytorch_lightning import Callback
 
 from lightdiff.tasks.failures import RunFailed
 from lightdiff.tasks.messages import bad_configuration
-from lightdiff.tasks.run_folder import write_config
+from lightdiff.tasks.run_config import write_config
 from lightdiff.tasks.train import run_job
 from lightdiff.utils.files import causes, disk_error
 from runs import last, tiny, train

@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 from lightdiff import load_model
-from lightdiff.tasks.run_folder import write_config
+from lightdiff.tasks.run_config import write_config
 from own_photos import COLOURS, LABEL, OWN, write_photos
 from runs import composed, last, train
 

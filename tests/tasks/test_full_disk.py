@@ -21,7 +21,7 @@ from lightdiff.tasks import train_classifier
 from lightdiff.tasks.build import build_model
 from lightdiff.tasks.failures import RunFailed
 from lightdiff.tasks.report import report_command
-from lightdiff.tasks.run_folder import write_config
+from lightdiff.tasks.run_config import write_config
 from lightdiff.tasks.train import _log_to, run_job
 from lightdiff.utils.files import append_line
 from runs import tiny, train

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from pytorch_lightning import Callback
 
-from lightdiff.tasks.lock import LOCK, alone_in, in_training
-from lightdiff.tasks.run_folder import write_config
+from lightdiff.tasks.run_config import write_config
+from lightdiff.tasks.run_folder import LOCK, alone_in, in_training
 from lightdiff.utils.config import ConfigError
 from runs import composed, last, train
 

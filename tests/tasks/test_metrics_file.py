@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lightdiff.tasks.loggers import ResumableCSV
-from lightdiff.tasks.run_folder import write_config
+from lightdiff.tasks.run_config import write_config
 from runs import tiny, train
 from waiting import PATIENCE
 

@@ -14,7 +14,7 @@ from refusals import check_refused
 Command = Callable[..., CompletedProcess[str]]
 SMALL = (*OWN, "model=unet_small", "model.widths=[8,8]")
 MISFITS = {
-    "dataset.resize_mode=none": "dataset.resize_mode=none: an image of 20x24 is not 16x16 (height x width); use pad, resize",
+    "dataset.resize_mode=none": "dataset.resize_mode=none: an image of 20x24 is not 16x16 (height x width); choices: pad, ",
     "dataset.resize_mode=pad": "dataset.resize_mode=pad: an image of 20x24 does not fit into 16x16",
     "dataset.data_dir=nowhere": "dataset.data_dir=nowhere: no such folder",
     "dataset.data_dir=photos/empty": "dataset.data_dir=photos/empty: 0 images",

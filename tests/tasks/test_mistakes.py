@@ -57,6 +57,19 @@ OVERRIDES = {
     "callbacks.sample=null": "callbacks.sample: no such key; did you mean samples?",
     "+callbacks.mine={}": "callbacks.mine: a mapping with the _target_ of a callback, or null, is expected",
     "~optimizer": "optimizer: this group is needed",
+    # keys deleted although others take their values from them, or although they have none
+    "~model.cond_dim": "~model.cond_dim: this key has no value, and only a key with a value can be deleted; leave ~model.cond",
+    "~init_from": "~init_from: this key has no value, and only a key with a value can be deleted; leave ~init_from away",
+    "~model.cond_dm": "model.cond_dm: no such key; did you mean cond_dim?",
+    "~dataset.channels": "~dataset.channels: model.channels takes its value from dataset.channels; leave ~dataset.channels",
+    "~seed": "~seed: dataset.seed takes its value from seed; leave ~seed away, or set dataset.seed too",
+    "~log_dir": "~log_dir: hydra.run.dir takes its value from log_dir; leave ~log_dir away, or set hydra.run.dir too",
+    "~conditioning": "~conditioning: model.cond_dim takes its value from conditioning.cond_dim; leave ~conditioning away, or "
+    "choose one with conditioning=...; choices: clip, clip_finetuned, label, none",
+    "~conditioning ~model.cond_dim": "~conditioning: model.cond_dim takes its value from conditioning.cond_dim; leave",
+    "~dataset": "~dataset: dataset.batch_size is set on the same command line; leave one of the two away",
+    "~seed=3": "~seed=3: seed is 0; write ~seed to delete it whatever it is",
+    "~dataset=cifar": "~dataset=cifar: no such choice is made, so that there is nothing to delete",
     "dataset=folder": "dataset.data_dir: a value is needed (dataset.data_dir=...)",
     "dataset=folder dataset.data_dir=nowhere": "dataset.data_dir=nowhere: no such folder",
     "model._target_=lightdiff.networks.Foo": "model._target_=lightdiff.networks.Foo: cannot be imported",
@@ -75,6 +88,10 @@ OVERRIDES = {
     "init_from=nowhere": "init_from=nowhere: no such checkpoint or run folder",
     "init_weights=best": "init_weights=best: one of ema, raw is expected",
     "log_dir=/dev/null": "log_dir=/dev/null: no folder can be made there",
+    "gpu_memory_fraction=0": "gpu_memory_fraction=0: a number in (0, 1] or null (all) is expected",
+    "gpu_memory_fraction=1.5": "gpu_memory_fraction=1.5: a number in (0, 1] or null (all) is expected",
+    "gpu_memory_fraction=half": "gpu_memory_fraction=half: float or null is expected",
+    "gpu_memory_fraction=true": "gpu_memory_fraction=True: float or null is expected",
     # trainer: Lightning's own messages gain the key
     "trainer.devices=0": "trainer.devices=0: ",
     "trainer.accelerator=foo": "trainer.accelerator=foo: ",
@@ -154,6 +171,31 @@ def test_training_refuses_it(overrides: str, command: Command, tmp_path: Path) -
     assert list(tmp_path.glob("lightning_logs/*/*")) == []
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            "conditioning=label ~model.cond_dim",
+            "~model.cond_dim has deleted the key that follows conditioning.cond_dim",
+        ),
+        ("~model.image_size", "~model.image_size has deleted the key that follows dataset.image_size"),
+    ],
+)
+def test_parts_that_no_longer_fit_name_the_deleted_link_between_them(
+    overrides: str, message: str, command: Command, tmp_path: Path
+) -> None:
+    done = command("train.py", *TINY, *overrides.split())
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].endswith(f"; {message}")
+    assert list(tmp_path.glob("lightning_logs/*/*")) == []
+
+
+def test_an_argument_that_has_no_value_can_be_deleted_for_a_class_of_ones_own(command: Command) -> None:
+    """As the message about it says."""
+    done = command("train.py", *TINY, "model.cond_dim=0", "~model.cond_dim", "--cfg", "job")
+    assert done.returncode == 0 and "channels" in yaml.safe_load(done.stdout)["model"]
+    assert "cond_dim" not in yaml.safe_load(done.stdout)["model"]
+
+
 def test_a_missing_extra_is_told(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
     refused(command("train.py", *TINY, "logger=wandb"), "logger=wandb: needs the extra wandb, which is not installed")
@@ -221,6 +263,8 @@ SAMPLING = {
     "fps=60": "fps=60: at most 50 is expected for save=gif (players slow a faster GIF down); save=mp4 takes more",
     "show=x0": "show=x0: one of x_t, x0_hat is expected",
     "progress=maybe": "progress=maybe: bool is expected",
+    "~save": "save: a value is needed",
+    "~seed": "seed: a value is needed",
     "out=/dev/null/x": "out=/dev/null/x: no folder can be made there",
     "+format=png": "format: no such key; choices: ",
 }

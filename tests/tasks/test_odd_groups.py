@@ -11,7 +11,7 @@ import yaml
 
 from garbled import copied, files_of, trained_run
 from hostile import refused
-from lightdiff.tasks.run_folder import finished, read_result
+from lightdiff.tasks.run_result import finished, read_result
 from runs import TINY
 
 Command = Callable[..., CompletedProcess[str]]

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 import yaml
 
-from lightdiff.tasks.lock import LOCK
 from lightdiff.tasks.report import report, report_command
-from lightdiff.tasks.report.settings import flatten, group_choices
+from lightdiff.tasks.report.settings import group_choices
+from lightdiff.tasks.run_folder import LOCK
+from lightdiff.utils.nested import flatten
 from reported import Elements, lines_of, make_run, record
 from runs import ROOT, composed, tiny, train
 

@@ -9,13 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lightdiff.tasks.run_folder import (
-    claim_run_folder,
-    discard_if_untrained,
-    next_run_folder,
-    read_config,
-    write_config,
-)
+from lightdiff.tasks.run_config import read_config, write_config
+from lightdiff.tasks.run_folder import claim_run_folder, discard_if_untrained, next_run_folder
 from lightdiff.utils.config import ConfigError
 from waiting import PATIENCE
 

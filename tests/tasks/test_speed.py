@@ -14,7 +14,7 @@ from lightdiff.networks import ResUNet, UNet
 from lightdiff.tasks import speed
 from lightdiff.tasks.build import build_data, build_model
 from lightdiff.tasks.decisions import _steps, decide
-from lightdiff.tasks.run_folder import read_config
+from lightdiff.tasks.run_config import read_config
 from lightdiff.tasks.speed import COMPILE_FROM_STEPS, channels_last, compiled, fused, precision
 from lightdiff.utils.config import ConfigError
 from runs import composed, differences, killed, last, tiny, train

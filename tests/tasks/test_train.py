@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from lightdiff.tasks.settings import check_accelerator
 from lightdiff.tasks.train import limit_gpu_memory
 from lightdiff.utils.config import ConfigError
 
@@ -21,7 +24,13 @@ def test_gpu_memory_is_limited_on_every_gpu(monkeypatch: pytest.MonkeyPatch) -> 
     assert limits == {0: 0.25, 1: 0.25}
 
 
-@pytest.mark.parametrize("fraction", [0, 1.5, -1, "half", True])
-def test_impossible_shares_are_refused(fraction: object) -> None:
-    with pytest.raises(ConfigError, match=f"gpu_memory_fraction={fraction}"):
-        limit_gpu_memory(fraction)  # type: ignore[arg-type]
+def test_without_a_gpu_the_trainers_that_need_none_are_offered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Those in the folders of the configuration, so that a file of the user's is offered too."""
+    (tmp_path / "trainer").mkdir()
+    (tmp_path / "trainer" / "slow.yaml").write_text("accelerator: cpu\n")
+    (tmp_path / "trainer" / "huge.yaml").write_text("accelerator: cuda\n")
+    monkeypatch.setattr("sys.argv", ["train.py", "--config-dir", str(tmp_path)])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="choices: trainer=cpu, ddp, debug, default, slow$"):
+        check_accelerator("gpu")

@@ -22,7 +22,7 @@ TYPED = {
     "train.py max_epochs=3": "max_epochs: no such key; did you mean trainer.max_epochs?",
     "train.py num_steps=3": "num_steps: no such key; did you mean sampler.num_steps?",
     "train.py .": ".: a key is missing in front of this path; write resume=.",
-    "train.py dataset=digits trainer=gpu": "trainer.accelerator=gpu: torch finds no such device here; choose trainer=cpu",
+    "train.py dataset=digits trainer=gpu": "trainer.accelerator=gpu: torch finds no such device here; choices: trainer=cpu",
     "train.py --resume=x": "--resume=x: no such flag; settings are written key=value",
     "train.py dataset=digits dataset.val_fraction=0": "dataset.val_fraction: no such key; did you mean dataset.source.",
     "train.py dataset.source.batch_size=8": "dataset.source.batch_size: no such key; did you mean dataset.batch_size?",

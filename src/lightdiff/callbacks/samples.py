@@ -17,7 +17,8 @@ from lightdiff.callbacks.signals import unless_stopped
 from lightdiff.callbacks.strips import Strip, check_stages
 from lightdiff.core import Guidance
 from lightdiff.lightning import DiffusionModel, Generation
-from lightdiff.samplers import DDIM, Sampler
+from lightdiff.lightning.loop import last_state
+from lightdiff.samplers import DDIM, Sampler, SamplerState
 from lightdiff.utils.collectives import gather_rows
 from lightdiff.utils.files import write_picture
 from lightdiff.utils.images import FASTEST_GIF, LARGEST, encode_gif, enlarge, hold_last, make_grid, save_png, to_uint8
@@ -156,18 +157,20 @@ class SampleImages(Callback):
         # there may be more processes than images
         if not rows:
             return torch.empty((0, 1, *model.image_shape), dtype=torch.uint8)
-        frames = []
+        frames: list[Tensor] = []
         generation = self._generation(model)
         self._strip = Strip(self.strip_stages, generation.num_steps)
         frame_every = self.frame_every or math.ceil(generation.num_steps / GIF_FRAMES)
+
+        def keep(step: int, state: SamplerState) -> None:
+            self._strip.add(step, state.t, getattr(state, self.show))
+            if step % frame_every == 0:
+                frames.append(getattr(state, self.show))
+
         with progress("drawing samples", generation.num_steps, shown=shown) as task:
-            for i, state in enumerate(generation.trajectory(model, rows)):
-                task.done = i
-                shown_now = getattr(state, self.show) if i < generation.num_steps else state.x_t
-                self._strip.add(i, state, shown_now)
-                if i % frame_every == 0 and i < generation.num_steps:
-                    frames.append(shown_now)
-        frames.append(state.x_t)
+            last = last_state(generation.trajectory(model, rows), task, keep)
+        self._strip.add(generation.num_steps, last.t, last.x_t)
+        frames.append(last.x_t)
         return to_uint8(model.codec.decode(torch.stack(frames, dim=1))).cpu()
 
     def _publish(self, trainer: Trainer, frames: Tensor, path: Path) -> None:

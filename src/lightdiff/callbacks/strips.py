@@ -10,7 +10,6 @@ from torch import Tensor
 
 from lightdiff.callbacks.common import tensorboards
 from lightdiff.lightning import DiffusionModel
-from lightdiff.samplers import SamplerState
 from lightdiff.utils.captions import captioned, widened
 from lightdiff.utils.images import LARGEST, make_grid, save_png, to_uint8
 
@@ -43,11 +42,11 @@ class Strip:
         self.images: list[Tensor] = []
         self.times: list[float] = []
 
-    def add(self, step: int, state: SamplerState, shown: Tensor) -> None:
-        """Take `shown` (B, C, H, W), x_t or x0_hat of the state after so many steps, if it is one of the stages."""
+    def add(self, step: int, t: float, shown: Tensor) -> None:
+        """Take `shown` (B, C, H, W), x_t or x0_hat at the time t after so many steps, if it is one of the stages."""
         if step in self._steps:
             self.images.append(shown[0].clone())
-            self.times.append(state.t)
+            self.times.append(t)
 
     def publish(self, trainer: Trainer, model: DiffusionModel, folder: Path) -> None:
         """Write `strip_NNNNNNN.png` into the folder, with the time above each stage, and show it in TensorBoard."""

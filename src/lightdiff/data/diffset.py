@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from weakref import WeakSet
 
 import torch
@@ -16,13 +16,15 @@ from lightdiff.data.image_store import ImageStore, MemoryStore
 from lightdiff.data.loader import BatchLoader
 from lightdiff.data.order import FixedOrder, RankBatches, TrainOrder
 from lightdiff.data.residence import residence
-from lightdiff.data.resize import Fit, ResizeMode, checked_size
+from lightdiff.data.resize import Fit, ResizeMode
 from lightdiff.data.sources import SOURCES, Source, Splits
 from lightdiff.data.value_check import value_warnings
 from lightdiff.utils.config import shorten, suggest
 from lightdiff.utils.files import user_path
+from lightdiff.utils.sizes import two_sizes
 from lightdiff.utils.text import in_usual_case
 
+OnCorrupted = Literal["refuse", "skip"]
 USUAL_BATCH_SIZE = 128
 
 
@@ -78,7 +80,7 @@ class DiffSet(RememberedData):
         batch_size: int | None = None,
         drop_last: bool = True,
         num_workers: int = 0,
-        on_corrupted: Literal["refuse", "skip"] = "refuse",
+        on_corrupted: OnCorrupted = "refuse",
         max_memory_gb: float = 4.0,
         resident: Literal["auto", True, False] = "auto",
         seed: int = 0,
@@ -92,14 +94,14 @@ class DiffSet(RememberedData):
         for argument, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
             if value is not None and value < least:
                 raise ValueError(f"{argument}={value}: a whole number from {least} up is expected")
-        if on_corrupted not in ("refuse", "skip"):
-            raise ValueError(f"on_corrupted={on_corrupted}: choices: refuse, skip")
+        if on_corrupted not in get_args(OnCorrupted):
+            raise ValueError(f"on_corrupted={on_corrupted}: choices: {', '.join(get_args(OnCorrupted))}")
         if not max_memory_gb >= 0:
             raise ValueError(f"max_memory_gb={max_memory_gb}: a number from 0 up is expected")
         self.name = name
         self.source = SOURCES[name]() if source is None else source
         self.data_dir = data_dir
-        self.image_size = checked_size(self.source.usual_image_size if image_size is None else image_size)
+        self.image_size = two_sizes(self.source.usual_image_size if image_size is None else image_size)
         self.channels = self.source.usual_channels if channels is None else channels
         if self.channels < 1:
             raise ValueError(f"channels={self.channels}: 1 or more is expected")
@@ -271,10 +273,8 @@ class DiffSet(RememberedData):
             loader.close()
 
     def residence(self, device: torch.device) -> tuple[bool, str]:
-        """Return whether the images are kept on this device, and the reason; the batches are the same either way.
-
-        The first answer for a kind of device stands: free memory changes while a run begins, and all loaders have to agree.
-        """
+        """Return whether the images are kept on this device, and the reason; the batches are the same either way."""
+        # the first answer stands for all loaders, because free memory changes while a run begins
         if device.type not in self._residence:
             self._residence[device.type] = residence(self.resident, [self.train_set, self.val_set], device)
         return self._residence[device.type]

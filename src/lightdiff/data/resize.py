@@ -7,7 +7,6 @@ the same pixels whether it is read alone or with the whole data set.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -48,19 +47,6 @@ class Fit:
         return _MODES[self.mode](images, self.size)
 
 
-def checked_size(image_size: int | Sequence[int]) -> tuple[int, int]:
-    """Return (height, width) of one side or two.
-
-    Raises:
-        ValueError: it is anything else, or a side is shorter than one pixel.
-    """
-    sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if len(sides) != 2 or min(sides) < 1:
-        shown = image_size if isinstance(image_size, int) else list(image_size)
-        raise ValueError(f"image_size={shown}: one side or [height, width] is expected, each at least 1")
-    return sides[0], sides[1]
-
-
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Scale images to `size` (H, W), bilinearly with antialiasing."""
     # torch scales the width first, for which a tall and narrow image would become a tall and wide one
@@ -82,7 +68,7 @@ def pad(images: Tensor, size: tuple[int, int]) -> Tensor:
     missing_h, missing_w = size[0] - images.shape[-2], size[1] - images.shape[-1]
     if missing_h < 0 or missing_w < 0:
         raise ValueError(
-            f"resize_mode=pad: an image of {_size_of(images)} does not fit into {_text(size)}; use resize or crop"
+            f"resize_mode=pad: an image of {_size_of(images)} does not fit into {_text(size)}; choices: {_others('pad', 'none')}"
         )
     left, top = missing_w // 2, missing_h // 2
     return F.pad(images, (left, missing_w - left, top, missing_h - top))
@@ -113,10 +99,17 @@ def _shortened(images: Tensor, tallest: float, widest: float) -> Tensor:
 
 def refuse(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Raise ValueError, because mode `none` accepts no images of another size."""
-    raise ValueError(f"resize_mode=none: an image of {_size_of(images)} is not {_text(size)}; use pad, resize or crop")
+    raise ValueError(
+        f"resize_mode=none: an image of {_size_of(images)} is not {_text(size)}; choices: {_others('none')}"
+    )
 
 
 _MODES = {"pad": pad, "resize": resize, "crop": crop, "none": refuse}
+
+
+def _others(*modes: str) -> str:
+    """Return all modes but these, for messages."""
+    return ", ".join(mode for mode in _MODES if mode not in modes)
 
 
 def _text(size: tuple[int, int]) -> str:

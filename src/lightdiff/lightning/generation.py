@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lightdiff.conditioning.base import Labels, chosen_labels
 from lightdiff.core import ClassifierFree, Condition, Guidance
 from lightdiff.core.randomness import BlockGenerator
+from lightdiff.lightning.loop import batches, last_state
 from lightdiff.samplers import SAMPLERS, Sampler, SamplerState
 from lightdiff.utils.config import import_safe_target, instantiate
 from lightdiff.utils.progress import progress as show_progress
@@ -25,8 +26,6 @@ from lightdiff.utils.progress import progress as show_progress
 if TYPE_CHECKING:
     from lightdiff.lightning.model import DiffusionModel
     from lightdiff.lightning.sampling import Weights
-
-DEFAULT_BATCH_SIZE = 128
 
 PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 """Names as in trainer.precision, with the type to which autocast lowers the network's computation; None: no autocast."""
@@ -170,7 +169,7 @@ class Generation:
         Args:
             model: the model.
             rows: which images.
-            batch_size: images at a time, or None for `DEFAULT_BATCH_SIZE`. The images do not depend on it.
+            batch_size: images at a time, or None for 128. The images do not depend on it.
             progress: show a progress bar.
 
         Returns:
@@ -181,17 +180,12 @@ class Generation:
         """
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size={batch_size}: 1 or more is expected")
-        size = batch_size or DEFAULT_BATCH_SIZE
-        batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+        parts = batches(rows, batch_size)
         finished = [
             model.codec.decode(torch.empty((0, *model.image_shape), device=model.device, dtype=model.float_dtype))
         ]
-        with show_progress("drawing samples", len(batches) * self.num_steps, shown=progress) as task:
-            for batch in batches:
-                for i, state in enumerate(self.trajectory(model, batch)):
-                    task.advance(int(i > 0))
-                    x = state.x_t
-                finished.append(model.codec.decode(x))
+        with show_progress("drawing samples", len(parts) * self.num_steps, shown=progress) as task:
+            finished += [model.codec.decode(last_state(self.trajectory(model, part), task).x_t) for part in parts]
         return torch.cat(finished)
 
 

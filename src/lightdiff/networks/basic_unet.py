@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightdiff.networks.checks import check_cond, check_divisible, check_positive, check_widths, two_sizes
+from lightdiff.networks.checks import check_cond, check_divisible, check_positive, check_widths
+from lightdiff.utils.sizes import two_sizes
 
 
 class BasicUNet(nn.Module):

@@ -9,17 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
-
-def two_sizes(image_size: int | Sequence[int]) -> tuple[int, int]:
-    """Return (height, width) for a side or a pair.
-
-    Raises:
-        ValueError: image_size is neither a positive number nor two.
-    """
-    sizes = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if len(sizes) != 2 or min(sizes) < 1:
-        raise ValueError(f"image_size={image_size}: a side or [height, width] of 1 or more is expected")
-    return sizes
+from lightdiff.utils.sizes import two_sizes
 
 
 def check_divisible(image_size: int | Sequence[int], divisor: int) -> None:

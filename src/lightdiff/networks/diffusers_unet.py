@@ -16,9 +16,9 @@ from lightdiff.networks.checks import (
     check_levels,
     check_positive,
     check_widths,
-    two_sizes,
 )
 from lightdiff.utils.extras import require
+from lightdiff.utils.sizes import two_sizes
 
 
 def _diffusers() -> ModuleType:

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightdiff.networks.attention import CrossAttention, attend, zeroed
-from lightdiff.networks.checks import check_cond, check_divisible, check_positive, two_sizes
+from lightdiff.networks.checks import check_cond, check_divisible, check_positive
 from lightdiff.networks.embedding import Embedding, sinusoidal_encoding
+from lightdiff.utils.sizes import two_sizes
 
 
 class DiTBlock(nn.Module):

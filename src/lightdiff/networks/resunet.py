@@ -20,10 +20,10 @@ from lightdiff.networks.checks import (
     check_levels,
     check_positive,
     check_widths,
-    two_sizes,
 )
 from lightdiff.networks.embedding import Embedding
 from lightdiff.networks.layers import group_norm
+from lightdiff.utils.sizes import two_sizes
 
 
 class ResBlock(nn.Module):

@@ -9,9 +9,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from lightdiff.networks.checks import check_choice, check_cond, check_divisible, check_positive, check_widths, two_sizes
+from lightdiff.networks.checks import check_choice, check_cond, check_divisible, check_positive, check_widths
 from lightdiff.networks.embedding import sinusoidal_encoding
 from lightdiff.networks.layers import ACTIVATIONS, NORMS, ActivationName, NormName
+from lightdiff.utils.sizes import two_sizes
 
 
 class SimpleBlock(nn.Module):

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightdiff.networks.attention import attend
-from lightdiff.networks.checks import check_cond, check_divisible, check_levels, check_positive, check_widths, two_sizes
+from lightdiff.networks.checks import check_cond, check_divisible, check_levels, check_positive, check_widths
 from lightdiff.networks.embedding import sinusoidal_encoding
+from lightdiff.utils.sizes import two_sizes
 
 
 class DoubleConv(nn.Module):

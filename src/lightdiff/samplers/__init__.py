@@ -33,6 +33,11 @@ SAMPLERS: dict[str, Callable[..., Sampler]] = {
 """Sampler classes by their names in conf/sampler."""
 
 
+def noiseless() -> list[str]:
+    """Return the names in `SAMPLERS` of the samplers that add no noise with their usual settings."""
+    return [name for name, make in SAMPLERS.items() if make().added_noise is None]
+
+
 def name_of(sampler: Sampler) -> str:
     """Return the sampler's name in `SAMPLERS`, or the name of its class if it is not there."""
     for name, make in reversed(SAMPLERS.items()):
@@ -59,5 +64,6 @@ __all__ = [
     "inpaint_trajectory",
     "interpolate",
     "name_of",
+    "noiseless",
     "slerp",
 ]

@@ -136,7 +136,7 @@ class Sampler(ABC):
         if noise is not None and not noise.is_gaussian and self.added_noise:
             raise ValueError(
                 f"{self.added_noise}: it adds Gaussian noise, but this model was trained with {type(noise).__name__}; "
-                "choices: sampler=ddim with eta=0, heun with s_churn=0, dpmpp_2m, dpmpp_3m"
+                "choices: sampler=ddim, heun, dpmpp_2m, dpmpp_3m, with their usual settings"
             )
 
     def trajectory(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor
 
 from lightdiff.core import GaussianNoise, Scales, per_image
 from lightdiff.samplers.base import Generator, OneStepSampler
+
+Variance = Literal["small", "large"]
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,12 @@ class DDPM(OneStepSampler):
         ValueError: variance is neither small nor large.
     """
 
-    variance: Literal["small", "large"] = "small"
+    variance: Variance = "small"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.variance not in ("small", "large"):
-            raise ValueError(f"variance={self.variance}: choices: small, large")
+        if self.variance not in get_args(Variance):
+            raise ValueError(f"variance={self.variance}: choices: {', '.join(get_args(Variance))}")
 
     @property
     def added_noise(self) -> str | None:

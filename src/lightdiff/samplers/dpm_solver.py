@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor
 
 from lightdiff.core import NoiseSchedule
 from lightdiff.samplers.base import Advance, Generator, GridTime, Predict, Sampler
 from lightdiff.samplers.ddim import DDIM
+
+Order = Literal[1, 2, 3]
 
 FEW_STEPS = 15
 """Number of steps below which the last step but one of order 3 is made with order 2, as diffusers does."""
@@ -47,13 +49,13 @@ class DPMSolverMultistep(Sampler):
         ValueError: order is none of these.
     """
 
-    order: Literal[1, 2, 3] = 2
+    order: Order = 2
     sde: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.order not in (1, 2, 3):
-            raise ValueError(f"order={self.order}: choices: 1, 2, 3")
+        if self.order not in get_args(Order):
+            raise ValueError(f"order={self.order}: choices: {', '.join(map(str, get_args(Order)))}")
 
     @property
     def added_noise(self) -> str | None:

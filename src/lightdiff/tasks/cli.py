@@ -152,7 +152,7 @@ def _follow() -> None:
 
 def _run_job(arguments: list[str]) -> None:
     from lightdiff.tasks.names import check_names
-    from lightdiff.tasks.run_folder import read_config
+    from lightdiff.tasks.run_config import read_config
     from lightdiff.tasks.train import run_job
 
     if not arguments:

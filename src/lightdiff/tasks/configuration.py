@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -50,6 +51,13 @@ def groups() -> list[str]:
 def choices(group: str) -> list[str]:
     """Return the names that a group offers; none where there is no such group."""
     return sorted({path.stem for folder in folders() for path in (folder / group).glob("*.yaml")}) if group else []
+
+
+def written(group: str, choice: str) -> dict[str, Any]:
+    """Return the content of a choice's file as it is written: without its defaults, interpolations unresolved."""
+    # of two files of one name Hydra takes that of the folder which it searches first, lightdiff's own
+    path = next(path for folder in folders() if (path := folder / group / f"{choice}.yaml").is_file())
+    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
 
 
 def composed(command: str, overrides: Sequence[str]) -> DictConfig:

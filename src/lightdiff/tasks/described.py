@@ -13,7 +13,7 @@ from typing import Any
 from lightdiff.data import DiffSet, HuggingFace
 from lightdiff.lightning import DiffusionModel
 from lightdiff.tasks.build import build_data
-from lightdiff.tasks.run_folder import CONFIG, read_config
+from lightdiff.tasks.run_config import CONFIG, read_config
 from lightdiff.tasks.trained import run_of
 from lightdiff.utils.config import ConfigError, import_safe_target
 from lightdiff.utils.files import user_path

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightdiff.lightning import DiffusionModel
-from lightdiff.lightning.generation import DEFAULT_BATCH_SIZE
+from lightdiff.lightning.loop import last_state
 from lightdiff.samplers import SamplerState
 from lightdiff.tasks.pictures import MOVING
 from lightdiff.utils.images import to_uint8
@@ -21,7 +21,7 @@ class Follower:
 
     Args:
         model: the model that draws.
-        config: batch_size, num_samples, save, frame_every.
+        config: save, frame_every.
         task: counts the steps of the sampler.
 
     Attributes:
@@ -31,7 +31,6 @@ class Follower:
 
     def __init__(self, model: DiffusionModel, config: dict[str, Any], task: Task) -> None:
         self.model, self.task = model, task
-        self.batches = batches(config)
         self._frame_every = config["frame_every"]
         self._moving = bool(MOVING & set(config["save"]))
         self.starts: list[Tensor] = []
@@ -46,16 +45,16 @@ class Follower:
             batch: which images they are. Frames are kept of those from number 0 on. None: no frames.
         """
         followed = self._moving and batch is not None and batch.start == 0
-        state = next(states)
-        self.starts.append(state.x_t.cpu())
-        for i, following in enumerate(states):
-            self.task.advance()
-            if followed and i % self._frame_every == 0:
+
+        def keep(step: int, state: SamplerState) -> None:
+            if step == 0:
+                self.starts.append(state.x_t.cpu())
+            if followed and step % self._frame_every == 0:
                 for name, frames in self._frames.items():
                     frames.append(self._finished(getattr(state, name)))
                 self.times.append(state.t)
-            state = following
-        return self._finished(state.x_t)
+
+        return self._finished(last_state(states, self.task, keep).x_t)
 
     def process(self, first: Tensor) -> tuple[Tensor, Tensor]:
         """Return the frames of x_t and of x0_hat, each uint8 (F, K, C, H, W), with the first batch of images as the last one."""
@@ -64,9 +63,3 @@ class Follower:
 
     def _finished(self, x: Tensor) -> Tensor:
         return to_uint8(self.model.codec.decode(x)).cpu()
-
-
-def batches(config: dict[str, Any]) -> list[range]:
-    """Return which images are drawn together, in the order of their numbers."""
-    size, rows = config["batch_size"] or DEFAULT_BATCH_SIZE, range(config["num_samples"])
-    return [rows[start : start + size] for start in range(0, len(rows), size)]

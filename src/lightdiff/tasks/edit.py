@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
 from lightdiff.core import NoGuidance
+from lightdiff.data.resize import ResizeMode
 from lightdiff.lightning import DiffusionModel, Generation
+from lightdiff.lightning.loop import batches
 from lightdiff.tasks.configuration import plain
-from lightdiff.tasks.drawing import Follower, batches
+from lightdiff.tasks.drawing import Follower
 from lightdiff.tasks.edit_inputs import image_files, read_images, read_mask
 from lightdiff.tasks.edits import EditTask, Given
 from lightdiff.tasks.output_folder import hash_of
 from lightdiff.tasks.picture_folder import check_named_out, check_pixels, name_parts, write_pictures
-from lightdiff.tasks.picture_settings import check_edit_settings
+from lightdiff.tasks.picture_settings import PictureSettings, check_pictures
 from lightdiff.tasks.pictures import Drawn
+from lightdiff.tasks.settings import COUNT, check_ranges
 from lightdiff.tasks.trained import load_for_sampling, load_trained, run_of
 from lightdiff.utils.config import ConfigError, instantiate
 from lightdiff.utils.progress import progress
@@ -31,6 +34,28 @@ NOT_CONTENT = ("ckpt_path", "image", "mask", "out", "overwrite", "progress")
 """Keys of edit.yaml that do not decide what is drawn. SHA-256 of the checkpoint and of the pixels stand for the paths."""
 HIDDEN = 128
 """Level of gray that covers the part to be filled in `input.png`."""
+
+
+@dataclass(frozen=True)
+class EditSettings(PictureSettings):
+    """The keys of edit.yaml beside the groups.
+
+    Raises:
+        ConfigError: a number is out of its range.
+    """
+
+    needed: ClassVar[tuple[str, ...]] = ("task", "sampler")
+
+    save: Sequence[Literal["grid", "input", "png", "npz", "gif", "mp4", "strip", "steps", "history"]]
+    image: str | Sequence[str]
+    mask: str | None
+    resize_mode: ResizeMode
+    range: tuple[float, float] | None
+    max_pixels: int
+
+    def __post_init__(self) -> None:
+        check_ranges("", vars(self), {"max_pixels": COUNT})
+        super().__post_init__()
 
 
 def edit(cfg: DictConfig) -> Path:
@@ -54,7 +79,7 @@ def edit(cfg: DictConfig) -> Path:
         "mask": None if mask is None else _hash(mask),
         "settings": {key: value for key, value in config.items() if key not in NOT_CONTENT},
     }
-    name = "_".join([_name(task), *name_parts(config, generation), hash_of(settings)])
+    name = "_".join([task.name(), *name_parts(config, generation), hash_of(settings)])
     return write_pictures(
         config,
         run_of(checkpoint) / "samples" / name,
@@ -75,7 +100,7 @@ def check(cfg: DictConfig) -> None:
 
 def _checked(config: dict[str, Any]) -> tuple[EditTask, list[Path]]:
     """Check what needs no model, and set num_samples; return the task and the image files."""
-    check_edit_settings(config)
+    check_pictures(config, EditSettings)
     check_named_out(config, "edit")
     task: EditTask = instantiate(config["task"], key="task")
     if task.takes_mask and config["mask"] is None:
@@ -83,7 +108,8 @@ def _checked(config: dict[str, Any]) -> tuple[EditTask, list[Path]]:
             "mask: a value is needed (mask=...), an image that is white where the pixels are to be filled"
         )
     if not task.takes_mask and config["mask"] is not None:
-        raise ConfigError(f"mask={config['mask']}: task={_name(task)} takes no mask; choices: task=inpaint")
+        masked = [kind.name() for kind in EditTask.__subclasses__() if kind.takes_mask]
+        raise ConfigError(f"mask={config['mask']}: task={task.name()} takes no mask; choices: task={', '.join(masked)}")
     files = image_files(config["image"])
     with _one_line():
         config["num_samples"] = task.count(len(files), config["num_samples"])
@@ -126,11 +152,12 @@ def _draw(
         config["num_samples"],
         None if mask is None else mask.to(model.device, model.float_dtype),
     )
-    with progress("editing images", len(batches(config)) * generation.num_steps, shown=config["progress"]) as counter:
+    parts = batches(range(config["num_samples"]), config["batch_size"])
+    with progress("editing images", len(parts) * generation.num_steps, shown=config["progress"]) as counter:
         follower = Follower(model, config, counter)
         results = [
-            follower.result(generation.stepwise(model, task.trajectory(model, generation, given, batch)), batch)
-            for batch in follower.batches
+            follower.result(generation.stepwise(model, task.trajectory(model, generation, given, part)), part)
+            for part in parts
         ]
     return Drawn(
         torch.cat(results),
@@ -142,12 +169,6 @@ def _draw(
         images if mask is None else images.masked_fill(mask, HIDDEN),
         torch.cat(follower.starts) if task.gives_noise else None,
     )
-
-
-def _name(task: EditTask) -> str:
-    """Return the name of a task, such as image_to_image."""
-    letters = type(task).__name__
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in letters).lstrip("_")
 
 
 def _hash(pixels: Tensor) -> str:

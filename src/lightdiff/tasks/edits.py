@@ -16,6 +16,7 @@ from lightdiff.samplers import (
     encode,
     image_to_image_trajectory,
     inpaint_trajectory,
+    noiseless,
     slerp,
 )
 from lightdiff.samplers.inpainting import check_resamples
@@ -43,6 +44,11 @@ class Given:
 
 class EditTask(ABC):
     """Base class of the tasks."""
+
+    @classmethod
+    def name(cls) -> str:
+        """Return the name of the task as it is in conf/task, such as image_to_image."""
+        return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in cls.__name__).lstrip("_")
 
     takes_mask: ClassVar[bool] = False
     """Whether the task needs a mask; the others take none."""
@@ -104,7 +110,7 @@ class Inpaint(EditTask):
         if generation.sampler.dynamic_threshold is not None:
             raise ValueError(
                 f"sampler.dynamic_threshold={generation.sampler.dynamic_threshold}: it would change the pixels that are kept; "
-                "choices for task=inpaint: null"
+                f"choices for task={self.name()}: null"
             )
 
     def trajectory(
@@ -167,7 +173,7 @@ class Encode(EditTask):
     gives_noise: ClassVar[bool] = True
 
     def check(self, generation: Generation, model: DiffusionModel) -> None:
-        _refuse_added_noise(generation, "encode")
+        _refuse_added_noise(generation, self)
 
     def trajectory(
         self, model: DiffusionModel, generation: Generation, given: Given, rows: range
@@ -185,11 +191,11 @@ class Interpolate(EditTask):
 
     def count(self, given: int, num_samples: int | None) -> int:
         if given != 2:
-            raise ValueError(f"image: 2 images are expected for task=interpolate, {given} found")
+            raise ValueError(f"image: 2 images are expected for task={self.name()}, {given} found")
         return super().count(given, num_samples or self.usual_count)
 
     def check(self, generation: Generation, model: DiffusionModel) -> None:
-        _refuse_added_noise(generation, "interpolate")
+        _refuse_added_noise(generation, self)
 
     def trajectory(
         self, model: DiffusionModel, generation: Generation, given: Given, rows: range
@@ -209,11 +215,11 @@ def _encoded(model: DiffusionModel, generation: Generation, images: Tensor, rows
     return encode(generation.sampler, denoiser, images, generation.num_steps, cond)
 
 
-def _refuse_added_noise(generation: Generation, task: str) -> None:
+def _refuse_added_noise(generation: Generation, task: EditTask) -> None:
     added = generation.sampler.added_noise
     if added is not None:
         key = added if added.startswith("sampler=") else f"sampler.{added}"
         raise ValueError(
-            f"{key}: task={task} needs a sampler that adds no noise; choices: sampler=ddim with eta=0, heun with s_churn=0, "
-            "dpmpp_2m, dpmpp_3m"
+            f"{key}: task={task.name()} needs a sampler that adds no noise; choices: sampler={', '.join(noiseless())}, with "
+            "their usual settings"
         )

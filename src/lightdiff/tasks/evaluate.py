@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 from omegaconf import DictConfig
@@ -13,17 +14,32 @@ from lightdiff.lightning import DiffusionModel
 from lightdiff.metrics import Evaluation, FeatureExtractor, Metric, Results, lines, measure
 from lightdiff.tasks.build import build_data
 from lightdiff.tasks.classes import keep_former_order
+from lightdiff.tasks.command_settings import SamplingSettings, check_command
 from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.described import data_of
+from lightdiff.tasks.output_folder import naming_folder
 from lightdiff.tasks.process_group import join_process_group
 from lightdiff.tasks.reading import fitting, reading
-from lightdiff.tasks.settings import check_eval_settings, check_fit
+from lightdiff.tasks.settings import check_fit
 from lightdiff.tasks.summary import data_summary
 from lightdiff.tasks.trained import load_for_sampling, load_trained, run_of
 from lightdiff.utils.config import ConfigError, instantiate, naming
 from lightdiff.utils.files import shown, user_path
 from lightdiff.utils.progress import progress
 from lightdiff.utils.ranks import rank_and_world_size
+
+
+@dataclass(frozen=True)
+class EvalSettings(SamplingSettings):
+    """The keys of eval.yaml beside the groups."""
+
+    needed: ClassVar[tuple[str, ...]] = ("sampler", "extractor")
+    optional: ClassVar[tuple[str, ...]] = ("guidance", "metrics", "dataset")
+
+    num_samples: int
+    split: Literal["train", "val", "test"]
+    data_dir: str | None
+    cache_dir: str
 
 
 def evaluate(cfg: DictConfig) -> None:
@@ -34,7 +50,7 @@ def evaluate(cfg: DictConfig) -> None:
         DownloadError: the real images are missing.
     """
     config = plain(cfg)
-    check_eval_settings(config)
+    check_command(config, EvalSettings)
     join_process_group()
     checkpoint, model, generation, identity = load_trained(config)
     data = _data(config, checkpoint, model)
@@ -48,10 +64,8 @@ def evaluate(cfg: DictConfig) -> None:
         _warn_of_changes(data, trained_on)
     evaluation = _evaluation(config, data, model)
     out = user_path(config["out"]) if config["out"] else run_of(checkpoint) / "evaluation"
-    try:
+    with naming_folder("out", out):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"out={out}: no folder can be made there ({error.strerror})") from error
     results = Results(out)
     # all processes ask for the warnings, because they read the reference together
     reading_them = progress("reading the features of the real images", shown=config["progress"] and first)
@@ -73,7 +87,7 @@ def evaluate(cfg: DictConfig) -> None:
 def check(cfg: DictConfig) -> None:
     """Raise the errors in the configuration that `evaluate` would raise before it draws; nothing is measured."""
     config = plain(cfg)
-    check_eval_settings(config)
+    check_command(config, EvalSettings)
     checkpoint, model, _, _ = load_for_sampling(config, torch.device("cpu"))
     data = _data(config, checkpoint, model)
     check_fit(model, data)

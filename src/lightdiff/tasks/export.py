@@ -7,8 +7,10 @@ ddim from the same noise.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from omegaconf import DictConfig
@@ -27,20 +29,37 @@ from lightdiff.core import (
 from lightdiff.lightning import DiffusionModel, find_checkpoint, load_model, save_export
 from lightdiff.networks import DiffusersUNet2D
 from lightdiff.networks.diffusers_unet import save_pipeline
+from lightdiff.tasks.command_settings import ModelSettings, check_command
 from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.described import dataset_of_run, portable
 from lightdiff.tasks.output_folder import has_content, output_folder
-from lightdiff.tasks.settings import ExportSettings
 from lightdiff.tasks.trained import naming_path
-from lightdiff.utils.config import ConfigError, call
+from lightdiff.utils.config import ConfigError
 from lightdiff.utils.files import shown, user_path
 
+BETAS: dict[str, Callable[..., torch.Tensor]] = {
+    "squaredcos_cap_v2": cosine_betas,
+    "linear": linear_betas,
+    "scaled_linear": scaled_linear_betas,
+}
+"""Name in diffusers of a table of betas -> our function."""
+SCHEDULES = ", ".join(build.__name__.removesuffix("_betas") for build in BETAS.values())
+"""Our names of these tables, for messages."""
 PREDICTIONS: dict[type[Prediction], str] = {
     EpsilonPrediction: "epsilon",
     VPrediction: "v_prediction",
     X0Prediction: "sample",
 }
 """Prediction -> its name in diffusers."""
+
+
+@dataclass(frozen=True)
+class ExportSettings(ModelSettings):
+    """The keys of export.yaml."""
+
+    format: Literal["safetensors", "diffusers"]
+    half: bool
+    out: str
 
 
 def export(cfg: DictConfig) -> Path:
@@ -50,7 +69,7 @@ def export(cfg: DictConfig) -> Path:
         ConfigError: no such model, a folder that is not empty, or a model that the format cannot express.
         OSError: the disk is full or broken.
     """
-    settings: ExportSettings = call(ExportSettings, plain(cfg), key="")
+    settings = check_command(plain(cfg), ExportSettings)
     with naming_path("ckpt_path", settings.ckpt_path):
         checkpoint = find_checkpoint(settings.ckpt_path)
         model = load_model(checkpoint, weights=settings.weights)
@@ -100,7 +119,7 @@ def diffusers_schedule(model: DiffusionModel) -> dict[str, Any]:
     if not model.objective.noise.is_gaussian:
         raise refuse("objective.noise", type(model.objective.noise).__name__, "GaussianNoise")
     if not isinstance(model.schedule, DiscreteSchedule):
-        raise refuse("schedule", type(model.schedule).__name__, "linear, scaled_linear, cosine")
+        raise refuse("schedule", type(model.schedule).__name__, SCHEDULES)
     if model.time_input not in (None, "timestep"):
         raise refuse("time_input", model.time_input, "null, timestep")
     if not isinstance(model.codec, PixelCodec):
@@ -126,13 +145,11 @@ def _table(schedule: DiscreteSchedule) -> dict[str, Any]:
     def same(table: torch.Tensor) -> bool:
         return torch.allclose(betas, table, rtol=1e-9, atol=0)
 
-    if same(cosine_betas(T)):
-        return {"num_train_timesteps": T, "beta_schedule": "squaredcos_cap_v2"}
-    if start <= end < 1:
-        for name, build in (("linear", linear_betas), ("scaled_linear", scaled_linear_betas)):
-            if same(build(T, start, end)):
-                return {"num_train_timesteps": T, "beta_schedule": name, "beta_start": start, "beta_end": end}
+    for name, build in BETAS.items():
+        ends = {} if build is cosine_betas else {"beta_start": start, "beta_end": end}
+        if (not ends or start <= end < 1) and same(build(T, **ends)):
+            return {"num_train_timesteps": T, "beta_schedule": name, **ends}
     raise ConfigError(
-        "schedule.betas=another table: format=diffusers cannot express it; choices: those of linear, scaled_linear, "
-        "cosine (offset 0.008, max_beta 0.999), or format=safetensors"
+        f"schedule.betas=another table: format=diffusers cannot express it; choices: those of {SCHEDULES} (cosine with offset "
+        "0.008, max_beta 0.999), or format=safetensors"
     )

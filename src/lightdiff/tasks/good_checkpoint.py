@@ -13,7 +13,7 @@ from lightdiff.lightning import AtomicCheckpointIO, CheckpointError, DiffusionMo
 from lightdiff.lightning.checkpoint import check_content
 from lightdiff.lightning.content import TRAINING
 from lightdiff.lightning.rehearsal import describe, rehearse
-from lightdiff.tasks.run_folder import CONFIG
+from lightdiff.tasks.run_config import CONFIG
 from lightdiff.utils.config import ConfigError, out_of_memory
 from lightdiff.utils.files import shown
 from lightdiff.utils.program import typed, way_on

@@ -16,11 +16,12 @@ from omegaconf import DictConfig
 from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.devices import needs_processes
 from lightdiff.tasks.handover import release_ranks, send_job
-from lightdiff.tasks.lock import alone_in
 from lightdiff.tasks.messages import ASKED, FULL_ERROR
 from lightdiff.tasks.names import foreign_names
 from lightdiff.tasks.processes import end_with_parent
-from lightdiff.tasks.run_folder import CONFIG, discard_if_untrained, finished, read_result, same_run, write_config
+from lightdiff.tasks.run_config import CONFIG, write_config
+from lightdiff.tasks.run_folder import alone_in, discard_if_untrained, same_run
+from lightdiff.tasks.run_result import finished, read_result
 from lightdiff.tasks.settings import TrainSettings, check_known, check_settings
 from lightdiff.utils.config import ConfigError, suggest
 from lightdiff.utils.files import shown

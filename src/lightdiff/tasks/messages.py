@@ -8,11 +8,12 @@ import traceback
 from typing import Any
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from lightdiff.tasks.arguments import KEY
 from lightdiff.tasks.configuration import added_folders, choices, composed, groups
+from lightdiff.tasks.deletions import cannot_be_deleted, deleted, not_there_any_more, still_read, with_cut_links
 from lightdiff.tasks.suggestions import no_such_key
 from lightdiff.utils.config import ConfigError, suggest
 from lightdiff.utils.extras import MissingExtra, require
@@ -31,9 +32,13 @@ def bad_configuration(error: BaseException, command: str) -> str | None:
     """Return the line for an error in the configuration of a command; None where the error is something else."""
     for cause in causes(error):
         if isinstance(cause, ConfigError):
-            return str(cause)
+            return with_cut_links(str(cause), _unresolved(command)) if deleted() else str(cause)
         if isinstance(cause, MissingConfigException):
             return _missing_choice(cause)
+        absent = re.match(r"Interpolation key '([^']+)' not found\s+full_key: (\S+)", str(cause))
+        read = still_read(*absent.groups()) if absent else None
+        if read is not None:
+            return read
         if isinstance(cause, MissingMandatoryValue):
             key = getattr(cause, "full_key", None) or str(cause).split(":")[-1].strip()
             return f"{key}: a value is needed ({key}=...)"
@@ -61,15 +66,19 @@ def bad_configuration(error: BaseException, command: str) -> str | None:
     there = re.search(r"Could not append to config\. An item is already at '([^']+)'", text)
     if there is not None:
         return f"+{there.group(1)}: this key is there already; write it without +"
+    kept = cannot_be_deleted(text, _unresolved(command)) if text.startswith("Could not delete") else None
+    if kept is not None:
+        return kept
     unknown = re.search(r"Could not (?:override|append to config|delete from config)[^']*'([^']+)'", text)
     if unknown is not None:
         key = unknown.group(1).lstrip("+~")
+        gone = not_there_any_more(key) if text.startswith("Could not override") else None
+        if gone is not None:
+            return gone
         if choices(key):
             expected = f"one of its choices is expected, and single settings as in {key}.name=value"
             return f"{key}: {expected}; {suggest('', choices(key))}"
-        # as it is written: an interpolation need not resolve here
-        config: Any = OmegaConf.to_container(_composed(command), resolve=False)
-        return no_such_key(key, config)
+        return no_such_key(key, _unresolved(command))
     placed = re.match(r"(.*) full_key: (\S+)", text)
     return f"{placed.group(2)}: {placed.group(1)}"[:300] if placed else text[:300]
 
@@ -139,10 +148,15 @@ def _missing_choice(error: MissingConfigException) -> str:
     return f"{group}={choice}: no such choice; {suggest(choice, known)}"
 
 
-def _composed(command: str) -> DictConfig:
-    """Return the configuration of a command with the choices of groups that were typed, where that can be composed."""
+def _unresolved(command: str) -> dict[str, Any]:
+    """Return the configuration of a command with the choices of groups that were typed, where that can be composed.
+
+    Interpolations stay as they are written, because they need not resolve here.
+    """
     chosen = [argument for argument in sys.argv[1:] if argument.partition("=")[0] in groups()]
     try:
-        return composed(command, [argument.partition(",")[0] for argument in chosen if "=" in argument])
+        found = composed(command, [argument.partition(",")[0] for argument in chosen if "=" in argument])
     except HydraException:
-        return composed(command, [])
+        found = composed(command, [])
+    config: Any = OmegaConf.to_container(found, resolve=False)
+    return dict(config)

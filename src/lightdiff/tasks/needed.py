@@ -10,7 +10,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from lightdiff.tasks.run_folder import CONFIG, read_config
+from lightdiff.tasks.run_config import CONFIG, read_config
 from lightdiff.utils.config import ConfigError
 from lightdiff.utils.extras import missing_extra, require
 from lightdiff.utils.files import user_path

@@ -30,20 +30,20 @@ def output_folder(out: Path) -> Iterator[Path]:
         OSError: the disk is full or broken.
     """
     with ExitStack() as stack:
-        with _naming(out):
+        with naming_folder("out", out):
             temporary = stack.enter_context(whole_folder(out))
         yield temporary
 
 
 @contextmanager
-def _naming(out: Path) -> Iterator[None]:
-    """Turn an error of the system about a folder into one line with its key."""
+def naming_folder(key: str, folder: str | Path) -> Iterator[None]:
+    """Turn an error of the system about a folder into one line that names it by its key."""
     try:
         yield
     # a link that leads to itself is a RuntimeError
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"out={out}: no folder can be made there ({reason})") from error
+        raise ConfigError(f"{key}={folder}: no folder can be made there ({reason})") from error
 
 
 def has_content(out: Path) -> bool:
@@ -52,7 +52,7 @@ def has_content(out: Path) -> bool:
     Raises:
         ConfigError: it cannot be read, or no folder can have such a name.
     """
-    with _naming(out):
+    with naming_folder("out", out):
         return out.is_dir() and not is_empty(out)
 
 

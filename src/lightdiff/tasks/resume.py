@@ -11,9 +11,10 @@ from typing import Any
 from lightdiff.tasks.configuration import groups
 from lightdiff.tasks.good_checkpoint import resumable
 from lightdiff.tasks.launch import start_job
-from lightdiff.tasks.lock import alone_in
 from lightdiff.tasks.names import check_names
-from lightdiff.tasks.run_folder import CONFIG, check_text, finished, read_config
+from lightdiff.tasks.run_config import CONFIG, read_config
+from lightdiff.tasks.run_folder import alone_in, check_text
+from lightdiff.tasks.run_result import finished
 from lightdiff.tasks.settings import check_settings
 from lightdiff.tasks.suggestions import no_such_key
 from lightdiff.tasks.trained import naming_path

@@ -1,35 +1,27 @@
-"""The folder of each run: `<log_dir>/<dataset>/version_N`, with its config.yaml."""
+"""The folder of a run, `<log_dir>/<dataset>/version_N`: which one a run gets, who may train in it, and when it is removed."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
+from filelock import BaseFileLock, FileLock, Timeout
 
-from lightdiff.tasks.data_paths import absolute, found_again, recorded
-from lightdiff.tasks.former import renewed
-from lightdiff.tasks.from_data import filled
-from lightdiff.tasks.lock import LOCK, in_training
+from lightdiff.tasks.output_folder import naming_folder
+from lightdiff.tasks.run_config import CONFIG, holds
+from lightdiff.tasks.run_result import RESULT
 from lightdiff.utils.config import ConfigError, shorten
-from lightdiff.utils.files import replaced, user_path
+from lightdiff.utils.files import replaced, shown, user_path
 from lightdiff.utils.ranks import rank_and_world_size
-from lightdiff.utils.structure import COUNT, NUMBER, Every, Keys
 
-CONFIG = "config.yaml"
-RESULT = "result.json"
-MAX_NODES = 100_000
-"""Most entries that a config.yaml may have; real ones have a few hundred."""
-MAX_SIZE = 500_000
-"""Characters of the largest config.yaml that is parsed, which takes some seconds; real ones have a few thousand."""
-MAX_DIGITS = 1000
-"""Characters of the longest integer in a config.yaml. Python refuses to print numbers of more than 4300 digits."""
+LOCK = ".lock"
+FORMER_PROCESS_SECONDS = 2.0
+"""How long to wait for a process that is just ending to release the lock."""
 
 
 def next_run_folder(log_dir: str, dataset: str) -> str:
@@ -83,137 +75,14 @@ def claim_run_folder(log_dir: str, dataset: str) -> str:
         return str(user_path(log_dir).absolute() / ".sweeps" / f"process_{rank}_{os.getpid()}")
     while True:
         folder = Path(next_run_folder(log_dir, dataset))
-        try:
-            folder.mkdir(parents=True)
-            return str(folder)
-        except FileExistsError as error:
-            # another run has just made this folder: go on to the next number; a file in the way would stay
-            if not folder.is_dir():
-                raise ConfigError(f"log_dir={log_dir}: {error.filename} is no folder") from error
-        except OSError as error:
-            raise ConfigError(f"log_dir={log_dir}: no folder can be made there ({error.strerror})") from error
-
-
-def write_config(folder: Path, config: dict[str, Any]) -> None:
-    """Write `config.yaml` into the folder, with absolute paths of data.
-
-    An older one that differs is kept as config.yaml.1, config.yaml.2, ...
-    """
-    path = folder / CONFIG
-    if path.exists():
-        if _holds(path, config):
-            return
-        number = 1
-        while (kept := folder / f"{CONFIG}.{number}").exists():
-            number += 1
-        with replaced(kept) as temporary:
-            shutil.copyfile(path, temporary)
-    with replaced(path) as temporary:
-        temporary.write_text(yaml.safe_dump(recorded(config, folder), sort_keys=False), encoding="utf-8")
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """Return the resolved configuration of the run in `folder`, whose data are found again if it was moved together with them.
-
-    Raises:
-        ConfigError: the folder has no config.yaml, or the file holds more than plain data or far too much of it.
-    """
-    path = folder / CONFIG
-    if not path.is_file():
-        raise ConfigError(f"{folder}: not a run folder (it has no {CONFIG})")
-    try:
-        config = _plain_yaml(path)
-    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: not a configuration ({' '.join(str(error).split())[:120]})") from error
-    if not isinstance(config, dict):
-        raise ConfigError(f"{path}: not a configuration")
-    return found_again(renewed(config), folder)
-
-
-def _plain_yaml(path: Path) -> Any:
-    """Return the content of a YAML file.
-
-    Raises:
-        ValueError: it is longer than `MAX_SIZE`, has a number of more than `MAX_DIGITS` digits, or with its aliases (`*name`)
-            written out more than `MAX_NODES` entries.
-    """
-    with path.open(encoding="utf-8") as file:
-        text = file.read(MAX_SIZE + 1)
-    if len(text) > MAX_SIZE:
-        raise ValueError(f"it has more than {MAX_SIZE} characters")
-    loader = yaml.SafeLoader(text)
-    try:
-        root = loader.get_single_node()
-        if root is not None and _expanded_size(root, {}) > MAX_NODES:
-            raise ValueError(f"without aliases it would have more than {MAX_NODES} entries")
-        return None if root is None else loader.construct_document(root)
-    finally:
-        loader.dispose()
-
-
-def _expanded_size(node: yaml.Node, known: dict[int, float]) -> float:
-    """Count a node and all below it, with each alias written out; infinite if a node contains itself.
-
-    A long text counts once more for every hundred characters.
-
-    Args:
-        node: where to begin.
-        known: sizes by the id of the node, filled on the way, so that a node with many aliases is counted once.
-
-    Raises:
-        ValueError: as for `_size`.
-    """
-    if id(node) not in known:
-        # stands while the nodes below are counted, so that meeting this node again among them gives infinity
-        known[id(node)] = math.inf
-        known[id(node)] = _size(node) + sum(_expanded_size(child, known) for child in _children(node))
-    return known[id(node)]
-
-
-def _size(node: yaml.Node) -> int:
-    """Return what a node counts without those below it.
-
-    Raises:
-        ValueError: it is a number of more than `MAX_DIGITS` digits.
-    """
-    if not isinstance(node, yaml.ScalarNode):
-        return 1
-    if node.tag == "tag:yaml.org,2002:int" and len(node.value) > MAX_DIGITS:
-        raise ValueError(f"it has a number of more than {MAX_DIGITS} digits")
-    return 1 + len(node.value) // 100
-
-
-def _children(node: yaml.Node) -> list[yaml.Node]:
-    if isinstance(node, yaml.ScalarNode):
-        return []
-    return [child for pair in node.value for child in pair] if isinstance(node, yaml.MappingNode) else node.value
-
-
-def _holds(path: Path, config: dict[str, Any], *, of_any_data: bool = False) -> bool:
-    """Return whether the YAML file holds this configuration; False if it cannot be read.
-
-    Args:
-        path: the file.
-        config: plain data.
-        of_any_data: whether the file may also say what this configuration leaves to the data set, and differ in `on_changed`.
-    """
-    try:
-        found = _plain_yaml(path)
-        if not isinstance(found, dict):
-            return False
-        found, config = absolute(found_again(found, path.parent)), absolute(config)
-        if of_any_data:
-            config = filled(config, found)
-            found, config = (_without(each, "dataset", "on_changed") for each in (found, config))
-        return found == config
-    except (OSError, yaml.YAMLError, ValueError, RecursionError):
-        return False
-
-
-def _without(config: dict[str, Any], group: str, key: str) -> dict[str, Any]:
-    """Return the configuration without a key of a group."""
-    settings = config.get(group)
-    return {**config, group: {k: v for k, v in settings.items() if k != key}} if isinstance(settings, dict) else config
+        with naming_folder("log_dir", log_dir):
+            try:
+                folder.mkdir(parents=True)
+                return str(folder)
+            except FileExistsError:
+                # another run has just made this folder: go on to the next number; a file in the way would stay
+                if not folder.is_dir():
+                    raise
 
 
 def same_run(parent: Path, config: dict[str, Any]) -> Path | None:
@@ -223,32 +92,72 @@ def same_run(parent: Path, config: dict[str, Any]) -> Path | None:
     """
     runs = sorted(parent.glob("version_*"), key=lambda path: int(path.name[8:]) if path.name[8:].isdecimal() else -1)
     for folder in reversed(runs):
-        same = any(_holds(path, config, of_any_data=True) for path in folder.glob(f"{CONFIG}*"))
+        same = any(holds(path, config, of_any_data=True) for path in folder.glob(f"{CONFIG}*"))
         if same and ((folder / "checkpoints" / "last.ckpt").is_file() or in_training(folder)):
             return folder
     return None
 
 
-def read_result(folder: Path) -> dict[str, Any] | None:
-    """Return what the run in `folder` has come to, as its result.json says; None if the file is missing or holds no result."""
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run folder while the block runs. A process that holds it already may take it again.
+
+    The system releases the lock however the process ends. On a file system without locks nothing is checked.
+
+    Raises:
+        ConfigError: another process is training in the folder.
+    """
+    lock = _lock(folder)
     try:
-        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-        _RESULT.check(result)
-    except (OSError, ValueError, RecursionError):
-        return None
-    return dict(result)
+        held = _acquire(lock, FORMER_PROCESS_SECONDS)
+    except Timeout as error:
+        raise ConfigError(
+            f"{shown(folder)}: another process is training in this folder; wait until it has ended, or stop it"
+        ) from error
+    try:
+        yield
+    finally:
+        if held:
+            lock.release()
 
 
-_RESULT = Keys(epochs=COUNT, steps=COUNT, metrics=Every(NUMBER))
+def in_training(folder: Path) -> bool:
+    """Return whether another process is training in this folder."""
+    # a link in a stranger's folder could lead to a file that opening for the lock would empty
+    if not (folder / LOCK).is_file() or (folder / LOCK).is_symlink():
+        return False
+    lock = _lock(folder)
+    try:
+        if _acquire(lock, 0):
+            lock.release()
+    except Timeout:
+        return True
+    return False
 
 
-def finished(folder: Path, config: dict[str, Any]) -> str | None:
-    """Return "N epochs, M steps" if the run has trained as long as its configuration asks for, else None."""
-    reached = read_result(folder)
-    limits = {unit: config["trainer"].get(f"max_{unit}") for unit in ("epochs", "steps")}
-    if reached and any(isinstance(limit, int) and 0 <= limit <= reached[unit] for unit, limit in limits.items()):
-        return f"{reached['epochs']} epochs, {reached['steps']} steps"
-    return None
+def _lock(folder: Path) -> BaseFileLock:
+    """Return the folder's lock, without taking it."""
+    # with one object for each file, filelock lets the process that holds the lock take it again
+    return FileLock(folder.absolute() / LOCK, is_singleton=True)
+
+
+def _acquire(lock: BaseFileLock, timeout: float) -> bool:
+    """Take the lock and return True, or return False where the file system has no locks.
+
+    Raises:
+        Timeout: another process still holds the lock after `timeout` seconds.
+    """
+    with warnings.catch_warnings():
+        # without locks filelock warns and then uses the file's existence, which would outlive a killed process: stop it there
+        warnings.simplefilter("error", UserWarning)
+        try:
+            lock.acquire(timeout=timeout)
+        except Timeout:
+            # caught first, because it is an OSError too
+            raise
+        except (OSError, NotImplementedError, UserWarning):
+            return False
+    return True
 
 
 @contextlib.contextmanager

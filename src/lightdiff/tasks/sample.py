@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from omegaconf import DictConfig
 
 from lightdiff.lightning import DiffusionModel, Generation
+from lightdiff.lightning.loop import batches
 from lightdiff.tasks.configuration import plain
-from lightdiff.tasks.drawing import Follower, batches
+from lightdiff.tasks.drawing import Follower
 from lightdiff.tasks.output_folder import hash_of
 from lightdiff.tasks.picture_folder import check_named_out, check_pixels, name_parts, write_pictures
-from lightdiff.tasks.picture_settings import check_sample_settings
+from lightdiff.tasks.picture_settings import PictureSettings, check_pictures
 from lightdiff.tasks.pictures import Drawn
 from lightdiff.tasks.trained import load_for_sampling, load_trained, run_of
 from lightdiff.utils.config import ConfigError
@@ -23,6 +24,24 @@ from lightdiff.utils.progress import progress
 
 NOT_CONTENT = ("ckpt_path", "out", "overwrite", "progress")
 """Keys of sample.yaml that do not decide what is drawn. The checkpoint's SHA-256 stands for its path."""
+
+
+@dataclass(frozen=True)
+class SampleSettings(PictureSettings):
+    """The keys of sample.yaml beside the groups.
+
+    Raises:
+        ValueError: there are no scales for the picture of the guidance.
+    """
+
+    num_samples: int
+    save: Sequence[Literal["grid", "png", "npz", "gif", "mp4", "strip", "steps", "history", "guidance"]]
+    guidance_scales: Sequence[float]
+
+    def __post_init__(self) -> None:
+        if "guidance" in self.save and not self.guidance_scales:
+            raise ValueError("guidance_scales=[]: at least one is expected for save=guidance")
+        super().__post_init__()
 
 
 def sample(cfg: DictConfig) -> Path:
@@ -35,7 +54,7 @@ def sample(cfg: DictConfig) -> Path:
         OSError: the disk is full or broken.
     """
     config = plain(cfg)
-    check_sample_settings(config)
+    check_pictures(config, SampleSettings)
     check_named_out(config)
     checkpoint, model, generation, identity = load_trained(config)
     # the data of the training decide nothing here
@@ -56,7 +75,7 @@ def sample(cfg: DictConfig) -> Path:
 def check(cfg: DictConfig) -> None:
     """Raise the errors in the configuration that `sample` would raise; nothing is drawn."""
     config = plain(cfg)
-    check_sample_settings(config)
+    check_pictures(config, SampleSettings)
     check_named_out(config)
     _, model, generation, _ = load_for_sampling(config, torch.device("cpu"))
     _check_fit(config, model, generation)
@@ -80,12 +99,13 @@ def _by_scale(generation: Generation, scales: Sequence[float]) -> list[Generatio
 
 
 def _draw(model: DiffusionModel, generation: Generation, config: dict[str, Any]) -> Drawn:
-    compared = batches(config)[0][: config["columns"]]
+    parts = batches(range(config["num_samples"]), config["batch_size"])
+    compared = parts[0][: config["columns"]]
     scaled = _by_scale(generation, config["guidance_scales"] if "guidance" in config["save"] else [])
-    total = (len(batches(config)) + len(scaled)) * generation.num_steps
+    total = (len(parts) + len(scaled)) * generation.num_steps
     with progress("drawing samples", total, shown=config["progress"]) as task:
         follower = Follower(model, config, task)
-        images = [follower.result(generation.trajectory(model, batch), batch) for batch in follower.batches]
+        images = [follower.result(generation.trajectory(model, part), part) for part in parts]
         by_guidance = [follower.result(each.trajectory(model, compared)) for each in scaled]
     return Drawn(
         torch.cat(images),

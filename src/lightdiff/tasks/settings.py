@@ -13,7 +13,7 @@ from pytorch_lightning import Trainer
 
 from lightdiff.data import DiffSet
 from lightdiff.lightning import DiffusionModel
-from lightdiff.tasks.configuration import choices, groups, own_folder
+from lightdiff.tasks.configuration import choices, groups, own_folder, written
 from lightdiff.utils.config import ConfigError, call, shorten, suggest
 
 Auto = Literal["auto", True, False]
@@ -24,6 +24,8 @@ NEEDED = ("dataset", "model", "schedule", "objective", "sampler", "optimizer", "
 
 _LIMIT: Range = (lambda value: value == -1 or value >= 1, "1 or more, or -1 (no limit), is expected")
 COUNT: Range = (lambda value: value >= 1, "1 or more is expected")
+SEED: Range = (lambda value: 0 <= value < 2**32, "a whole number from 0 to 4294967295 is expected")
+SHARE: Range = (lambda value: 0 < value <= 1, "a number in (0, 1] or null (all) is expected")
 
 TRAINER_RANGES: dict[str, Range] = {
     "max_epochs": _LIMIT,
@@ -54,12 +56,12 @@ class TrainSettings:
     auto_resume: bool = False
     on_nonfinite: Literal["stop", "skip"] = "stop"
     ddp_timeout: float = 600
+    gpu_memory_fraction: float | None = None
     compile: Auto = "auto"
     channels_last: Auto = "auto"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed={self.seed}: a whole number from 0 to 4294967295 is expected")
+        check_ranges("", vars(self), {"seed": SEED, "gpu_memory_fraction": SHARE})
 
 
 @dataclass(frozen=True)
@@ -71,52 +73,6 @@ class DatasetFacts:
 
 
 DATASET_FACTS = tuple(DatasetFacts.__dataclass_fields__)
-
-
-@dataclass(frozen=True)
-class EvalSettings:
-    """The keys of eval.yaml beside the groups."""
-
-    ckpt_path: str
-    num_samples: int
-    batch_size: int | None
-    seed: int
-    weights: Literal["ema", "raw"]
-    guidance_scale: float | None
-    split: Literal["train", "val", "test"]
-    data_dir: str | None
-    cache_dir: str
-    precision: str
-    compile: Auto
-    channels_last: Auto
-    device: str
-    progress: bool
-    out: str | None
-
-    def __post_init__(self) -> None:
-        check_ranges("", vars(self), {"num_samples": COUNT, "batch_size": COUNT})
-
-
-def check_eval_settings(config: dict[str, Any]) -> None:
-    """Refuse unknown keys, wrong types and impossible values of eval.yaml.
-
-    Raises:
-        ConfigError: one line with the key, the value, the choices.
-    """
-    check_groups(config, ("sampler", "extractor"))
-    of_groups = ("sampler", "guidance", "metrics", "extractor", "dataset")
-    call(EvalSettings, {name: value for name, value in config.items() if name not in of_groups}, key="")
-
-
-@dataclass(frozen=True)
-class ExportSettings:
-    """The keys of export.yaml."""
-
-    ckpt_path: str
-    format: Literal["safetensors", "diffusers"]
-    weights: Literal["ema", "raw"]
-    half: bool
-    out: str
 
 
 def check_groups(config: Mapping[str, Any], needed: Iterable[str]) -> None:
@@ -187,9 +143,14 @@ def check_accelerator(name: str) -> None:
     if name not in found:
         raise ConfigError(f"trainer.accelerator={name}: {suggest(name, found)}")
     if not found[name]:
+        # a file without an accelerator of its own takes what there is
+        fitting = [
+            choice
+            for choice in choices("trainer")
+            if found.get(str(written("trainer", choice).get("accelerator")), True)
+        ]
         raise ConfigError(
-            f"trainer.accelerator={name}: torch finds no such device here; choose trainer=cpu, or trainer=default, "
-            "which takes what there is"
+            f"trainer.accelerator={name}: torch finds no such device here; choices: trainer={', '.join(fitting)}"
         )
 
 

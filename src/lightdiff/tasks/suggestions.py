@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from lightdiff.utils.config import suggest
+from lightdiff.utils.nested import flatten
 
 MOST = 3
 """Keys that a message offers at most."""
@@ -28,19 +29,11 @@ def no_such_key(key: str, config: Mapping[str, Any]) -> str:
             break
         beside = below
     close = difflib.get_close_matches(last, map(str, config), n=1)
-    elsewhere = [] if close and not parents else [path for path in _leaves(config) if path[-1] == last]
+    paths = [path.split(".") for path in flatten(config)]
+    elsewhere = [] if close and not parents else [path for path in paths if path[-1] == last]
     if elsewhere:
         # what lies in the same group first, then the shortest: dataset.batch_size, not callbacks.evaluation.batch_size
         elsewhere.sort(key=lambda path: ([path[0]] != parents[:1], len(path), path))
         return f"{key}: no such key; did you mean {' or '.join('.'.join(path) for path in elsewhere[:MOST])}?"
     where = key if missing == last else ".".join(parents[: parents.index(missing) + 1])
     return f"{where}: no such key; {suggest(missing, beside)}"
-
-
-def _leaves(node: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Yield the keys below a node that hold no mapping, each as the names that lead to it."""
-    for name, child in node.items():
-        if isinstance(child, Mapping):
-            yield from _leaves(child, (*above, str(name)))
-        else:
-            yield (*above, str(name))

@@ -34,20 +34,13 @@ from lightdiff.tasks.failures import explained
 from lightdiff.tasks.from_data import filled, found_in_data
 from lightdiff.tasks.good_checkpoint import check_fits_run, resumable
 from lightdiff.tasks.job import Job
-from lightdiff.tasks.lock import alone_in
 from lightdiff.tasks.log_file import log_to
 from lightdiff.tasks.loggers import build_loggers
 from lightdiff.tasks.processes import end_with_first_rank
 from lightdiff.tasks.reading import reading
-from lightdiff.tasks.run_folder import (
-    CONFIG,
-    RESULT,
-    discard_if_untrained,
-    put_back_if_refused,
-    read_config,
-    read_result,
-    write_config,
-)
+from lightdiff.tasks.run_config import CONFIG, read_config, write_config
+from lightdiff.tasks.run_folder import alone_in, discard_if_untrained, put_back_if_refused
+from lightdiff.tasks.run_result import RESULT, read_result
 from lightdiff.tasks.settings import TrainSettings, check_fit, check_settings
 from lightdiff.tasks.summary import run_summary
 from lightdiff.utils.config import ConfigError, naming
@@ -176,7 +169,7 @@ def _build_model(config: dict[str, Any], settings: TrainSettings, former: dict[s
         Generation.of(model, sampler=sampler, num_steps=num_steps)
     if settings.init_from is not None and former is None:
         load_weights_into(model, settings.init_from, weights=settings.init_weights)
-    limit_gpu_memory(config.get("gpu_memory_fraction"))
+    limit_gpu_memory(settings.gpu_memory_fraction)
     return model
 
 
@@ -192,17 +185,8 @@ def _read(data: DiffSet, config: dict[str, Any], former: dict[str, Any] | None, 
 
 
 def limit_gpu_memory(fraction: float | None) -> None:
-    """Limit this process to a share of each GPU's memory.
-
-    Args:
-        fraction: the share, in (0, 1]; None sets no limit.
-
-    Raises:
-        ConfigError: the fraction is out of its range.
-    """
+    """Limit this process to a share of each GPU's memory: a number in (0, 1], or None for no limit."""
     if fraction is None:
         return
-    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction <= 1:
-        raise ConfigError(f"gpu_memory_fraction={fraction}: a number in (0, 1] or null is expected")
     for device in range(torch.cuda.device_count()):
         torch.cuda.set_per_process_memory_fraction(fraction, device)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from lightdiff.lightning import CheckpointError, DiffusionModel, Generation, find_checkpoint, load_identified
-from lightdiff.lightning.generation import DEFAULT_BATCH_SIZE
+from lightdiff.lightning.loop import batches
 from lightdiff.tasks.build import build_guidance, build_sampler
 from lightdiff.tasks.speed import prepare_sampling
 from lightdiff.utils.config import ConfigError
@@ -33,8 +33,8 @@ def load_trained(config: dict[str, Any]) -> tuple[Path, DiffusionModel, Generati
         ConfigError: one line with the key, the value, the choices.
     """
     checkpoint, model, generation, identity = load_for_sampling(config, device_of(config["device"]))
-    batches = -(-config["num_samples"] // (config["batch_size"] or DEFAULT_BATCH_SIZE))
-    chosen = prepare_sampling(config, model, batches * generation.num_steps)
+    calls = len(batches(range(config["num_samples"]), config["batch_size"])) * generation.num_steps
+    chosen = prepare_sampling(config, model, calls)
     if rank_and_world_size()[0] == 0:
         print(chosen, flush=True)
     return checkpoint, model, generation, identity

@@ -13,7 +13,7 @@ from lightdiff.tasks.report.pictures import data_url
 from lightdiff.tasks.report.runs import Run
 from lightdiff.tasks.report.settings import as_typed, differing, unusual
 from lightdiff.tasks.report.style import STYLE
-from lightdiff.tasks.run_folder import CONFIG
+from lightdiff.tasks.run_config import CONFIG
 from lightdiff.utils.config import shorten
 
 LONGEST_VALUE = 300

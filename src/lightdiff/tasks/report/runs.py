@@ -9,14 +9,16 @@ import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightdiff.tasks.lock import in_training
 from lightdiff.tasks.report.distances import Distance, best_distances
 from lightdiff.tasks.report.pictures import newest_picture
 from lightdiff.tasks.report.points import read_points
-from lightdiff.tasks.report.settings import Settings, flatten, group_choices
-from lightdiff.tasks.run_folder import CONFIG, RESULT, read_config, read_result
+from lightdiff.tasks.report.settings import Settings, group_choices
+from lightdiff.tasks.run_config import CONFIG, read_config
+from lightdiff.tasks.run_folder import in_training
+from lightdiff.tasks.run_result import RESULT, read_result
 from lightdiff.utils.config import ConfigError, shorten
 from lightdiff.utils.files import lies_in
+from lightdiff.utils.nested import flatten
 from lightdiff.utils.text import natural_order
 
 LOSSES = (("validation", "val/loss"), ("training", "train/loss_epoch"), ("training", "train/loss"))

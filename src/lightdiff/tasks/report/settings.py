@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 Settings = dict[str, Any]
@@ -19,18 +19,6 @@ SUFFIXES = ("Prediction", "Weighting", "Schedule", "Conditioner", "Time", "Noise
 
 IGNORED = ("_target_", "class_names", "templates", "refresh_rate", "refresh_seconds", "line_seconds", "log_dir")
 """Endings of keys that are not compared: classes are part of the group choices, and the others change no figure."""
-
-
-def flatten(config: Mapping[Any, Any], prefix: str = "") -> Settings:
-    """Turn {"optimizer": {"lr": 0.001}} into {"optimizer.lr": 0.001}; lists and empty mappings stay as they are."""
-    flat: Settings = {}
-    for name, value in config.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, f"{key}."))
-        else:
-            flat[key] = value
-    return flat
 
 
 def group_choices(settings: Settings) -> dict[str, str]:
