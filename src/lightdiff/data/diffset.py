@@ -273,10 +273,8 @@ class DiffSet(RememberedData):
             loader.close()
 
     def residence(self, device: torch.device) -> tuple[bool, str]:
-        """Return whether the images are kept on this device, and the reason; the batches are the same either way.
-
-        The first answer for a kind of device stands: free memory changes while a run begins, and all loaders have to agree.
-        """
+        """Return whether the images are kept on this device, and the reason; the batches are the same either way."""
+        # the first answer stands for all loaders, because free memory changes while a run begins
         if device.type not in self._residence:
             self._residence[device.type] = residence(self.resident, [self.train_set, self.val_set], device)
         return self._residence[device.type]

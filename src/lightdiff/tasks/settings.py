@@ -136,14 +136,16 @@ def check_trainer(trainer: dict[str, Any], batch_size: Any) -> None:
 
 
 def check_accelerator(name: str) -> None:
-    """Refuse a GPU where torch finds none.
+    """Refuse what is no accelerator, and a GPU where torch finds none.
 
     Raises:
         ConfigError: one line with the key, the value and what to choose instead.
     """
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    found = {"gpu": cuda or mps, "cuda": cuda, "mps": mps}
-    if not found.get(str(name), True):
+    found = {"auto": True, "cpu": True, "gpu": cuda or mps, "cuda": cuda, "mps": mps}
+    if name not in found:
+        raise ConfigError(f"trainer.accelerator={name}: {suggest(name, found)}")
+    if not found[name]:
         # a file without an accelerator of its own takes what there is
         fitting = [
             choice
