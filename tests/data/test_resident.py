@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lightdiff.data import DiffSet, diffset
+from lightdiff.data import DiffSet
+from lightdiff.data import residence as residence_of
 from lightdiff.data.loader import BatchLoader
 
 META = torch.device("meta")
@@ -33,7 +34,7 @@ def on_device(device: torch.device, **settings: Any) -> DiffSet:
 def free(monkeypatch: pytest.MonkeyPatch, data: DiffSet, share: float) -> None:
     """Pretend that the device has so much free memory that the images take this share of it."""
     needed = data.train_set.num_bytes + data.val_set.num_bytes
-    monkeypatch.setattr(diffset, "free_memory", lambda device: needed / share)
+    monkeypatch.setattr(residence_of, "free_memory", lambda device: needed / share)
 
 
 @pytest.mark.parametrize(
@@ -85,3 +86,19 @@ def test_files_stay_files(tmp_path: Any) -> None:
     )
     data.setup()
     assert data.residence(META) == (False, "read file by file")
+
+
+def test_the_free_memory_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason that a run shows is that of what it does, although memory fills up meanwhile."""
+    data, asked = on_device(META), []
+    needed = data.train_set.num_bytes + data.val_set.num_bytes
+
+    def less_and_less(device: torch.device) -> float:
+        asked.append(device)
+        return 8 * needed if len(asked) == 1 else 0
+
+    monkeypatch.setattr(residence_of, "free_memory", less_and_less)
+    assert data.residence(META)[0]
+    for loader in (data.train_dataloader(), data.val_dataloader()):
+        assert next(iter(loader))["image"].device == META
+    assert asked == [META]

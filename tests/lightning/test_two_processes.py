@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ import torch
 from pytorch_lightning.plugins.layer_sync import TorchSyncBatchNorm
 
 from lightdiff.tasks import build
+from lightdiff.tasks.decisions import Decisions
 from lightdiff.tasks.run_config import write_config
+from lightdiff.tasks.speed import Choice
 from runs import ROOT, TINY, composed, last, scalars, tiny, train, train_in_two_processes
 from waiting import PATIENCE, until
 
@@ -78,9 +81,10 @@ def test_batch_norm_of_several_gpus_is_synchronised(
     devices: int, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
-    monkeypatch.setattr(build.speed, "device_kind", lambda accelerator: kind)
     monkeypatch.setattr(build, "call", lambda target, settings, **extra: asked.append(settings["sync_batchnorm"]))
-    build.build_trainer(tiny(f"trainer.devices={devices}"), tmp_path)
+    decided = dict.fromkeys((field.name for field in fields(Decisions)), Choice(False, "does not matter"))
+    decided |= {"processes": Choice(devices, ""), "device": Choice(torch.device(kind), "")}
+    build.build_trainer(tiny(f"trainer.devices={devices}"), tmp_path, Decisions(**decided), [], [])
     assert asked == [(devices, kind) == (2, "cuda")]
 
 

@@ -13,8 +13,9 @@ from lightdiff.lightning import read_checkpoint
 from lightdiff.networks import ResUNet, UNet
 from lightdiff.tasks import speed
 from lightdiff.tasks.build import build_data, build_model
+from lightdiff.tasks.decisions import _steps, decide
 from lightdiff.tasks.run_config import read_config
-from lightdiff.tasks.speed import COMPILE_FROM_STEPS, TrainingSpeed, channels_last, compiled, fused, precision
+from lightdiff.tasks.speed import COMPILE_FROM_STEPS, channels_last, compiled, fused, precision
 from lightdiff.utils.config import ConfigError
 from runs import composed, differences, killed, last, tiny, train
 
@@ -102,7 +103,7 @@ def test_precision_of_a_gpu(capability: tuple[int, int], expected: str, monkeypa
 )
 def test_the_optimizer_is_fused_where_it_can_be(overrides: list[str], expected: bool, bf16_cpu: None) -> None:
     config = composed("trainer=cpu", "model=unet_small", *overrides)
-    assert fused(config).value is expected
+    assert fused(config, str(precision(config).value)).value is expected
     optimizer = build_model(config)._new_optimizer()
     assert bool(optimizer.defaults["fused"]) is expected
     assert optimizer.defaults["foreach"] is None  # left to torch
@@ -181,7 +182,7 @@ def test_steps_of_a_run(overrides: list[str], steps: float) -> None:
     config = tiny(*overrides)
     data = build_data(config)
     data.setup()
-    assert speed._steps(config["trainer"], data) == steps
+    assert _steps(config["trainer"], data) == steps
 
 
 def test_one_line_tells_what_was_chosen(bf16_cpu: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -199,7 +200,7 @@ def test_the_line_in_full(bf16_cpu: None) -> None:
     config = composed("dataset=digits", "trainer=cpu", "model.widths=[16,32]", "model.attention_levels=[]")
     data = build_data(config)
     data.setup()
-    assert str(TrainingSpeed.of(config, build_model(config), data)) == (
+    assert str(decide(config, build_model(config), data)) == (
         "speed: bf16-mixed (it has units), channels last (faster convolutions), not compiled (no gain on a CPU), "
         "a fused optimizer (one kernel), not keeping images on the device (the CPU has them)"
     )
@@ -256,7 +257,7 @@ def test_an_extended_run_is_compiled_if_it_began_so(monkeypatch: pytest.MonkeyPa
     data.setup()
     monkeypatch.setattr(speed, "device_kind", lambda accelerator: "cuda")
     monkeypatch.setattr(type(data), "residence", lambda self, device: (True, "room"))
-    new = TrainingSpeed.of(config, model, data)
-    resumed = TrainingSpeed.of(config, model, data, began={"device": "cuda", "compiled": False})
-    moved = TrainingSpeed.of(config, model, data, began={"device": "cpu", "compiled": False})
+    new = decide(config, model, data)
+    resumed = decide(config, model, data, began={"device": "cuda", "compiled": False})
+    moved = decide(config, model, data, began={"device": "cpu", "compiled": False})
     assert [choice.compile.value for choice in (new, resumed, moved)] == [True, False, True]

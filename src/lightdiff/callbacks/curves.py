@@ -14,7 +14,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from lightdiff.callbacks.common import log_metrics, point_is_due, sum_over_ranks, tensorboards
+from lightdiff.callbacks.common import log_metrics, point_is_due, sum_over_ranks
 from lightdiff.callbacks.due import DUE
 from lightdiff.utils.structure import Keys, Leaf
 
@@ -120,8 +120,8 @@ class Curves(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         # points that precede a checkpoint must be on disk with it
-        for logger in tensorboards(self._trainer):
-            logger.experiment.flush()
+        for logger in self._trainer.loggers:
+            logger.save()
         return {"sums": sum_over_ranks(self._trainer, self.sums).cpu(), "logged": list(self._logged)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
 from lightdiff.callbacks.common import epochs_done, just_measured, run_folder, tensorboards
@@ -21,7 +22,8 @@ class RunRecord(Callback):
 
     `result.json` holds the epochs and optimizer steps of the run, the last value of each metric (`metrics`), the optimizer
     step at which that value was measured (`measured_at`), and what a checkpoint holds of the data (`data`). The HParams tab shows
-    the settings of `settings_of` and, as metrics, the last points of the curves of the same names.
+    the settings of `settings_of` and, as metrics, the last points of the curves of the same names. Other loggers than TensorBoard
+    get these settings as their hyper-parameters.
 
     Args:
         config: the resolved configuration as plain data; None in plain Python.
@@ -41,6 +43,10 @@ class RunRecord(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, DiffusionModel)
         self.settings = settings_of(trainer, pl_module, self.config)
+        for logger in trainer.loggers:
+            # TensorBoard gets them at the end, with the names of the metrics
+            if not isinstance(logger, TensorBoardLogger):
+                logger.log_hyperparams(self.settings)
         if trainer.global_step == 0 and trainer.is_global_zero:
             text = yaml.safe_dump(self.config, sort_keys=False)
             for logger in tensorboards(trainer):

@@ -10,12 +10,12 @@ from weakref import WeakSet
 import torch
 
 from lightdiff.core.randomness import keyed_generator
-from lightdiff.data.device_memory import free_memory
 from lightdiff.data.fingerprint import OnChanged, RememberedData
 from lightdiff.data.flip import flip
-from lightdiff.data.image_store import ImageStore, MemoryStore
+from lightdiff.data.image_store import ImageStore, MemoryStore, OnCorrupted
 from lightdiff.data.loader import BatchLoader
 from lightdiff.data.order import FixedOrder, RankBatches, TrainOrder
+from lightdiff.data.residence import residence
 from lightdiff.data.resize import Fit, ResizeMode
 from lightdiff.data.sources import SOURCES, Source, Splits
 from lightdiff.data.value_check import value_warnings
@@ -24,10 +24,7 @@ from lightdiff.utils.files import user_path
 from lightdiff.utils.sizes import two_sizes
 from lightdiff.utils.text import in_usual_case
 
-OnCorrupted = Literal["refuse", "skip"]
 USUAL_BATCH_SIZE = 128
-SHARE_OF_MEMORY = 0.25
-"""Largest share of a GPU's free memory that images may take; the network needs the rest."""
 
 
 class DiffSet(RememberedData):
@@ -124,6 +121,7 @@ class DiffSet(RememberedData):
         self._found: Splits | None = None
         self._splits: Splits | None = None
         self._loaders: WeakSet[BatchLoader] = WeakSet()
+        self._residence: dict[str, tuple[bool, str]] = {}
 
     # -- images -------------------------------------------------------------------------------------------------------
 
@@ -214,6 +212,11 @@ class DiffSet(RememberedData):
         """Number of images this run has trained on, each counted as often as it was in a batch; 0 without a trainer."""
         return self._train_order().images_before(self.batch_number)
 
+    @property
+    def batches_per_epoch(self) -> int:
+        """Number of global batches in an epoch; a batch that is larger than the data is refused (ValueError)."""
+        return len(self._train_order())
+
     def check_shares(self, world_size: int) -> None:
         """Check that so many processes can train on the data, after `setup`.
 
@@ -269,15 +272,13 @@ class DiffSet(RememberedData):
             loader.close()
 
     def residence(self, device: torch.device) -> tuple[bool, str]:
-        """Return whether to keep the images on this device, and the reason; the batches are the same either way."""
-        if not isinstance(self.train_set, MemoryStore):
-            return False, "read file by file"
-        if self.resident != "auto":
-            return self.resident, "as set"
-        if device.type == "cpu":
-            return False, "the CPU has them"
-        needed, free = self.train_set.num_bytes + self.val_set.num_bytes, free_memory(device)
-        return needed <= SHARE_OF_MEMORY * free, f"{needed / 2**20:,.0f} MiB, {free / 2**20:,.0f} MiB are free"
+        """Return whether the images are kept on this device, and the reason; the batches are the same either way.
+
+        The first answer for a kind of device stands: free memory changes while a run begins, and all loaders have to agree.
+        """
+        if device.type not in self._residence:
+            self._residence[device.type] = residence(self.resident, [self.train_set, self.val_set], device)
+        return self._residence[device.type]
 
     def _placed(self, store: ImageStore) -> ImageStore:
         """Return the store, on the trainer's device if `residence` wants it there."""

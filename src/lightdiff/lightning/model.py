@@ -224,6 +224,10 @@ class DiffusionModel(SamplingModel):
         """How much of the training is done, 0 to 1; 0 where it has no end."""
         return min(1.0, self.trainer.global_step / self._total_steps)
 
+    def use_optimizer(self, make: Callable[[Iterable[nn.Parameter]], Optimizer]) -> None:
+        """Train with the optimizer that this function makes of the parameters; call it before training begins."""
+        self._make_optimizer = make
+
     def _new_optimizer(self) -> Optimizer:
         modules = (self.trained, self.objective)
         parameters = [p for module in modules for p in module.parameters() if p.requires_grad]

@@ -30,6 +30,9 @@ CHOICE = re.compile(r"[^][(),'\"\s]+")
 PATHS = ("ckpt_path", "resume", "init_from", "data_dir", "out", "log_dir", "cache_dir")
 """Last parts of keys whose values are paths, so that a folder may be called 007."""
 
+ADDED = ("logger._target_",)
+"""Keys that may be set although no choice of their group has them."""
+
 
 def in_usual_cases(overrides: Sequence[str]) -> list[str]:
     """Return `group=choice` arguments with each choice in the case of letters that it has: `dataset=MNIST` as `dataset=mnist`."""
@@ -74,6 +77,11 @@ def _is_misread(parsed: Override, typed: str, several: bool) -> bool:
     if isinstance(value, int | float):
         return str(parsed.key_or_group).rpartition(".")[2] in PATHS
     return isinstance(value, str) and (value != typed or "${" in typed) and _exists(typed)
+
+
+def with_added_keys(overrides: Sequence[str]) -> list[str]:
+    """Return the arguments, those for keys of `ADDED` with `++` in front, by which Hydra sets a key or adds it."""
+    return [f"++{override}" if override.partition("=")[0] in ADDED else override for override in overrides]
 
 
 def plain_overrides(arguments: Sequence[str]) -> dict[str, Any]:

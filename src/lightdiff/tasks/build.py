@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import Checkpoint, ProgressBar
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch.optim import Optimizer
 
 from lightdiff.core import Guidance, Objective, Prediction
 from lightdiff.core.randomness import keyed_seed
@@ -21,7 +23,8 @@ from lightdiff.samplers import Sampler
 from lightdiff.tasks import speed
 from lightdiff.tasks.classes import needs_classes, with_classes
 from lightdiff.tasks.configuration import plain
-from lightdiff.tasks.devices import cluster, needs_processes, strategy
+from lightdiff.tasks.decisions import Decisions
+from lightdiff.tasks.devices import cluster, strategy
 from lightdiff.tasks.settings import DATASET_FACTS, NEEDED
 from lightdiff.utils.config import ConfigError, call, import_target, instantiate, naming
 
@@ -30,7 +33,7 @@ Importer = Callable[[str], Callable[..., Any]]
 SETTINGS_OF_THE_MODEL = ("ema_decay", "time_input", "seed")
 
 
-def build_model(cfg: Any) -> DiffusionModel:
+def build_model(cfg: Any, *, fused: bool | None = None) -> DiffusionModel:
     """Build the untrained model of groups model, schedule, objective, conditioning, codec, optimizer and lr_scheduler.
 
     Its first weights are a function of `seed`. Classes that are null in group conditioning are taken from the data set, which
@@ -38,6 +41,7 @@ def build_model(cfg: Any) -> DiffusionModel:
 
     Args:
         cfg: a composed configuration, or its plain data.
+        fused: whether the optimizer step is one kernel; None: as `optimizer.fused` says.
 
     Raises:
         ConfigError: one line with the key, the value and the choices.
@@ -50,7 +54,9 @@ def build_model(cfg: Any) -> DiffusionModel:
     parts = {name: _build_group(config, name) for name in ("schedule", "conditioning", "codec", "lr_scheduler")}
     parts["objective"], parts["prediction"] = build_objective(config)
     parts["network"] = _build_group(config, "model")
-    parts["optimizer"] = _build_optimizer(config)
+    if fused is None:
+        fused = speed.fused(config, speed.precision(config).value).value
+    parts["optimizer"] = build_optimizer(config, fused)
     try:
         model = call(DiffusionModel, settings, key="", **parts)
         with naming("objective", config["objective"]):
@@ -75,12 +81,20 @@ def build_objective(cfg: Any) -> tuple[Objective, Prediction | None]:
     return objective, instantiate(config["objective"].get("prediction"), key="objective.prediction")
 
 
-def _build_optimizer(config: dict[str, Any]) -> Any:
-    """Return a function that makes the optimizer of some parameters; impossible settings are refused here."""
+def build_optimizer(config: dict[str, Any], fused: bool) -> Callable[[Iterable[torch.nn.Parameter]], Optimizer]:
+    """Build the function that makes the optimizer of some parameters from group optimizer.
+
+    Args:
+        config: plain data.
+        fused: whether the optimizer step is one kernel.
+
+    Raises:
+        ConfigError: settings that the optimizer refuses.
+    """
     group = {name: value for name, value in config["optimizer"].items() if name != "fused"}
     if "_target_" not in group:
         raise ConfigError("optimizer._target_: a value is needed")
-    if speed.fused(config).value:
+    if fused:
         # without this argument torch takes its foreach kernels where it can
         group["fused"] = True
     make = instantiate({**group, "_partial_": True}, key="optimizer")
@@ -158,41 +172,51 @@ def build_callbacks(config: dict[str, Any]) -> list[Callback]:
     return callbacks
 
 
-def build_trainer(config: dict[str, Any], folder: Path, *, purge_step: int | None = None) -> Trainer:
+class RunTrainer(Trainer):
+    """Lightning's Trainer of a run: whatever its loggers are, callbacks find the run's folder as `log_dir`."""
+
+    @property
+    def log_dir(self) -> str | None:
+        # Lightning's would be the folder of the first logger
+        return self.default_root_dir
+
+
+def build_trainer(
+    config: dict[str, Any], folder: Path, decisions: Decisions, callbacks: list[Callback], loggers: list[Logger]
+) -> RunTrainer:
     """Build the Lightning trainer of group trainer, which writes everything below the run's folder.
 
     Args:
         config: plain data.
         folder: the run's folder.
-        purge_step: the first step of a resumed run; points that the killed run had drawn from there on are dropped.
+        decisions: how the run computes.
+        callbacks, loggers: as `build_callbacks` and `build_loggers` have built them.
     """
-    from lightdiff.tasks.loggers import build_loggers
-
-    callbacks, accelerator = build_callbacks(config), config["trainer"].get("accelerator", "auto")
-    if not config["trainer"].get("enable_progress_bar", True):
+    trainer, processes = config["trainer"], decisions.processes.value
+    if not trainer.get("enable_progress_bar", True):
         # Lightning refuses a bar beside this key
         callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
     try:
         return call(
-            Trainer,
+            RunTrainer,
             {
                 # BatchNorm then takes its statistics from the whole batch, as one process does; torch has this for GPUs only
-                "sync_batchnorm": needs_processes(config["trainer"]) and speed.device_kind(accelerator) == "cuda",
-                **config["trainer"],
+                "sync_batchnorm": processes > 1 and decisions.device.value.type == "cuda",
+                **trainer,
                 # the training job prints a shorter summary itself
                 "enable_model_summary": False,
-                "precision": speed.precision(config).value,
-                "strategy": strategy(config["trainer"], config.get("ddp_timeout", 600)),
+                "precision": decisions.precision.value,
+                "strategy": strategy(trainer, processes, config.get("ddp_timeout", 600)),
             },
             key="trainer",
             default_root_dir=folder,
-            logger=build_loggers(config, folder, purge_step),
+            logger=loggers,
             callbacks=callbacks,
-            plugins=[AtomicCheckpointIO(), *cluster(config["trainer"])],
+            plugins=[AtomicCheckpointIO(), *cluster(processes)],
             # DiffSet gives each process its rows itself
             use_distributed_sampler=False,
             enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         )
     except (MisconfigurationException, ImportError) as error:
-        with naming("trainer", config["trainer"]):
+        with naming("trainer", trainer):
             raise ValueError(str(error)) from error

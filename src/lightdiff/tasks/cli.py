@@ -23,7 +23,7 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from lightdiff.tasks.arguments import in_usual_cases, plain_overrides, readable
+from lightdiff.tasks.arguments import in_usual_cases, plain_overrides, readable, with_added_keys
 from lightdiff.tasks.configuration import own_folder
 from lightdiff.tasks.grid import faults
 from lightdiff.tasks.handover import rank_and_world_size, receive_job, releasing_ranks
@@ -182,7 +182,7 @@ def _hydra_command(command: str, arguments: list[str], task: Callable[[DictConfi
     several = "-m" in flags or "--multirun" in flags
     # the folders of a command before this one, in the same process, are not those of this one
     HydraConfig.instance().cfg = None
-    overrides = readable(in_usual_cases(overrides), several=several)
+    overrides = with_added_keys(readable(in_usual_cases(overrides), several=several))
     arguments = [*flags, *overrides]
     claim = next_run_folder if showing else claim_run_folder
     OmegaConf.register_new_resolver("claim_run_folder", claim, use_cache=True, replace=True)

@@ -22,7 +22,7 @@ from lightdiff.tasks.processes import end_with_parent
 from lightdiff.tasks.run_config import CONFIG, write_config
 from lightdiff.tasks.run_folder import alone_in, discard_if_untrained, same_run
 from lightdiff.tasks.run_result import finished, read_result
-from lightdiff.tasks.settings import check_known, check_settings
+from lightdiff.tasks.settings import TrainSettings, check_known, check_settings
 from lightdiff.utils.config import ConfigError, suggest
 from lightdiff.utils.files import shown
 from lightdiff.utils.interruption import EXIT_CODES
@@ -44,7 +44,7 @@ def launch(cfg: DictConfig) -> float | None:
         check_known(config, "train")
         if config.get("resume") is not None:  # in an experiment, or as +resume=...: it would start afresh
             raise ConfigError(f"resume={config['resume']}: must stand on the command line, as resume=...")
-        check_settings(config)
+        settings = check_settings(config)
         former = same_run(folder.parent, config) if config.get("auto_resume") else None
     except Exception:
         discard_if_untrained(folder, refused=True)
@@ -54,22 +54,23 @@ def launch(cfg: DictConfig) -> float | None:
         discard_if_untrained(folder, refused=True)
         raise ConfigError("-m: a sweep starts the processes of each job itself; leave torchrun away")
     if former is None:
-        return start_job(config, folder, replace=alone)
+        return start_job(config, folder, settings, replace=alone)
     discard_if_untrained(folder, refused=True)
     reached = finished(former, config)
     if reached:
         print(f"{shown(former)}: this run is finished ({reached})", flush=True)
         return _metric(config, read_result(former) or {})
     print(f"auto_resume: going on with {shown(former)}", flush=True)
-    return start_job(config, former, replace=alone)
+    return start_job(config, former, settings, replace=alone)
 
 
-def start_job(config: dict[str, Any], folder: Path, *, replace: bool) -> float | None:
+def start_job(config: dict[str, Any], folder: Path, settings: TrainSettings, *, replace: bool) -> float | None:
     """Write the folder's config.yaml and run its job.
 
     Args:
         config: its configuration, which becomes config.yaml. For a resumed run that happens once all of it has been accepted.
         folder: the run's folder.
+        settings: what `check_settings` has returned for the configuration.
         replace: with several devices, become the job's process instead of waiting for it.
     """
     several = needs_processes(config["trainer"])
@@ -82,12 +83,12 @@ def start_job(config: dict[str, Any], folder: Path, *, replace: bool) -> float |
         from lightdiff.tasks.train import run_job
 
         send_job(*(folder, config) if several else (None, None))
-        return _metric(config, run_job(folder, config))
+        return _metric(config, run_job(folder, config, settings))
     with alone_in(folder):
         if (folder / CONFIG).is_file() or not replace:
             from lightdiff.tasks.train import check_job
 
-            check_job(folder, config)
+            check_job(folder, config, settings)
         write_config(folder, config)
     # Lightning starts its other processes by repeating the command line, so this must be the job's and not Hydra's
     names = sorted({*foreign_names(config).values()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from lightdiff.tasks.metrics_file import MetricsFile
 from lightdiff.tasks.tensorboard import TensorBoard
-from lightdiff.utils.config import ConfigError, call, shorten
+from lightdiff.utils.config import ConfigError, call, import_target, instantiate, naming, shorten
 from lightdiff.utils.extras import require
 
 
@@ -87,22 +88,69 @@ LOGGERS = {"tensorboard": tensorboard, "csv": csv, "wandb": wandb}
 """Name in group logger -> the function that makes the logger."""
 
 
+FOLDER_ARGUMENTS = ("save_dir", "dir")
+"""Names that loggers have for the argument with the folder into which they write."""
+
+
 def build_loggers(config: dict[str, Any], folder: Path, purge_step: int | None) -> list[Logger]:
-    """Build the loggers of group logger, a mapping from the names in `LOGGERS` to their settings.
+    """Build the loggers of group logger.
+
+    The group maps names to settings. A name is one of `LOGGERS`, or any other if the settings have the `_target_` of a Lightning
+    Logger. With a `_target_` of its own the group is such a logger too, beside those of `LOGGERS` that it names.
+
+    Where neither tensorboard nor csv is among them, csv joins: report.py reads the curves of a run from its folder.
 
     Args:
         config: the configuration as plain data.
-        folder: the run's folder.
+        folder: the run's folder; a logger by `_target_` that takes a folder and is given none writes there.
         purge_step: the step from which on a resumed run writes its points again; None: none.
 
     Raises:
         ConfigError: an unknown logger, settings that it does not take, or a package that is not installed.
     """
-    loggers = []
-    for name, arguments in (config.get("logger") or {}).items():
+    group = config.get("logger") or {}
+    if not isinstance(group, dict):
+        raise ConfigError(f"logger={shorten(group)}: a mapping of loggers, or null, is expected")
+    own = {name: value for name, value in group.items() if name not in LOGGERS} if "_target_" in group else {}
+    loggers = [_of_class(own, "logger", folder)] if own else []
+    for name, settings in group.items():
+        key = f"logger.{name}"
+        if name in own:
+            continue
+        if isinstance(settings, dict) and "_target_" in settings:
+            loggers.append(_of_class(settings, key, folder))
+            continue
         if name not in LOGGERS:
-            raise ConfigError(f"logger.{name}: no such logger; choices: {', '.join(LOGGERS)}")
-        if not isinstance(arguments, dict | None):
-            raise ConfigError(f"logger.{name}={shorten(arguments)}: a mapping with its settings, or null, is expected")
-        loggers.append(call(LOGGERS[name], arguments or {}, key=f"logger.{name}", folder=folder, purge_step=purge_step))
+            choices = f"{', '.join(LOGGERS)}, or a mapping with the _target_ of a logger"
+            raise ConfigError(f"{key}: no such logger; choices: {choices}")
+        if not isinstance(settings, dict | None):
+            raise ConfigError(f"{key}={shorten(settings)}: a mapping with its settings, or null, is expected")
+        loggers.append(call(LOGGERS[name], settings or {}, key=key, folder=folder, purge_step=purge_step))
+    if loggers and not any(isinstance(logger, TensorBoard | ResumableCSV) for logger in loggers):
+        loggers.append(csv(folder, purge_step))
     return loggers
+
+
+def _of_class(settings: dict[str, Any], key: str, folder: Path) -> Logger:
+    """Build the logger of any class that is a Lightning Logger.
+
+    Args:
+        settings: its `_target_` and arguments.
+        key: their key in the configuration.
+        folder: the folder that it gets where it takes one and is given none.
+    """
+    settings = {name: value for name, value in settings.items() if name not in FOLDER_ARGUMENTS or value is not None}
+    with naming(key, settings):
+        taken = inspect.signature(import_target(settings["_target_"])).parameters
+    argument = next((name for name in FOLDER_ARGUMENTS if name in taken), None)
+    place: dict[str, Any] = {} if argument is None or settings.keys() & {*FOLDER_ARGUMENTS} else {argument: str(folder)}
+    try:
+        logger = instantiate(settings, key=key, **place)
+    except ImportError as error:
+        # Lightning says so of a package that is not installed
+        raise ConfigError(f"{key}._target_={settings['_target_']}: {' '.join(str(error).split())}") from error
+    if not isinstance(logger, Logger):
+        raise ConfigError(
+            f"{key}._target_={settings['_target_']}: a class of pytorch_lightning.loggers.Logger is expected"
+        )
+    return logger

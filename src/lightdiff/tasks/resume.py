@@ -65,7 +65,7 @@ def resume(overrides: dict[str, Any]) -> None:
     pairs = ({key.rpartition(".")[2]: value} for key, value in overrides.items())
     trusted = {str(name) for pair in pairs for _, name in targets(pair)}
     check_names(config, trusted, lambda key, name: f"type {setting(key, name)} beside resume=")
-    check_settings(config)
+    settings = check_settings(config)
     reached = finished(folder, config) if checkpoint.name == "last.ckpt" else None
     if reached:
         print(
@@ -75,7 +75,7 @@ def resume(overrides: dict[str, Any]) -> None:
         return
     with alone_in(folder), _as_last(checkpoint.absolute(), folder / "checkpoints" / "last.ckpt"):
         print(f"resuming at epoch {position['epoch']}, step {position['global_step']}", flush=True)
-        start_job(config, folder, replace=True)
+        start_job(config, folder, settings, replace=True)
 
 
 @contextlib.contextmanager

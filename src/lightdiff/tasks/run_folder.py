@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,14 +161,13 @@ def _acquire(lock: BaseFileLock, timeout: float) -> bool:
 
 @contextlib.contextmanager
 def put_back_if_refused(folder: Path) -> Iterator[None]:
-    """If the block refuses the configuration (ConfigError), put config.yaml and result.json back and remove what is new.
-
-    Args:
-        folder: the run's folder.
-    """
+    """If the block refuses the configuration (ConfigError), put config.yaml and result.json back and remove what is new."""
 
     def written() -> set[Path]:
-        return {path for pattern in (f"{CONFIG}*", RESULT, "events.out.tfevents.*") for path in folder.glob(pattern)}
+        # loggers write under any name; a folder of another name may be one in which others write as well
+        patterns = ["*"] if folder.match("version_*") else [f"{CONFIG}*", RESULT, "events.out.tfevents.*"]
+        trained = {folder / name for name in ("checkpoints", "samples", "plots", "evaluation")}
+        return {path for pattern in patterns for path in folder.glob(pattern)} - trained
 
     before = written()
     contents = {path: path.read_bytes() for path in (folder / CONFIG, folder / RESULT) if path.is_file()}
@@ -175,7 +175,7 @@ def put_back_if_refused(folder: Path) -> Iterator[None]:
         yield
     except ConfigError:
         for path in written() - before:
-            path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         for path, content in contents.items():
             with replaced(path) as temporary:
                 temporary.write_bytes(content)

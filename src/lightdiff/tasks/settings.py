@@ -97,17 +97,18 @@ def check_groups(config: Mapping[str, Any], needed: Iterable[str]) -> None:
             )
 
 
-def check_settings(config: Mapping[str, Any]) -> None:
-    """Refuse impossible values at the top of a configuration, and missing groups.
+def check_settings(config: Mapping[str, Any]) -> TrainSettings:
+    """Refuse impossible values at the top of a configuration, and missing groups; return the values at the top.
 
     Raises:
         ConfigError: one line with the key, the value, the choices.
     """
     check_groups(config, NEEDED)
     names = TrainSettings.__dataclass_fields__
-    call(TrainSettings, {name: config[name] for name in names if name in config}, key="")
+    settings = call(TrainSettings, {name: config[name] for name in names if name in config}, key="")
     call(DatasetFacts, {name: config["dataset"].get(name) for name in DATASET_FACTS}, key="dataset")
     check_trainer(config["trainer"], config["dataset"].get("batch_size"))
+    return settings
 
 
 def check_trainer(trainer: dict[str, Any], batch_size: Any) -> None:

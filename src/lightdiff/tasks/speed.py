@@ -6,6 +6,7 @@ Only compiling depends on the length of the run, which a resume may change; a re
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from lightdiff.data import DiffSet
 from lightdiff.lightning import DiffusionModel
 from lightdiff.utils.config import ConfigError
 
@@ -50,6 +50,18 @@ def device_kind(accelerator: str) -> str:
     if accelerator in ("auto", "gpu"):
         return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     return accelerator.partition(":")[0]
+
+
+def device(trainer: Config) -> Choice:
+    """Choose the device on which this process trains: of several GPUs the one of its rank on this machine."""
+    accelerator, devices = trainer.get("accelerator", "auto"), trainer.get("devices")
+    kind, reason = device_kind(accelerator), "found" if accelerator in ("auto", "gpu") else AS_SET
+    if kind != "cuda":
+        return Choice(torch.device(kind), reason)
+    rank = int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", 0)))
+    index = devices[rank] if isinstance(devices, list) and rank < len(devices) else rank
+    # Lightning refuses a GPU that is not there, when the trainer is built
+    return Choice(torch.device(kind, index if index in range(torch.cuda.device_count()) else 0), reason)
 
 
 def precision(config: Config) -> Choice:
@@ -95,28 +107,31 @@ def gpu_units() -> str | None:
     return None
 
 
-def fused(config: Config) -> Choice:
+def fused(config: Config, precision: str) -> Choice:
     """Choose optimizer.fused: compute the whole optimizer step in one kernel.
+
+    Args:
+        config: the configuration.
+        precision: the precision that was chosen for the trainer.
 
     Raises:
         ConfigError: the value is not auto, true or false, or it is true where Lightning would refuse it at the first step.
     """
     asked, trainer = config["optimizer"].get("fused", False), config.get("trainer", {})
     _check_switch("optimizer.fused", asked)
-    chosen = str(precision(config).value)
-    clipped = "-mixed" in chosen and trainer.get("gradient_clip_val") is not None
+    clipped = "-mixed" in precision and trainer.get("gradient_clip_val") is not None
     if asked != "auto":
         if asked and clipped:
             raise ConfigError(
-                f"optimizer.fused=true: impossible with trainer.gradient_clip_val in {chosen}; choices: auto, false"
+                f"optimizer.fused=true: impossible with trainer.gradient_clip_val in {precision}; choices: auto, false"
             )
         return Choice(asked, AS_SET)
     kind = device_kind(trainer.get("accelerator", "auto"))
     if kind not in ("cpu", "cuda"):
         return Choice(False, f"not available on {kind}")
     if clipped:
-        return Choice(False, f"Lightning cannot clip its gradients in {chosen}")
-    if chosen == "16-mixed":
+        return Choice(False, f"Lightning cannot clip its gradients in {precision}")
+    if precision == "16-mixed":
         return Choice(False, "the gradient norm would include the scale of 16-mixed")
     return Choice(True, "one kernel")
 
@@ -181,58 +196,6 @@ def _check_switch(key: str, value: Any) -> None:
         raise ConfigError(f"{key}={value}: choices: auto, true, false")
 
 
-@dataclass(frozen=True)
-class TrainingSpeed:
-    """All choices that make a training run fast.
-
-    Args:
-        precision, fused: how numbers are computed; the trainer and the optimizer were built with these.
-        channels_last, compile: how the network is laid out in memory and run; see `apply`.
-        resident: whether the images are kept on the device.
-    """
-
-    precision: Choice
-    channels_last: Choice
-    compile: Choice
-    fused: Choice
-    resident: Choice
-
-    @classmethod
-    def of(cls, config: Config, model: DiffusionModel, data: DiffSet, began: Config | None = None) -> TrainingSpeed:
-        """Make the choices for a run.
-
-        Args:
-            config: its configuration, as plain data.
-            model: the model.
-            data: the data set, set up.
-            began: the entry "training" of the resumed checkpoint, its device and whether it was compiled; None for a new run.
-        """
-        kind = device_kind(config["trainer"].get("accelerator", "auto"))
-        computed = precision(config)
-        as_before = began["compiled"] if began and began["device"] == kind else None
-        return cls(
-            precision=computed,
-            channels_last=channels_last(config, model.network, kind, half="16" in str(computed.value)),
-            compile=compiled(config, kind, _steps(config["trainer"], data), COMPILE_FROM_STEPS, as_before),
-            fused=fused(config),
-            resident=Choice(*data.residence(torch.device(kind))),
-        )
-
-    def apply(self, model: DiffusionModel) -> None:
-        """Lay out and compile the model as chosen; the other choices are settings of trainer, optimizer and data."""
-        _apply(model, self.channels_last, self.compile)
-
-    def __str__(self) -> str:
-        parts = (
-            f"{self.precision.value} ({self.precision.reason})",
-            self.channels_last.describe("channels last"),
-            self.compile.describe("compiled"),
-            self.fused.describe("a fused optimizer"),
-            self.resident.describe("keeping images on the device"),
-        )
-        return "speed: " + ", ".join(parts)
-
-
 def prepare_sampling(config: Config, model: DiffusionModel, calls: int) -> str:
     """Lay out and compile a model for sampling, as `channels_last` and `compile` say.
 
@@ -247,25 +210,14 @@ def prepare_sampling(config: Config, model: DiffusionModel, calls: int) -> str:
     kind = model.device.type
     layout = channels_last(config, model.network, kind, half=config["precision"] != "32-true")
     compiling = compiled(config, kind, calls, COMPILE_FROM_CALLS)
-    _apply(model, layout, compiling)
+    lay_out(model, layout, compiling)
     return f"speed: {config['precision']}, {layout.describe('channels last')}, {compiling.describe('compiled')}"
 
 
-def _apply(model: DiffusionModel, layout: Choice, compiling: Choice) -> None:
-    """Lay out and compile the model in place."""
+def lay_out(model: DiffusionModel, layout: Choice, compiling: Choice) -> None:
+    """Lay out and compile the model in place, as `channels_last` and `compiled` have chosen."""
     if layout.value:
         model.to(memory_format=torch.channels_last)
     if compiling.value:
         # in place, because torch.compile(network) would change the names of the weights
         model.network.compile()
-
-
-def _steps(trainer: Config, data: DiffSet) -> float:
-    """Return the optimizer steps of the whole run that the settings ask for; infinite if they set no end."""
-    batches = len(data.train_dataloader())
-    limit = trainer.get("limit_train_batches")
-    if limit is not None:
-        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-    epochs, steps = (trainer.get(name, -1) for name in ("max_epochs", "max_steps"))
-    by_epochs = float("inf") if epochs in (None, -1) else epochs * -(-batches // trainer["accumulate_grad_batches"])
-    return min(by_epochs, float("inf") if steps in (None, -1) else steps)
