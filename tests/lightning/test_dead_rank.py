@@ -14,8 +14,8 @@ import pytest
 from pytorch_lightning import Callback
 
 from crashes import Run, gone, members, send
-from lightdiff.tasks.processes import STARTER
 from lightdiff.tasks.run_config import read_config, write_config
+from lightdiff.utils.ranks import FIRST_RANK
 from runs import train
 from waiting import PATIENCE, until
 
@@ -63,9 +63,9 @@ def test_a_run_ends_with_any_of_its_ranks(
 
 def test_a_rank_whose_first_rank_is_gone_does_not_begin() -> None:
     rank = [sys.executable, "-c", "from lightdiff.tasks.processes import end_with_first_rank as end; end(); print(1)"]
-    environment = {**os.environ, "LOCAL_RANK": "1"}
-    for starter, code in ((os.getpid(), 0), (1, 1)):
-        assert subprocess.run(rank, env={**environment, STARTER: str(starter)}).returncode == code
+    environment = {**os.environ, "LOCAL_RANK": "1", "WORLD_SIZE": "2"}
+    for first, code in ((os.getpid(), 0), (1, 1)):
+        assert subprocess.run(rank, env={**environment, FIRST_RANK: str(first)}).returncode == code
 
 
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])

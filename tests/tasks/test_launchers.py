@@ -14,6 +14,7 @@ import yaml
 from pytorch_lightning import Callback, Trainer
 
 from lightdiff.tasks import cli
+from lightdiff.utils import ranks
 from runs import ROOT, TINY
 from waiting import until
 
@@ -74,7 +75,7 @@ def test_torchrun_refuses_in_one_line(run_module, tmp_path: Path) -> None:
 
 
 def test_torchrun_refuses_a_sweep(command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("lightdiff.tasks.launch.starter", lambda: "torchrun")
+    monkeypatch.setattr("lightdiff.tasks.launch.launcher", lambda: ranks.TORCHRUN)
     done = command("train.py", "-m", *TINY, "seed=1,2")
     assert done.returncode == 2
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
@@ -91,7 +92,7 @@ def test_a_task_of_a_slurm_job_that_fails_ends_with_an_exit_code(
     monkeypatch.setattr(sys, "argv", [str(ROOT / "train.py"), "-m", *TINY])
     monkeypatch.setattr(cli, "rank_and_world_size", lambda: (1, 2))
     monkeypatch.setattr(cli, "receive_job", lambda: (tmp_path / "nowhere", {"model": 1}))
-    monkeypatch.setattr(cli, "FIRST_RANK_SECONDS", 0)
+    monkeypatch.setattr(cli, "failed_on_all_ranks", lambda: False)
     monkeypatch.setattr(cli, "_guarded", lambda name, action: action())
     with pytest.raises(SystemExit) as raised:
         cli._hydra_command("train", sys.argv[1:], cli._train_task)

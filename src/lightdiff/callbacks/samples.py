@@ -19,10 +19,11 @@ from lightdiff.core import Guidance
 from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.lightning.loop import last_state
 from lightdiff.samplers import DDIM, Sampler, SamplerState
+from lightdiff.utils.collectives import gather_rows
 from lightdiff.utils.files import write_picture
 from lightdiff.utils.images import FASTEST_GIF, LARGEST, encode_gif, enlarge, hold_last, make_grid, save_png, to_uint8
 from lightdiff.utils.progress import progress
-from lightdiff.utils.ranks import gather_rows, rank_rows
+from lightdiff.utils.ranks import rank_rows
 
 GIF_FRAMES = 30
 """Most frames of a GIF where `frame_every` is None, without the held ones."""

@@ -17,9 +17,10 @@ from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.metrics.base import Generated, Metric, Real, Value
 from lightdiff.metrics.extractor import FeatureExtractor, Features
 from lightdiff.metrics.reference import kept_reference
+from lightdiff.utils.collectives import from_first, gather_rows
 from lightdiff.utils.images import to_uint8
 from lightdiff.utils.progress import progress as show_progress
-from lightdiff.utils.ranks import from_first, gather_rows, process, rank_rows
+from lightdiff.utils.ranks import rank_and_world_size, rank_rows
 
 Split = Literal["train", "val", "test"]
 
@@ -137,7 +138,7 @@ class Evaluation:
             progress: show a progress bar.
         """
         real = self.real
-        rows = rank_rows(self.num_samples, *process())
+        rows = rank_rows(self.num_samples, *rank_and_world_size())
         with self._timed("sampling"):
             images = torch.empty((0, *model.image_shape), dtype=torch.uint8)
             if rows:
@@ -149,7 +150,7 @@ class Evaluation:
         asked = None if generation.choice is None else torch.arange(self.num_samples) % len(generation.choice)
         with self._timed("metrics"), show_progress("computing the metrics", shown=progress):
             values: dict[str, Value] = {}
-            if process()[0] == 0:
+            if rank_and_world_size()[0] == 0:
                 generated = Generated(images, features, asked)
                 for name in self.metrics if names is None else names:
                     values.update(self.metrics[name](generated, real, self.extractor))
@@ -158,7 +159,7 @@ class Evaluation:
 
     def _features(self, images: Tensor) -> Features:
         """Return the features of all images; each process computes those of its share."""
-        share = rank_rows(len(images), *process())
+        share = rank_rows(len(images), *rank_and_world_size())
         own = self.extractor(images[share.start : share.stop])
         return Features(gather_rows(own.vectors), gather_rows(own.logits))
 

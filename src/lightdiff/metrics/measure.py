@@ -13,8 +13,9 @@ from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.metrics.evaluation import Evaluation
 from lightdiff.metrics.results import Record, Results
 from lightdiff.samplers import name_of
+from lightdiff.utils.collectives import from_first
 from lightdiff.utils.describe import config_of
-from lightdiff.utils.ranks import from_first, process
+from lightdiff.utils.ranks import rank_and_world_size
 
 PACKAGES = ("lightdiff", "torch", "torchvision", "torchmetrics")
 
@@ -45,8 +46,8 @@ def measure(
     settings = {name: asdict(metric) for name, metric in evaluation.metrics.items()}  # type: ignore[call-overload]
     missing: list[str] = from_first(results.missing(protocol, settings))
     if missing:
-        outcome = evaluation(model, generation, names=missing, progress=progress and process()[0] == 0)
-        if process()[0] == 0:
+        outcome = evaluation(model, generation, names=missing, progress=progress and rank_and_world_size()[0] == 0)
+        if rank_and_world_size()[0] == 0:
             results.add(
                 {
                     "values": {name: value._asdict() for name, value in outcome.values.items()},
@@ -55,13 +56,13 @@ def measure(
                     "images_per_second": round(outcome.images_per_second, 2),
                     "seconds": {name: round(seconds, 3) for name, seconds in outcome.seconds.items()},
                     "device": str(model.device),
-                    "processes": process()[1],
+                    "processes": rank_and_world_size()[1],
                     "machine": f"{platform.machine()}, {os.cpu_count()} cores",
                     "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
                     "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 }
             )
-    return from_first(results.cell(protocol) if process()[0] == 0 else None), missing
+    return from_first(results.cell(protocol) if rank_and_world_size()[0] == 0 else None), missing
 
 
 def _sampling_protocol(generation: Generation) -> dict[str, Any]:

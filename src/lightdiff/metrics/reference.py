@@ -18,9 +18,10 @@ from lightdiff.core.randomness import keyed_generator
 from lightdiff.data import ImageStore
 from lightdiff.lightning.limits import check_header
 from lightdiff.metrics.extractor import FeatureExtractor
+from lightdiff.utils.collectives import from_first, gather_rows, gathered
 from lightdiff.utils.config import shorten
 from lightdiff.utils.files import replaced
-from lightdiff.utils.ranks import from_first, gather_rows, gathered, process, rank_rows
+from lightdiff.utils.ranks import rank_and_world_size, rank_rows
 
 MAX_VECTORS = 10_000
 """Number of vectors kept for metrics that compare image with image; chosen at random if there are more images."""
@@ -59,7 +60,7 @@ class Reference:
         total, outer = torch.zeros(dimension).double(), torch.zeros(dimension, dimension).double()
         chosen = torch.randperm(count, generator=keyed_generator("cpu", "reference"))[:MAX_VECTORS].sort().values
         kept = torch.empty(0, dimension)
-        share = rank_rows(count, *process())
+        share = rank_rows(count, *rank_and_world_size())
         for start in range(share.start, share.stop, 512):
             rows = range(start, min(start + 512, share.stop))
             vectors = extractor(store[rows]["image"]).vectors
@@ -139,10 +140,10 @@ def kept_reference(folder: Path, store: ImageStore, extractor: FeatureExtractor,
         facts: everything that the statistics depend on: data set, split, content, how images were brought to size, extractor.
     """
     path = folder / f"{key_of(facts)}.safetensors"
-    reference = from_first(_read(path, facts, extractor.num_features) if process()[0] == 0 else None)
+    reference = from_first(_read(path, facts, extractor.num_features) if rank_and_world_size()[0] == 0 else None)
     if reference is None:
         reference = Reference.of(store, extractor, facts)
-        if process()[0] == 0:
+        if rank_and_world_size()[0] == 0:
             try:
                 reference.save(path)
             except OSError as error:

@@ -12,7 +12,7 @@ from typing import Any
 
 from lightdiff.utils.files import append_line, replaced
 from lightdiff.utils.plots import new_figure, save_figure
-from lightdiff.utils.ranks import process
+from lightdiff.utils.ranks import rank_and_world_size
 from lightdiff.utils.records import (
     IDENTITY,
     Record,
@@ -42,7 +42,7 @@ class Results:
         self._path = folder / "results.jsonl"
         self._forgotten: set[str] = set()
         left_out = read_records(self._path)[1]
-        if left_out and process()[0] == 0:
+        if left_out and rank_and_world_size()[0] == 0:
             log.warning("%s: %d lines are no results and left out; %s", self._path, len(left_out), left_out[0])
         self.records = self._read()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -32,6 +33,33 @@ PATHS = ("ckpt_path", "resume", "init_from", "data_dir", "out", "log_dir", "cach
 
 ADDED = ("logger._target_",)
 """Keys that may be set although no choice of their group has them."""
+
+WITH_VALUE = ("--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")
+"""Hydra's flags that take the next argument."""
+WITHOUT_VALUE = (
+    *("-m", "--multirun", "-i", "--info", "-sc", "--shell-completion", "--resolve", "--run", "-r", "--version"),
+    *("--hydra-help", "-hh", "--experimental-rerun"),
+)
+"""Hydra's other flags."""
+
+
+def is_unknown_flag(argument: str) -> bool:
+    """Return whether this is a flag that Hydra does not have."""
+    flag = argument.partition("=")[0]
+    return flag.startswith("-") and flag not in (*WITH_VALUE, *WITHOUT_VALUE)
+
+
+def split_flags(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Return flags with their values, and overrides."""
+    flags: list[str] = []
+    overrides: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument in WITH_VALUE:
+            flags += [argument, *islice(rest, 1)]
+        else:
+            (flags if argument.startswith("-") else overrides).append(argument)
+    return flags, overrides
 
 
 def in_usual_cases(overrides: Sequence[str]) -> list[str]:

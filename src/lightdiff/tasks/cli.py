@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 import traceback
 import warnings
 from collections.abc import Callable
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,21 +22,30 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from lightdiff.tasks.arguments import in_usual_cases, plain_overrides, readable, with_added_keys
+from lightdiff.tasks.arguments import (
+    in_usual_cases,
+    is_unknown_flag,
+    plain_overrides,
+    readable,
+    split_flags,
+    with_added_keys,
+)
 from lightdiff.tasks.configuration import own_folder
 from lightdiff.tasks.grid import faults
-from lightdiff.tasks.handover import rank_and_world_size, receive_job, releasing_ranks
+from lightdiff.tasks.handover import receive_job, releasing_ranks
 from lightdiff.tasks.help import help_text
 from lightdiff.tasks.messages import ASKED, FULL_ERROR, bad_configuration, before_a_job
 from lightdiff.tasks.needed import check_checkpoint_extras, check_extras
+from lightdiff.tasks.process_group import failed_on_all_ranks
 from lightdiff.tasks.run_folder import claim_run_folder, discard_if_untrained, next_run_folder
 from lightdiff.tasks.sweep import failures, keep_failure, refuse
-from lightdiff.utils.config import import_target
+from lightdiff.utils.config import ConfigError, import_target
 from lightdiff.utils.files import full_or_broken_disk
 from lightdiff.utils.interruption import SIGNALS, wanted
 from lightdiff.utils.output import survive_lost_output
 from lightdiff.utils.program import typed
 from lightdiff.utils.quoting import word
+from lightdiff.utils.ranks import rank_and_world_size
 from lightdiff.utils.text import printable
 from lightdiff.utils.warned import show_warnings_in_one_line
 
@@ -45,15 +53,6 @@ SHOWING = ("--cfg", "-c", "--info", "-i")
 """Flags that only show the configuration: no run folder is made for them."""
 SHOWN = ("job", "hydra", "all")
 """Parts of the configuration that --cfg shows."""
-WITH_VALUE = ("--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")
-"""Hydra's flags that take the next argument."""
-WITHOUT_VALUE = (
-    *("-m", "--multirun", "-i", "--info", "-sc", "--shell-completion", "--resolve", "--run", "-r", "--version"),
-    *("--hydra-help", "-hh", "--experimental-rerun"),
-)
-"""Hydra's other flags."""
-FIRST_RANK_SECONDS = 10
-"""Seconds that rank 0 has to print its own error before the error of another rank ends it."""
 
 # here and not in a function: a job in another process finds it by importing this module
 OmegaConf.register_new_resolver("claim_run_folder", claim_run_folder, use_cache=True, replace=True)
@@ -98,27 +97,36 @@ def _train_task(cfg: DictConfig) -> float | None:
         discard_if_untrained(folder, refused=False)
         _follow()
         return None
-    try:
-        check_extras(cfg)
-    except Exception:
-        discard_if_untrained(folder, refused=True)
-        raise
-    try:
-        # torch and Lightning take seconds to import: only when there is something to do
-        from lightdiff.tasks.launch import launch
+    with releasing_ranks():
+        try:
+            check_extras(cfg)
+        except Exception:
+            discard_if_untrained(folder, refused=True)
+            raise
+        try:
+            # torch and Lightning take seconds to import: only when there is something to do
+            from lightdiff.tasks.launch import launch
 
-        with releasing_ranks():
             return launch(cfg)
-    except (KeyboardInterrupt, SystemExit):
-        # perhaps before anything was trained
-        discard_if_untrained(folder, refused=False)
-        raise
+        except (KeyboardInterrupt, SystemExit):
+            # perhaps before anything was trained
+            discard_if_untrained(folder, refused=False)
+            raise
 
 
-def _task(name: str) -> Callable[[DictConfig], Any]:
-    """Return the task of that dotted name, imported when it is called."""
+def _task(name: str, *, by_ranks: bool = False) -> Callable[[DictConfig], Any]:
+    """Return the task of that dotted name, imported when it is called.
+
+    Args:
+        name: the dotted name.
+        by_ranks: whether several ranks share its work; otherwise it refuses to be started as several.
+    """
 
     def task(cfg: DictConfig) -> Any:
+        _, world_size = rank_and_world_size()
+        if world_size > 1 and not by_ranks:
+            command = name.rpartition(".")[2]
+            raise ConfigError(f"{typed(command)}: {world_size} processes were started; this command works in one")
         check_extras(cfg)
         return import_target(name)(cfg)
 
@@ -128,7 +136,7 @@ def _task(name: str) -> Callable[[DictConfig], Any]:
 _TASKS = {
     "sample": _task("lightdiff.tasks.sample.sample"),
     "edit": _task("lightdiff.tasks.edit.edit"),
-    "eval": _task("lightdiff.tasks.evaluate.evaluate"),
+    "eval": _task("lightdiff.tasks.evaluate.evaluate", by_ranks=True),
     "export": _task("lightdiff.tasks.export.export"),
 }
 
@@ -146,7 +154,6 @@ def _run_job(arguments: list[str]) -> None:
     from lightdiff.tasks.names import check_names
     from lightdiff.tasks.run_config import read_config
     from lightdiff.tasks.train import run_job
-    from lightdiff.utils.config import ConfigError
 
     if not arguments:
         raise ConfigError(
@@ -168,8 +175,8 @@ def _resume(arguments: list[str]) -> None:
 
 def _hydra_command(command: str, arguments: list[str], task: Callable[[DictConfig], Any]) -> int:
     """Compose the configuration of a command with Hydra and run its task on it, once or for each job of a sweep."""
-    flags, overrides = _split(arguments)
-    unknown = next((argument for argument in flags if _is_unknown_flag(argument)), None)
+    flags, overrides = split_flags(arguments)
+    unknown = next((argument for argument in flags if is_unknown_flag(argument)), None)
     if unknown is not None:
         print(f"error: {unknown}: no such flag; settings are written key=value, as in seed=1", file=sys.stderr)
         return 2
@@ -196,17 +203,22 @@ def _hydra_command(command: str, arguments: list[str], task: Callable[[DictConfi
         except Exception as error:
             # Hydra would print lines of its own
             line, code = _explained(error, asked != "0", command)
-            keep_failure(line, code, as_typed)
-            if rank_and_world_size()[0] == 0:
+            first = rank_and_world_size()[0] == 0
+            if first:
+                keep_failure(line, code, as_typed)
+            # rank 0 of a training has no other job to begin
+            if (first and task is _train_task) or failed_on_all_ranks():
                 return None
-            time.sleep(FIRST_RANK_SECONDS)
-            # rank 0 may be waiting for this process; Hydra would keep an exception to itself
+            if not first:
+                keep_failure(line, code, as_typed)
+            # the other ranks may be waiting for this one; Hydra would keep an exception to itself
             raise SystemExit(code) from error
 
     def composed() -> None:
-        if several and rank_and_world_size()[1] == 1:
+        if several:
+            # all ranks find the same, and rank 0 prints it
             wrong = faults(command, overrides)
-            refuse(wrong)
+            refuse(wrong if rank_and_world_size()[0] == 0 else [])
             if wrong:
                 return
         # with this variable Hydra hands exceptions on instead of printing them
@@ -221,24 +233,6 @@ def _hydra_command(command: str, arguments: list[str], task: Callable[[DictConfi
             sys.argv = former
 
     return _guarded(command, composed)
-
-
-def _is_unknown_flag(argument: str) -> bool:
-    flag = argument.partition("=")[0]
-    return flag.startswith("-") and flag not in (*WITH_VALUE, *WITHOUT_VALUE)
-
-
-def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Return flags with their values, and overrides."""
-    flags: list[str] = []
-    overrides: list[str] = []
-    rest = iter(arguments)
-    for argument in rest:
-        if argument in WITH_VALUE:
-            flags += [argument, *islice(rest, 1)]
-        else:
-            (flags if argument.startswith("-") else overrides).append(argument)
-    return flags, overrides
 
 
 def _guarded(command: str, action: Callable[[], Any]) -> int:

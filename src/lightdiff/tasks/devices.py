@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping
 from datetime import timedelta
@@ -12,10 +11,10 @@ import torch
 from pytorch_lightning.plugins.environments import ClusterEnvironment, LightningEnvironment, SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 
-from lightdiff.tasks.handover import starter
 from lightdiff.tasks.processes import take_signals
 from lightdiff.tasks.speed import AS_SET, Choice
 from lightdiff.utils.config import ConfigError
+from lightdiff.utils.ranks import SRUN, in_slurm_job, launcher
 
 # Lightning gives this warning wherever SLURM is installed, even to a user who starts the run without it
 warnings.filterwarnings("ignore", message="The `srun` command is available")
@@ -47,9 +46,9 @@ def _named(devices: str) -> int:
 
 def cluster(processes: int) -> list[ClusterEnvironment]:
     """Return the Lightning plugin for who starts so many processes; an empty list lets Lightning find out (torchrun)."""
-    if "SLURM_NTASKS" not in os.environ:
+    if not in_slurm_job():
         return []
-    if starter() == "slurm" and processes > 1:
+    if launcher() is SRUN and processes > 1:
         # last.ckpt and auto_resume already continue a job that SLURM starts again
         return [SLURMEnvironment(auto_requeue=False)]
     # SLURM started a single task: Lightning starts the other processes if the run has several

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-import torch.distributed as dist
 from omegaconf import DictConfig
 
 from lightdiff.data import DiffSet
@@ -22,6 +18,7 @@ from lightdiff.tasks.command_settings import SamplingSettings, check_command
 from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.described import data_of
 from lightdiff.tasks.output_folder import naming_folder
+from lightdiff.tasks.process_group import join_process_group
 from lightdiff.tasks.reading import fitting, reading
 from lightdiff.tasks.settings import check_fit
 from lightdiff.tasks.summary import data_summary
@@ -29,7 +26,7 @@ from lightdiff.tasks.trained import load_for_sampling, load_trained, run_of
 from lightdiff.utils.config import ConfigError, instantiate, naming
 from lightdiff.utils.files import shown, user_path
 from lightdiff.utils.progress import progress
-from lightdiff.utils.ranks import from_first, process
+from lightdiff.utils.ranks import rank_and_world_size
 
 
 @dataclass(frozen=True)
@@ -54,37 +51,37 @@ def evaluate(cfg: DictConfig) -> None:
     """
     config = plain(cfg)
     check_command(config, EvalSettings)
-    with _processes():
-        checkpoint, model, generation, identity = load_trained(config)
-        data = _data(config, checkpoint, model)
-        check_fit(model, data)
-        trained_on = identity.pop("data")
-        if process()[0] == 0:
-            print(data_summary(data), flush=True)
-        # of a data set that the user names nobody expects that the model was trained on it
-        if config.get("dataset") is None:
-            _warn_of_changes(data, trained_on)
-        evaluation = _evaluation(config, data, model)
-        out = user_path(config["out"]) if config["out"] else run_of(checkpoint) / "evaluation"
-        with naming_folder("out", out):
-            out.mkdir(parents=True, exist_ok=True)
-        results = Results(out)
-        first = process()[0] == 0
-        # all processes ask for the warnings, because they read the reference together
-        reading_them = progress("reading the features of the real images", shown=config["progress"] and first)
-        with reading_them, fitting(config.get("dataset") or model.dataset or {}):
-            warnings = evaluation.warnings()
-        for line in warnings:
-            if first:
-                print(f"warning: {line}", flush=True)
-        facts = {"file": shown(checkpoint), **identity}
-        record, new = measure(evaluation, model, generation, facts, results, progress=config["progress"])
-        if first and not new:
-            # a full disk may have left a table without this result
-            results.write_summaries()
+    join_process_group()
+    checkpoint, model, generation, identity = load_trained(config)
+    data = _data(config, checkpoint, model)
+    check_fit(model, data)
+    trained_on = identity.pop("data")
+    first = rank_and_world_size()[0] == 0
+    if first:
+        print(data_summary(data), flush=True)
+    # of a data set that the user names nobody expects that the model was trained on it
+    if config.get("dataset") is None:
+        _warn_of_changes(data, trained_on)
+    evaluation = _evaluation(config, data, model)
+    out = user_path(config["out"]) if config["out"] else run_of(checkpoint) / "evaluation"
+    with naming_folder("out", out):
+        out.mkdir(parents=True, exist_ok=True)
+    results = Results(out)
+    # all processes ask for the warnings, because they read the reference together
+    reading_them = progress("reading the features of the real images", shown=config["progress"] and first)
+    with reading_them, fitting(config.get("dataset") or model.dataset or {}):
+        warnings = evaluation.warnings()
+    for line in warnings:
         if first:
-            print("\n".join(lines(record)) + ("" if new else "\n(measured before)"))
-            print(f"all results: {shown((out / 'table.md').absolute())}", flush=True)
+            print(f"warning: {line}", flush=True)
+    facts = {"file": shown(checkpoint), **identity}
+    record, new = measure(evaluation, model, generation, facts, results, progress=config["progress"])
+    if first and not new:
+        # a full disk may have left a table without this result
+        results.write_summaries()
+    if first:
+        print("\n".join(lines(record)) + ("" if new else "\n(measured before)"))
+        print(f"all results: {shown((out / 'table.md').absolute())}", flush=True)
 
 
 def check(cfg: DictConfig) -> None:
@@ -100,7 +97,7 @@ def check(cfg: DictConfig) -> None:
 def _warn_of_changes(data: DiffSet, trained_on: Any) -> None:
     """Say in a line if the data are not those of the checkpoint, which states them in `trained_on`."""
     changed = data.differs_from(trained_on)
-    if changed and process()[0] == 0:
+    if changed and rank_and_world_size()[0] == 0:
         print(f"warning: the data are not those that the model was trained on: {changed}", flush=True)
 
 
@@ -135,26 +132,8 @@ def _data(config: dict[str, Any], checkpoint: Path, model: DiffusionModel) -> Di
         typed = {} if config["data_dir"] is None else {"data_dir": config["data_dir"]}
         data = build_data({"dataset": {**described, **typed}})
     with reading(described or model.dataset or {}):
-        if process()[0] == 0:
-            data.prepare_data()
-        # the other processes wait for the download
-        from_first(None)
+        data.prepare_data()
         if described is None:
             keep_former_order(data)
         data.setup()
     return data
-
-
-@contextmanager
-def _processes() -> Iterator[None]:
-    """Join the other processes that torchrun has started, and leave them at the end."""
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
-        yield
-        return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()

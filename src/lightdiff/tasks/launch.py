@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from lightdiff.tasks.configuration import plain
 from lightdiff.tasks.devices import needs_processes
-from lightdiff.tasks.handover import send_job, starter
+from lightdiff.tasks.handover import release_ranks, send_job
 from lightdiff.tasks.messages import ASKED, FULL_ERROR
 from lightdiff.tasks.names import foreign_names
 from lightdiff.tasks.processes import end_with_parent
@@ -27,6 +27,7 @@ from lightdiff.utils.config import ConfigError, suggest
 from lightdiff.utils.files import shown
 from lightdiff.utils.interruption import EXIT_CODES
 from lightdiff.utils.program import restart, way_on
+from lightdiff.utils.ranks import LIGHTNING, TORCHRUN, launcher
 
 
 class JobFailed(RuntimeError):
@@ -50,7 +51,7 @@ def launch(cfg: DictConfig) -> float | None:
         discard_if_untrained(folder, refused=True)
         raise
     alone = hydra_config.mode == RunMode.RUN
-    if not alone and starter() == "torchrun":
+    if not alone and launcher() is TORCHRUN:
         discard_if_untrained(folder, refused=True)
         raise ConfigError("-m: a sweep starts the processes of each job itself; leave torchrun away")
     if former is None:
@@ -74,15 +75,18 @@ def start_job(config: dict[str, Any], folder: Path, settings: TrainSettings, *, 
         replace: with several devices, become the job's process instead of waiting for it.
     """
     several = needs_processes(config["trainer"])
-    if starter() == "torchrun" and not several:
+    if launcher() is TORCHRUN and not several:
         raise ConfigError(
             f"trainer.devices={config['trainer'].get('devices')}: torchrun has started more processes than that; "
             "say how many a machine has, and trainer.num_nodes=... machines"
         )
-    if starter() is not None or not several:
+    if launcher() is not None or not several:
         from lightdiff.tasks.train import run_job
 
-        send_job(*(folder, config) if several else (None, None))
+        if several:
+            send_job(folder, config)
+        else:
+            release_ranks()
         return _metric(config, run_job(folder, config, settings))
     with alone_in(folder):
         if (folder / CONFIG).is_file() or not replace:
@@ -93,7 +97,7 @@ def start_job(config: dict[str, Any], folder: Path, settings: TrainSettings, *, 
     # Lightning starts its other processes by repeating the command line, so this must be the job's and not Hydra's
     names = sorted({*foreign_names(config).values()})
     command = [*restart("train"), "--job", str(folder), *names]
-    environment = {name: value for name, value in os.environ.items() if name != "LOCAL_RANK"}
+    environment = {name: value for name, value in os.environ.items() if name != LIGHTNING.rank}
     environment[FULL_ERROR] = environment.pop(ASKED, environment.get(FULL_ERROR, "0"))
     if replace:
         sys.stdout.flush()

@@ -11,11 +11,8 @@ import os
 import signal
 import sys
 
-from lightdiff.tasks.handover import starter
 from lightdiff.utils.interruption import SIGNALS
-
-STARTER = "LIGHTDIFF_STARTER"
-"""Environment variable with the process id of the first rank, which starts the other ranks."""
+from lightdiff.utils.ranks import FIRST_RANK, LIGHTNING, launcher, rank_and_world_size
 
 
 def end_with_parent(number: int = signal.SIGTERM) -> None:
@@ -40,16 +37,17 @@ def take_signals() -> None:
 def end_with_first_rank() -> None:
     """End this rank when the first rank dies, for which it would wait in vain.
 
-    Every rank calls this; the first one leaves its process id for the others. torchrun and SLURM end the ranks that they start.
+    Every rank calls this; the first one leaves its process id for the others. torchrun and srun end the ranks that they start.
     """
-    if int(os.environ.get("LOCAL_RANK", 0)) == 0:
-        os.environ[STARTER] = str(os.getpid())
-    elif STARTER in os.environ and starter() is None:
+    started_by = launcher()
+    if started_by is None:
+        os.environ[FIRST_RANK] = str(os.getpid())
+    elif started_by is LIGHTNING and rank_and_world_size()[0] > 0:
         end_with_parent(signal.SIGKILL)
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         # the first rank held the signals when it started this one
         take_signals()
         # the first rank may have died before `end_with_parent` could take effect
-        if os.getppid() != int(os.environ[STARTER]):
+        if os.getppid() != int(os.environ[FIRST_RANK]):
             raise SystemExit(1)

@@ -12,12 +12,12 @@ from typing import Any
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from lightdiff.tasks.handover import rank_and_world_size
 from lightdiff.tasks.output_folder import naming_folder
 from lightdiff.tasks.run_config import CONFIG, holds
 from lightdiff.tasks.run_result import RESULT
 from lightdiff.utils.config import ConfigError, shorten
 from lightdiff.utils.files import replaced, shown, user_path
+from lightdiff.utils.ranks import rank_and_world_size
 
 LOCK = ".lock"
 FORMER_PROCESS_SECONDS = 2.0
@@ -70,8 +70,9 @@ def claim_run_folder(log_dir: str, dataset: str) -> str:
     Raises:
         ConfigError: no folder can be made in `log_dir`.
     """
-    if rank_and_world_size()[0] > 0:
-        return str(user_path(log_dir).absolute() / ".sweeps" / f"process_{rank_and_world_size()[0]}_{os.getpid()}")
+    rank, _ = rank_and_world_size()
+    if rank > 0:
+        return str(user_path(log_dir).absolute() / ".sweeps" / f"process_{rank}_{os.getpid()}")
     while True:
         folder = Path(next_run_folder(log_dir, dataset))
         with naming_folder("log_dir", log_dir):

@@ -7,7 +7,6 @@ processes, torchrun, SLURM and resume all come through here; Hydra does not.
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from contextlib import nullcontext
 from pathlib import Path
@@ -34,7 +33,6 @@ from lightdiff.tasks.devices import number_of_processes
 from lightdiff.tasks.failures import explained
 from lightdiff.tasks.from_data import filled, found_in_data
 from lightdiff.tasks.good_checkpoint import check_fits_run, resumable
-from lightdiff.tasks.handover import rank_and_world_size
 from lightdiff.tasks.job import Job
 from lightdiff.tasks.log_file import log_to
 from lightdiff.tasks.loggers import build_loggers
@@ -47,6 +45,7 @@ from lightdiff.tasks.settings import TrainSettings, check_fit, check_settings
 from lightdiff.tasks.summary import run_summary
 from lightdiff.utils.config import ConfigError, naming
 from lightdiff.utils.files import remove_unfinished, shown
+from lightdiff.utils.ranks import rank_and_world_size
 
 
 def check_job(folder: Path, config: dict[str, Any], settings: TrainSettings | None = None) -> None:
@@ -75,7 +74,7 @@ def run_job(
     """
     folder = folder.absolute()
     config = read_config(folder) if config is None else config
-    rank_zero = int(os.environ.get("LOCAL_RANK", 0)) == 0 and rank_and_world_size()[0] == 0
+    rank_zero = rank_and_world_size()[0] == 0
     # warnings of Lightning about its own code, which a user cannot change
     for harmless in (".*LeafSpec", ".*is not supported by the model summary"):
         warnings.filterwarnings("ignore", message=harmless)

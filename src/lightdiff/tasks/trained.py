@@ -16,7 +16,7 @@ from lightdiff.tasks.build import build_guidance, build_sampler
 from lightdiff.tasks.speed import prepare_sampling
 from lightdiff.utils.config import ConfigError
 from lightdiff.utils.files import user_path
-from lightdiff.utils.ranks import process
+from lightdiff.utils.ranks import rank_and_world_size
 
 
 def load_trained(config: dict[str, Any]) -> tuple[Path, DiffusionModel, Generation, dict[str, Any]]:
@@ -35,7 +35,7 @@ def load_trained(config: dict[str, Any]) -> tuple[Path, DiffusionModel, Generati
     checkpoint, model, generation, identity = load_for_sampling(config, device_of(config["device"]))
     calls = len(batches(range(config["num_samples"]), config["batch_size"])) * generation.num_steps
     chosen = prepare_sampling(config, model, calls)
-    if process()[0] == 0:
+    if rank_and_world_size()[0] == 0:
         print(chosen, flush=True)
     return checkpoint, model, generation, identity
 
