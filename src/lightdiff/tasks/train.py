@@ -169,7 +169,7 @@ def _build_model(config: dict[str, Any], settings: TrainSettings, former: dict[s
         Generation.of(model, sampler=sampler, num_steps=num_steps)
     if settings.init_from is not None and former is None:
         load_weights_into(model, settings.init_from, weights=settings.init_weights)
-    limit_gpu_memory(config.get("gpu_memory_fraction"))
+    limit_gpu_memory(settings.gpu_memory_fraction)
     return model
 
 
