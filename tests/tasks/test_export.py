@@ -14,6 +14,7 @@ import yaml
 
 from lightdiff import load_model
 from lightdiff.lightning import CheckpointError
+from lightdiff.lightning.content import FORMAT
 from lightdiff.samplers import DDIM
 from lightdiff.tasks.build import build_model
 from runs import tiny, train
@@ -33,7 +34,7 @@ def saved(folder: Path, *overrides: str) -> Path:
         for parameter in model.network.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
     path = folder / "model.ckpt"
-    torch.save({"lightdiff": {"format": 1, "model": model.describe()}, "state_dict": model.state_dict()}, path)
+    torch.save({"lightdiff": {"format": FORMAT, "model": model.describe()}, "state_dict": model.state_dict()}, path)
     return path
 
 

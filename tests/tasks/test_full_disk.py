@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from lightdiff.callbacks import SampleImages
+from lightdiff.lightning.content import FORMAT
 from lightdiff.tasks import train_classifier
 from lightdiff.tasks.build import build_model
 from lightdiff.tasks.failures import RunFailed
@@ -48,7 +49,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     unet = ("model=diffusers_unet_small", "model.widths=[8,16]", "model.attention_levels=[1]")
     for name, overrides in {"plain": ("conditioning=label",), "unet": unet}.items():
         model = build_model(tiny(*overrides))
-        described = {"format": 1, "model": model.describe()}
+        described = {"format": FORMAT, "model": model.describe()}
         torch.save({"lightdiff": described, "state_dict": model.state_dict()}, folder / f"{name}.ckpt")
     return folder
 

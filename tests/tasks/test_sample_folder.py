@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from lightdiff import load_model
+from lightdiff.lightning.content import FORMAT
 from lightdiff.tasks import pictures
 from lightdiff.tasks.build import build_model
 from lightdiff.utils.folders import whole_folder
@@ -34,7 +35,7 @@ def run(tmp_path: Path) -> Path:
     model = build_model(tiny("conditioning=label", "conditioning.num_classes=4", f"conditioning.class_names={classes}"))
     folder = tmp_path / "run"
     (folder / "checkpoints").mkdir(parents=True)
-    content = {"lightdiff": {"format": 1, "model": model.describe()}, "state_dict": model.state_dict()}
+    content = {"lightdiff": {"format": FORMAT, "model": model.describe()}, "state_dict": model.state_dict()}
     torch.save(content, folder / "checkpoints" / "last.ckpt")
     return folder
 

@@ -12,7 +12,7 @@ import torch
 from lightdiff.core.randomness import keyed_generator
 from lightdiff.data.fingerprint import OnChanged, RememberedData
 from lightdiff.data.flip import flip
-from lightdiff.data.image_store import ImageStore, MemoryStore
+from lightdiff.data.image_store import ImageStore, MemoryStore, OnCorrupted
 from lightdiff.data.loader import BatchLoader
 from lightdiff.data.order import FixedOrder, RankBatches, TrainOrder
 from lightdiff.data.residence import residence
@@ -24,7 +24,6 @@ from lightdiff.utils.files import user_path
 from lightdiff.utils.sizes import two_sizes
 from lightdiff.utils.text import in_usual_case
 
-OnCorrupted = Literal["refuse", "skip"]
 USUAL_BATCH_SIZE = 128
 
 

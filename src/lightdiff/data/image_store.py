@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import torch
 from torch import Tensor
@@ -30,6 +30,8 @@ from lightdiff.data.traces import ends_of, names_and_sizes, sampled
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+OnCorrupted = Literal["refuse", "skip"]
+"""What unreadable images lead to: the data set is refused, or they are left out."""
 MAX_REPORTED = 20
 """Number of unreadable images that are reported one by one; the others are only counted."""
 

@@ -120,8 +120,8 @@ def diffusers_schedule(model: DiffusionModel) -> dict[str, Any]:
         raise refuse("objective.noise", type(model.objective.noise).__name__, "GaussianNoise")
     if not isinstance(model.schedule, DiscreteSchedule):
         raise refuse("schedule", type(model.schedule).__name__, SCHEDULES)
-    if model.time_input not in (None, "timestep"):
-        raise refuse("time_input", model.time_input, "null, timestep")
+    if model.trained.time_input not in (None, "timestep"):
+        raise refuse("time_input", model.trained.time_input, "null, timestep")
     if not isinstance(model.codec, PixelCodec):
         raise refuse("codec", type(model.codec).__name__, "PixelCodec")
     if model.codec.value_range != (-1.0, 1.0):

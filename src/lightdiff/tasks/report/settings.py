@@ -11,7 +11,16 @@ Settings = dict[str, Any]
 GROUPS = ("model", "schedule", "objective", "sampler", "conditioning", "optimizer")
 """Groups whose choice is read off the names of the classes in config.yaml."""
 
-PLAIN = ("DiscreteSchedule", "Objective", "UnitWeighting", "MSE", "DefaultTime", "UniformTime", "GaussianNoise")
+PLAIN = (
+    "DiscreteSchedule",
+    "DiffusionObjective",
+    "Objective",
+    "UnitWeighting",
+    "MSE",
+    "DefaultTime",
+    "UniformTime",
+    "GaussianNoise",
+)
 """Classes that say little about a choice, because the usual ones have them too. They are named only where nothing else is."""
 
 SUFFIXES = ("Prediction", "Weighting", "Schedule", "Conditioner", "Time", "Noise", "Grid", "_betas")
