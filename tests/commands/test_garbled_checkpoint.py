@@ -92,7 +92,7 @@ GARBLED: list[tuple[tuple[Any, ...], Any, str]] = [
         {"num_updates": "x"},
         "state_dict.ema._extra_state.num_updates=x: a whole number",
     ),
-    (("lightdiff", "format"), 2, "lightdiff.format=2: 1, the format that this version reads, is expected"),
+    (("lightdiff", "format"), 3, "lightdiff.format=3: 1 or 2, the formats that this version reads, is expected"),
     (("lightdiff", "model"), None, "lightdiff.model=null: a mapping is expected"),
     (("lightdiff", "training"), {"device": "cpu"}, "lightdiff.training.compiled: missing"),
 ]

@@ -27,9 +27,10 @@ def test_names_in_a_run_folders_configuration_are_not_called(
     config = yaml.safe_load((run / "config.yaml").read_text())
     planted(config, where, asking(name, marker))
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    wanted = f"{where}._target_={name}: not lightdiff's own; if it is yours, type "
-    refused(command("train.py", f"resume={run}", "trainer.max_epochs=2"), wanted + f"{where}._target_={name} beside")
-    refused(command("train.py", "--job", str(run)), wanted + f"--job {run} {name}")
+    wanted = f"{where}._target_={name}: not lightdiff's own; if it is yours, "
+    trusted = f"say 'trust=[{name.partition('.')[0]}]', and its code will run"
+    refused(command("train.py", f"resume={run}", "trainer.max_epochs=2"), wanted + trusted)
+    refused(command("train.py", "--job", str(run)), wanted + f"type --job {run} {name}")
     assert not marker.exists()
 
 

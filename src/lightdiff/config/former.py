@@ -15,8 +15,8 @@ def renewed(config: dict[str, Any]) -> dict[str, Any]:
     """
     config = _renamed(config)
     dataset, objective = config.get("dataset"), config.get("objective")
-    if isinstance(dataset, dict) and "codec" not in config:
-        codec = {"_target_": "lightdiff.core.PixelCodec", "value_range": dataset.get("value_range", [-1, 1])}
+    if isinstance(dataset, dict) and "value_range" in dataset and "codec" not in config:
+        codec = {"_target_": "lightdiff.core.PixelCodec", "value_range": dataset["value_range"]}
         config = {**config, "dataset": without_range(dataset), "codec": codec}
     if isinstance(objective, dict) and objective.get("_target_") == FORMER_OBJECTIVE:
         prediction, others = renewed_objective(objective)
