@@ -6,7 +6,7 @@ python edit.py ckpt_path=lightning_logs/mnist/version_3 task=interpolate 'image=
 
 import sys
 
-from lightdiff.tasks.cli import run_command
+from lightdiff.commands.cli import run_command
 
 if __name__ == "__main__":
     raise SystemExit(run_command("edit", sys.argv[1:]))

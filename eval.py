@@ -6,7 +6,7 @@ python eval.py -m ckpt_path=lightning_logs/mnist/version_3 sampler=ddim,dpmpp_2m
 
 import sys
 
-from lightdiff.tasks.cli import run_command
+from lightdiff.commands.cli import run_command
 
 if __name__ == "__main__":
     raise SystemExit(run_command("eval", sys.argv[1:]))

@@ -6,7 +6,7 @@ python export.py ckpt_path=lightning_logs/mnist/version_4 format=diffusers out=m
 
 import sys
 
-from lightdiff.tasks.cli import run_command
+from lightdiff.commands.cli import run_command
 
 if __name__ == "__main__":
     raise SystemExit(run_command("export", sys.argv[1:]))

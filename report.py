@@ -5,7 +5,7 @@ python report.py lightning_logs/mnist
 
 import sys
 
-from lightdiff.tasks.report import report_command
+from lightdiff.commands.report import report_command
 
 if __name__ == "__main__":
     # not by way of the other commands: they import Hydra

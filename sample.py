@@ -6,7 +6,7 @@ python sample.py ckpt_path=lightning_logs/mnist/version_3 sampler=ddim sampler.n
 
 import sys
 
-from lightdiff.tasks.cli import run_command
+from lightdiff.commands.cli import run_command
 
 if __name__ == "__main__":
     raise SystemExit(run_command("sample", sys.argv[1:]))

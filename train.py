@@ -8,7 +8,7 @@ python train.py --help                                 every group and its choic
 
 import sys
 
-from lightdiff.tasks.cli import run_command
+from lightdiff.commands.cli import run_command
 
 if __name__ == "__main__":
     raise SystemExit(run_command("train", sys.argv[1:]))

@@ -12,7 +12,7 @@ import pytest
 from filelock import FileLock
 
 import prefork
-from lightdiff.tasks.cli import run_command
+from lightdiff.commands.cli import run_command
 from waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent

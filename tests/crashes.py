@@ -18,9 +18,9 @@ from typing import Any, BinaryIO
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from lightdiff.lightning import read_checkpoint
-from lightdiff.tasks.cli import train_command
-from lightdiff.tasks.run_config import write_config
+from lightdiff.commands.cli import train_command
+from lightdiff.jobs.run_config import write_config
+from lightdiff.model import read_checkpoint
 from runs import ROOT, differences, scalars, tiny
 from waiting import PATIENCE, until
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from lightdiff import load_model
-from lightdiff.lightning import CheckpointError
+from lightdiff.model import CheckpointError
 from runs import TINY
 
 Command = Callable[..., CompletedProcess[str]]

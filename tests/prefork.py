@@ -217,10 +217,10 @@ def imports() -> None:
     import tensorboard.summary  # noqa: F401
     import torchvision.transforms.v2  # noqa: F401
 
-    import lightdiff.tasks.evaluate
-    import lightdiff.tasks.export
-    import lightdiff.tasks.sample
-    import lightdiff.tasks.train  # noqa: F401
+    import lightdiff.commands.evaluate
+    import lightdiff.commands.export
+    import lightdiff.commands.sample
+    import lightdiff.jobs.train  # noqa: F401
 
 
 def run(code: CodeType) -> int:

@@ -15,9 +15,9 @@ from subprocess import CompletedProcess
 from typing import Any
 from unittest import mock
 
-from lightdiff.lightning import DiffusionModel
-from lightdiff.tasks import launch
-from lightdiff.tasks.cli import run_command
+from lightdiff.commands import launch
+from lightdiff.commands.cli import run_command
+from lightdiff.model import DiffusionModel
 from runs import ROOT
 
 CHATTER = ("GPU available", "TPU available", "HPU available", "💡")

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from lightdiff.tasks.report import report
+from lightdiff.commands.report import report
 
 USUAL = {"epochs": 7, "steps": 70, "metrics": {"train/loss_epoch": 0.125, "val/loss": 0.25}}
 

@@ -13,9 +13,9 @@ from hydra import compose, initialize_config_dir
 from pytorch_lightning import Callback, LightningModule, Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lightdiff.tasks.build import plain
-from lightdiff.tasks.run_config import write_config
-from lightdiff.tasks.train import run_job
+from lightdiff.config.build import plain
+from lightdiff.jobs.run_config import write_config
+from lightdiff.jobs.train import run_job
 from waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,11 +8,11 @@ from itertools import product
 import pytest
 import torch
 
+from lightdiff.config.build import build_model, build_sampler
+from lightdiff.config.instantiate import ConfigError
 from lightdiff.core.randomness import keyed_generator
-from lightdiff.lightning import DiffusionModel, Generation
+from lightdiff.model import DiffusionModel, Generation
 from lightdiff.samplers import Sampler
-from lightdiff.tasks.build import build_model, build_sampler
-from lightdiff.utils.config import ConfigError
 from runs import ROOT, composed
 
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 import yaml
 
+from lightdiff.config.build import build_data, build_model
+from lightdiff.config.classes import with_classes
+from lightdiff.config.instantiate import ConfigError
+from lightdiff.config.settings import check_fit, check_settings
 from lightdiff.data import DiffSet
-from lightdiff.lightning import DiffusionModel
-from lightdiff.tasks.build import build_data, build_model
-from lightdiff.tasks.classes import with_classes
-from lightdiff.tasks.settings import check_fit, check_settings
-from lightdiff.utils.config import ConfigError
+from lightdiff.model import DiffusionModel
 from runs import ROOT, composed, last, train
 from small_sets import MODELS_OF_CARS, write_small_sets
 from test_experiments import SMALL

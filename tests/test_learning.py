@@ -15,6 +15,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lightdiff.config.build import build_objective
+from lightdiff.config.instantiate import instantiate
 from lightdiff.core import (
     Denoiser,
     KarrasGrid,
@@ -26,8 +28,6 @@ from lightdiff.core import (
     keyed_generator,
 )
 from lightdiff.samplers import DDIM
-from lightdiff.tasks.build import build_objective
-from lightdiff.utils.config import instantiate
 from runs import ROOT, composed
 
 BOUND = 0.15

@@ -12,8 +12,8 @@ import pytest
 from nbformat import NotebookNode
 
 from execute_notebook import BAR, execute
+from lightdiff.config.extras import EXTRAS
 from lightdiff.data import DataError, DiffSet
-from lightdiff.utils.extras import EXTRAS
 from runs import ROOT, tiny, train
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

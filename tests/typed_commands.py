@@ -17,7 +17,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from lightdiff.tasks.arguments import in_usual_cases
+from lightdiff.commands.arguments import in_usual_cases
 from lightdiff.utils.nested import flatten
 from waiting import PATIENCE
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from pytorch_lightning import Callback, Trainer
 
-from lightdiff.tasks.build import build_data
+from lightdiff.config.build import build_data
 from parts.ours import ENDLESS, composed, run
 from parts.rivals import MATCHES
 from parts.settings import Settings

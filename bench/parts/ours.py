@@ -15,9 +15,9 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from lightdiff import DiffSet
-from lightdiff.lightning import DiffusionModel
-from lightdiff.tasks.build import plain
-from lightdiff.tasks.train import run_job
+from lightdiff.config.build import plain
+from lightdiff.jobs.train import run_job
+from lightdiff.model import DiffusionModel
 from parts.settings import ROOT, Settings
 from parts.timing import Rounds, Step
 

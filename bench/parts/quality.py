@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightdiff.lightning import Generation, load_model
+from lightdiff.model import Generation, load_model
 from lightdiff.networks import DiffusersUNet2D
 from lightdiff.samplers import DDIM
 from lightdiff.utils.images import to_uint8

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lightdiff.core import DiscreteSchedule, linear_betas
-from lightdiff.lightning import DiffusionModel, Generation, load_model
+from lightdiff.model import DiffusionModel, Generation, load_model
 from lightdiff.networks import DiffusersUNet2D
 from lightdiff.utils.images import to_uint8
 from parts.measure import FeatureDistance

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightdiff.data import DiffSet
-    from lightdiff.lightning import DiffusionModel, load_model
+    from lightdiff.model import DiffusionModel, load_model
 
 __version__ = "0.2.0.dev0"
 __all__ = ["DiffSet", "DiffusionModel", "load_model"]
 
-_HOMES = {"DiffSet": "lightdiff.data", "DiffusionModel": "lightdiff.lightning", "load_model": "lightdiff.lightning"}
+_HOMES = {"DiffSet": "lightdiff.data", "DiffusionModel": "lightdiff.model", "load_model": "lightdiff.model"}
 
 
 def __getattr__(name: str) -> Any:

@@ -29,10 +29,10 @@ def main() -> int:
         return 2
     if command == "report":
         # this one needs no Hydra
-        from lightdiff.tasks.report import report_command
+        from lightdiff.commands.report import report_command
 
         return report_command(arguments)
-    from lightdiff.tasks.cli import run_command
+    from lightdiff.commands.cli import run_command
 
     return run_command(command, arguments)
 

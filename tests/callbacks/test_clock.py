@@ -10,9 +10,9 @@ import pytest
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer as PluginEventMultiplexer
 
-from lightdiff.tasks import event_file
-from lightdiff.tasks.event_file import EventFile, next_event_file
-from lightdiff.tasks.report.points import read_points
+from lightdiff.commands.report.points import read_points
+from lightdiff.jobs import event_file
+from lightdiff.jobs.event_file import EventFile, next_event_file
 from runs import TINY, killed, scalars, tiny, train
 
 HOUR = 3600

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from lightdiff import load_model
-from lightdiff.tasks.train import run_job
-from lightdiff.utils.config import ConfigError
+from lightdiff.config.instantiate import ConfigError
+from lightdiff.jobs.train import run_job
 from runs import differences, killed, scalars, tiny, train, train_in_two_processes
 
 EVALUATED = (

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from lightdiff.callbacks import NonFiniteError
-from lightdiff.tasks.run_config import write_config
-from lightdiff.tasks.train import run_job
+from lightdiff.jobs.run_config import write_config
+from lightdiff.jobs.train import run_job
 from runs import differences, killed, last, scalars, tiny, train
 
 

@@ -12,9 +12,9 @@ from PIL import Image, ImageSequence
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightdiff.callbacks import SampleImages
+from lightdiff.config.instantiate import ConfigError
+from lightdiff.jobs.trainer import build_callbacks
 from lightdiff.samplers import DDIM, DDPM, Heun
-from lightdiff.tasks.build import build_callbacks
-from lightdiff.utils.config import ConfigError
 from lightdiff.utils.ranks import rank_rows
 from runs import composed, tiny, train
 

@@ -14,9 +14,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from lightdiff import load_model
 from lightdiff.callbacks import SampleImages
 from lightdiff.callbacks.strips import Strip
+from lightdiff.jobs.run_config import write_config
+from lightdiff.jobs.trainer import build_callbacks
 from lightdiff.samplers import DDIM
-from lightdiff.tasks.build import build_callbacks
-from lightdiff.tasks.run_config import write_config
 from lightdiff.utils.captions import CAPTIONED
 from lightdiff.utils.images import to_uint8
 from runs import composed, tiny, train

@@ -21,8 +21,8 @@ from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 from lightdiff import DiffSet, DiffusionModel
 from lightdiff.callbacks import RunRecord
 from lightdiff.core import FlowPrediction, FlowSchedule
+from lightdiff.jobs.tensorboard import DESCRIPTIONS
 from lightdiff.networks import UNet
-from lightdiff.tasks.tensorboard import DESCRIPTIONS
 from runs import ROOT, killed, plotted, scalars, train
 
 STEPS_OF_POINTS = [3, 6, 9, 12]

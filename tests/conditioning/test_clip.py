@@ -12,8 +12,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from lightdiff import load_model
 from lightdiff.conditioning import ClipConditioner, FrozenClipConditioner
 from lightdiff.conditioning.base import Conditioner
-from lightdiff.utils.config import import_safe_target, instantiate
-from lightdiff.utils.describe import config_of
+from lightdiff.config.describe import config_of
+from lightdiff.config.instantiate import import_safe_target, instantiate
 from runs import TINY, composed, train
 from tiny_clip import WIDTH, save_tiny_clip
 

@@ -7,8 +7,8 @@ import torch
 
 from lightdiff.conditioning import LabelConditioner
 from lightdiff.conditioning.base import label_choices
-from lightdiff.utils.config import import_safe_target, instantiate
-from lightdiff.utils.describe import config_of
+from lightdiff.config.describe import config_of
+from lightdiff.config.instantiate import import_safe_target, instantiate
 
 NAMES = ["cat", "dog", "7"]
 

@@ -7,11 +7,11 @@ import torch
 
 from lightdiff.conditioning import TextConditioner
 from lightdiff.conditioning.captions import Captions, words
+from lightdiff.config.describe import config_of
+from lightdiff.config.instantiate import import_safe_target, instantiate
 from lightdiff.core import FlowSchedule, VPrediction
-from lightdiff.lightning import DiffusionModel
+from lightdiff.model import DiffusionModel
 from lightdiff.networks import ResUNet, UNet
-from lightdiff.utils.config import import_safe_target, instantiate
-from lightdiff.utils.describe import config_of
 
 NAMES, TEMPLATES = ["cat", "small dog", "T-shirt"], ["A photo of a {}", "{}, please!"]
 

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from lightdiff.config.build import build_model
+from lightdiff.config.instantiate import ConfigError, instantiate
 from lightdiff.core import (
     DefaultTime,
     DiffusionObjective,
@@ -16,9 +18,7 @@ from lightdiff.core import (
     Weighting,
     keyed_generator,
 )
-from lightdiff.lightning import DiffusionModel
-from lightdiff.tasks.build import build_model
-from lightdiff.utils.config import ConfigError, instantiate
+from lightdiff.model import DiffusionModel
 from runs import ROOT, composed
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lightdiff.config.instantiate import instantiate
 from lightdiff.data import SOURCES, DiffSet
-from lightdiff.utils.config import instantiate
 
 CONF = Path(__file__).parents[2] / "conf" / "dataset"
 FILES = sorted(CONF.glob("*.yaml"))

@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 from pytorch_lightning import LightningModule, Trainer
 
+from lightdiff.config.instantiate import ConfigError
 from lightdiff.data import DataError, DiffSet, HuggingFace
 from lightdiff.data.fingerprint import DataFacts, changed_classes
 from lightdiff.data.traces import ENDS, SAMPLED, ends_of, sampled
-from lightdiff.utils.config import ConfigError
 from noise_photos import photos, write
 
 datasets.disable_progress_bars()

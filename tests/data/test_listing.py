@@ -12,7 +12,7 @@ from PIL import Image, features
 from lightdiff.data import DataError, DiffSet, Folder
 from lightdiff.data.formats import image_suffixes
 from lightdiff.data.listing import in_words, list_images
-from lightdiff.tasks.summary import data_summary
+from lightdiff.jobs.summary import data_summary
 
 PIXELS = torch.full((8, 8, 3), 200, dtype=torch.uint8)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import lightdiff.networks
-from lightdiff.utils.config import instantiate
+from lightdiff.config.instantiate import instantiate
 from runs import ROOT, composed
 
 FILES = sorted((ROOT / "conf" / "model").glob("*.yaml"))

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lightdiff.config.describe import config_of
+from lightdiff.config.instantiate import import_safe_target, instantiate
 from lightdiff.networks import BasicUNet, DiffusersUNet2D, DiffusersUNet2DCondition, DiT, ResUNet, SimpleUNet, UNet
-from lightdiff.utils.config import import_safe_target, instantiate
-from lightdiff.utils.describe import config_of
 
 BUILD = {
     "unet": lambda: UNet(1, 16, (6, 9, 12), (1, 2), num_heads=3, cond_dim=8),

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lightdiff.config.describe import config_of
+from lightdiff.config.instantiate import ConfigError, instantiate
 from lightdiff.networks import SimpleUNet
 from lightdiff.networks.simple_unet import SimpleBlock
-from lightdiff.utils.config import ConfigError, instantiate
-from lightdiff.utils.describe import config_of
 from runs import composed
 
 SMALL = {"channels": 1, "image_size": 16, "widths": (32, 64)}

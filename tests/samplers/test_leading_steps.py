@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from lightdiff.config.instantiate import instantiate
 from lightdiff.core import DiscreteSchedule
 from lightdiff.samplers import Sampler
-from lightdiff.utils.config import instantiate
 from needs import needs
 from runs import composed
 

@@ -11,7 +11,7 @@ import torch
 
 from hostile import Command, refused, refused_everywhere, tampered
 from lightdiff import load_model
-from lightdiff.lightning import CheckpointError
+from lightdiff.model import CheckpointError
 
 
 def test_a_checkpoint_that_unpacks_to_more_than_it_is_is_refused(

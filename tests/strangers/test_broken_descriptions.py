@@ -10,7 +10,7 @@ import torch
 
 from hostile import Command, payloads, refused, refused_everywhere, tampered
 from lightdiff import load_model
-from lightdiff.lightning import save_export
+from lightdiff.model import save_export
 
 BROKEN_CONFIGS = {
     "a list": "[]",

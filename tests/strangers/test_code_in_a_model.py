@@ -16,8 +16,8 @@ import torch
 from hostile import NAMES, Command, asking, closed, payloads, planted, refused, refused_everywhere, tampered
 from lightdiff import load_model
 from lightdiff.conditioning import clip_encoder
-from lightdiff.lightning import CheckpointError, read_checkpoint, save_export
-from lightdiff.utils.config import instantiate
+from lightdiff.config.instantiate import instantiate
+from lightdiff.model import CheckpointError, read_checkpoint, save_export
 from tiny_clip import WIDTH
 
 # -- pickled code -----------------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from hostile import NAMES, asking, planted, refused
-from lightdiff.tasks.run_config import read_config
-from lightdiff.utils.config import ConfigError
+from lightdiff.config.instantiate import ConfigError
+from lightdiff.jobs.run_config import read_config
 
 Command = Callable[..., CompletedProcess[str]]
 PLACES = ("callbacks.mine", "model", "optimizer", "dataset.source", "lr_scheduler", "trainer.plugins")

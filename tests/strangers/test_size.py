@@ -10,7 +10,7 @@ import torch
 
 from hostile import Command, refused, refused_everywhere, tampered
 from lightdiff import load_model
-from lightdiff.lightning import CheckpointError, save_export
+from lightdiff.model import CheckpointError, save_export
 
 
 def laughs(depth: int = 40) -> list[Any]:
@@ -51,7 +51,7 @@ def test_a_network_that_the_weights_do_not_fit_is_refused_before_it_takes_memory
     run: Path, marker: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """This one would have 60 GB."""
-    monkeypatch.setattr("lightdiff.lightning.loading.model_from_config", None)
+    monkeypatch.setattr("lightdiff.model.loading.model_from_config", None)
     tampered(run, lambda content: content["lightdiff"]["model"]["network"].update(widths=[16_384, 32_768]))
     with pytest.raises(CheckpointError, match=r"in this file and \[16384, .* in the model that it describes"):
         load_model(run)
@@ -65,7 +65,7 @@ def test_weights_that_are_one_number_many_times_are_refused(run: Path, monkeypat
         state = content["state_dict"]
         state.update({name: torch.zeros(()).expand(weight.shape) for name, weight in state.items() if "net" in name})
 
-    monkeypatch.setattr("lightdiff.lightning.loading.model_from_config", None)
+    monkeypatch.setattr("lightdiff.model.loading.model_from_config", None)
     tampered(run, shrink)
     with pytest.raises(CheckpointError, match=r"its weights have \d+ bytes, the model that it describes \d+"):
         load_model(run)

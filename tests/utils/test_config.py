@@ -7,8 +7,8 @@ from typing import Literal
 import pytest
 import torch
 
-from lightdiff.utils.config import ConfigError, import_safe_target, instantiate
-from lightdiff.utils.describe import NotDescribable, config_of
+from lightdiff.config.describe import NotDescribable, config_of
+from lightdiff.config.instantiate import ConfigError, import_safe_target, instantiate
 
 
 class Thing:
@@ -76,8 +76,8 @@ def test_an_error_deep_inside_names_the_whole_path() -> None:
         "builtins.open",
         "torch.utils.cpp_extension.load",
         "lightdiff.core.torch.load",
-        "lightdiff.utils.config.importlib.import_module",
-        "lightdiff.tasks.train.run_job",
+        "lightdiff.config.instantiate.importlib.import_module",
+        "lightdiff.jobs.train.run_job",
         "lightdiff.data.DiffSet",
         "lightdiff.callbacks.Checkpoints",
         "lightdiff.core.annotations",

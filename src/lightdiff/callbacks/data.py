@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightdiff.callbacks.common import run_folder, tensorboards
 from lightdiff.core.randomness import keyed_generator
-from lightdiff.lightning import DiffusionModel
+from lightdiff.model import DiffusionModel
 from lightdiff.utils.captions import captioned, labelled, widened
 from lightdiff.utils.images import LARGEST, enlarge, make_grid, save_png, to_uint8
 

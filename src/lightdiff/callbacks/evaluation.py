@@ -12,8 +12,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from lightdiff.callbacks.common import is_last_epoch, log_metrics, run_folder, shows_progress
 from lightdiff.callbacks.signals import unless_stopped
 from lightdiff.core import Guidance
-from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.metrics import Evaluation, FeatureExtractor, Metric, Results, measure
+from lightdiff.model import DiffusionModel, Generation
 from lightdiff.samplers import Sampler
 from lightdiff.utils.files import user_path
 from lightdiff.utils.progress import progress

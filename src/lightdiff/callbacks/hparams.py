@@ -7,7 +7,7 @@ from typing import Any
 
 from pytorch_lightning import Trainer
 
-from lightdiff.lightning import DiffusionModel
+from lightdiff.model import DiffusionModel
 
 Setting = str | int | float
 

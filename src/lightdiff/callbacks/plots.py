@@ -11,7 +11,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lightdiff.callbacks.common import just_measured, run_folder, tensorboards
 from lightdiff.callbacks.curves import Curves
-from lightdiff.lightning import DiffusionModel
+from lightdiff.model import DiffusionModel
 from lightdiff.utils.plots import log_y, new_figure, pixels, save_figure
 from lightdiff.utils.structure import NUMBER, Items, Keys
 

@@ -9,8 +9,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lightdiff.callbacks.common import forget_pictures, run_folder, tensorboards
 from lightdiff.core.randomness import keyed_generator
-from lightdiff.lightning import DiffusionModel
-from lightdiff.lightning.generation import sampling_mode
+from lightdiff.model import DiffusionModel
+from lightdiff.model.generation import sampling_mode
 from lightdiff.utils.captions import captioned, widened
 from lightdiff.utils.images import LARGEST, make_grid, save_png, to_uint8
 

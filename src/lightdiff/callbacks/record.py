@@ -12,7 +12,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from lightdiff.callbacks.common import epochs_done, just_measured, run_folder, tensorboards
 from lightdiff.callbacks.hparams import settings_of
-from lightdiff.lightning import DiffusionModel
+from lightdiff.model import DiffusionModel
 from lightdiff.utils.files import replaced
 from lightdiff.utils.structure import COUNT, NUMBER, Every, Keys, Optional
 

@@ -16,8 +16,8 @@ from lightdiff.callbacks.common import forget_pictures, run_folder, shows_progre
 from lightdiff.callbacks.signals import unless_stopped
 from lightdiff.callbacks.strips import Strip, check_stages
 from lightdiff.core import Guidance
-from lightdiff.lightning import DiffusionModel, Generation
-from lightdiff.lightning.loop import last_state
+from lightdiff.model import DiffusionModel, Generation
+from lightdiff.model.loop import last_state
 from lightdiff.samplers import DDIM, Sampler, SamplerState
 from lightdiff.utils.collectives import gather_rows
 from lightdiff.utils.files import write_picture

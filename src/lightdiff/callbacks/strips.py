@@ -9,7 +9,7 @@ from pytorch_lightning import Trainer
 from torch import Tensor
 
 from lightdiff.callbacks.common import tensorboards
-from lightdiff.lightning import DiffusionModel
+from lightdiff.model import DiffusionModel
 from lightdiff.utils.captions import captioned, widened
 from lightdiff.utils.images import LARGEST, make_grid, save_png, to_uint8
 

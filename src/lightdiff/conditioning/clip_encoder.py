@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lightdiff.utils.extras import require
+from lightdiff.config.extras import require
 from lightdiff.utils.files import user_path
 
 if TYPE_CHECKING:

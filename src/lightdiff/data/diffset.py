@@ -9,6 +9,7 @@ from weakref import WeakSet
 
 import torch
 
+from lightdiff.config.instantiate import suggest
 from lightdiff.core.randomness import keyed_generator
 from lightdiff.data.fingerprint import OnChanged, RememberedData
 from lightdiff.data.flip import flip
@@ -19,10 +20,9 @@ from lightdiff.data.residence import residence
 from lightdiff.data.resize import Fit, ResizeMode
 from lightdiff.data.sources import SOURCES, Source, Splits
 from lightdiff.data.value_check import value_warnings
-from lightdiff.utils.config import shorten, suggest
 from lightdiff.utils.files import user_path
 from lightdiff.utils.sizes import two_sizes
-from lightdiff.utils.text import in_usual_case
+from lightdiff.utils.text import in_usual_case, shorten
 
 USUAL_BATCH_SIZE = 128
 

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pytorch_lightning import LightningDataModule
 
-from lightdiff.utils.config import ConfigError, shorten
+from lightdiff.config.instantiate import ConfigError
 from lightdiff.utils.structure import COUNT, TEXT, Items, Keys, Leaf, Misfit, Optional
+from lightdiff.utils.text import shorten
 
 if TYPE_CHECKING:
     from lightdiff.data.image_store import ImageStore

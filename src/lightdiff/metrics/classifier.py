@@ -1,7 +1,7 @@
 """Classifier: a small convolutional network that reads one data set, and whose last hidden layer measures distances on it.
 
 A classifier is a pair of files: `<name>.safetensors`, and `<name>.json` with how it was trained and its accuracy on test images.
-Four come with the package, in `weights/`. `python -m lightdiff.tasks.train_classifier` makes others, in `OWN_CLASSIFIERS`.
+Four come with the package, in `weights/`. `python -m lightdiff.commands.train_classifier` makes others, in `OWN_CLASSIFIERS`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from lightdiff.lightning.limits import check_fit, check_header, check_length
+from lightdiff.model.limits import check_fit, check_header, check_length
 from lightdiff.utils.files import sha256_of
 from lightdiff.utils.structure import FINITE, TEXT, Items, Keys, Leaf, is_count
 

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from lightdiff.data import DiffSet
-from lightdiff.lightning import DiffusionModel, Generation
 from lightdiff.metrics.base import Generated, Metric, Real, Value
 from lightdiff.metrics.extractor import FeatureExtractor, Features
 from lightdiff.metrics.reference import kept_reference
+from lightdiff.model import DiffusionModel, Generation
 from lightdiff.utils.collectives import from_first, gather_rows
 from lightdiff.utils.images import to_uint8
 from lightdiff.utils.progress import progress as show_progress

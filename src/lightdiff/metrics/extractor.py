@@ -13,9 +13,9 @@ from torch import Tensor
 
 from lightdiff.data import SOURCES, DiffSet, HuggingFace
 from lightdiff.metrics.classifier import NUM_FEATURES, OWN_CLASSIFIERS, available, load_classifier
-from lightdiff.utils.config import shorten
 from lightdiff.utils.files import user_path
 from lightdiff.utils.quoting import word
+from lightdiff.utils.text import shorten
 
 
 class Features(NamedTuple):
@@ -151,7 +151,7 @@ def _command(data: DiffSet, name: str, folder: Path) -> str:
         words += ["--channels", str(data.channels)]
     if folder != Path(OWN_CLASSIFIERS):
         words += ["--folder", str(folder)]
-    return f"python -m lightdiff.tasks.train_classifier {' '.join(map(word, words))}"
+    return f"python -m lightdiff.commands.train_classifier {' '.join(map(word, words))}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightdiff.config.extras import require
 from lightdiff.data import DiffSet
 from lightdiff.data.download import connection_timeout
 from lightdiff.metrics.extractor import FeatureExtractor
-from lightdiff.utils.extras import require
 from lightdiff.utils.files import user_path
 
 DOWNLOAD_TIMEOUT = 10.0

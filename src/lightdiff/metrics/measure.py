@@ -9,12 +9,12 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from lightdiff.lightning import DiffusionModel, Generation
+from lightdiff.config.describe import config_of
 from lightdiff.metrics.evaluation import Evaluation
 from lightdiff.metrics.results import Record, Results
+from lightdiff.model import DiffusionModel, Generation
 from lightdiff.samplers import name_of
 from lightdiff.utils.collectives import from_first
-from lightdiff.utils.describe import config_of
 from lightdiff.utils.ranks import rank_and_world_size
 
 PACKAGES = ("lightdiff", "torch", "torchvision", "torchmetrics")

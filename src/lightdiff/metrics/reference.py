@@ -16,12 +16,12 @@ from torch import Tensor
 
 from lightdiff.core.randomness import keyed_generator
 from lightdiff.data import ImageStore
-from lightdiff.lightning.limits import check_header
 from lightdiff.metrics.extractor import FeatureExtractor
+from lightdiff.model.limits import check_header
 from lightdiff.utils.collectives import from_first, gather_rows, gathered
-from lightdiff.utils.config import shorten
 from lightdiff.utils.files import replaced
 from lightdiff.utils.ranks import rank_and_world_size, rank_rows
+from lightdiff.utils.text import shorten
 
 MAX_VECTORS = 10_000
 """Number of vectors kept for metrics that compare image with image; chosen at random if there are more images."""

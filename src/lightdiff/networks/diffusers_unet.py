@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lightdiff.config.extras import require
 from lightdiff.networks.attention import zeroed
 from lightdiff.networks.checks import (
     check_cond,
@@ -17,7 +18,6 @@ from lightdiff.networks.checks import (
     check_positive,
     check_widths,
 )
-from lightdiff.utils.extras import require
 from lightdiff.utils.sizes import two_sizes
 
 

@@ -1,1 +1,1 @@
-"""What the commands do: compose the configuration, build the objects, train, sample. The only package that imports Hydra."""
+"""The name of release 0.1 for `lightdiff.config`, `lightdiff.jobs` and `lightdiff.commands`; `build` is kept."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lightdiff.utils.config import shorten
+from lightdiff.utils.text import shorten
 
 LARGEST_COUNT = 2**53
 """Largest whole number that JSON, YAML and float64 all keep exactly; no run counts as far."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 UNSHOWN = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Categories of characters that move a terminal's cursor, begin a line, or stand for a byte of a name that is no UTF-8."""
@@ -49,3 +50,9 @@ def escaped(text: str) -> str:
         character.encode("unicode_escape").decode() if unicodedata.category(character) in UNSHOWN else character
         for character in text
     )
+
+
+def shorten(value: Any, length: int = 60) -> str:
+    """Return the value as one line of text, cut to `length` characters; None is written as null, as in YAML."""
+    text = "null" if value is None else " ".join(str(value).split())
+    return text if len(text) <= length else text[: length - 3] + "..."

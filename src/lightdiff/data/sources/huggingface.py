@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
+from lightdiff.config.extras import require
+from lightdiff.config.instantiate import suggest
 from lightdiff.data.errors import DataError, DownloadError
 from lightdiff.data.formats import image_suffixes
 from lightdiff.data.image_store import DecodingStore
@@ -20,8 +22,6 @@ from lightdiff.data.order import keyed_split
 from lightdiff.data.pixel_values import check_range
 from lightdiff.data.resize import Fit, ResizeMode
 from lightdiff.data.sources.base import Source, Splits, check_labels, check_val_fraction
-from lightdiff.utils.config import suggest
-from lightdiff.utils.extras import require
 from lightdiff.utils.files import user_path
 
 if TYPE_CHECKING:

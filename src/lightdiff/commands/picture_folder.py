@@ -1,0 +1,76 @@
+"""The folder of pictures that sample.py and edit.py write: which one it is, and that it is written as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lightdiff.commands.output_folder import check_out, output_folder, write_record
+from lightdiff.commands.pictures import FILES, Drawn
+from lightdiff.config.instantiate import ConfigError
+from lightdiff.model import DiffusionModel, Generation
+from lightdiff.samplers import name_of
+from lightdiff.utils.files import shown, user_path
+
+
+def check_named_out(config: dict[str, Any], command: str = "sample") -> None:
+    """Refuse the folder that `out` names, if any, where it holds files that may not be replaced.
+
+    Raises:
+        ConfigError: one line with the folder and what to do.
+    """
+    if config["out"]:
+        check_out(user_path(config["out"]), overwrite=config["overwrite"], command=command)
+
+
+def check_pixels(config: dict[str, Any], model: DiffusionModel) -> None:
+    """Refuse a size of single images that is smaller than the model's images.
+
+    Raises:
+        ConfigError: one line with the key, the value and what is expected.
+    """
+    side = max(model.image_shape[1:])
+    if config["pixels"] is not None and config["pixels"] < side:
+        raise ConfigError(
+            f"pixels={config['pixels']}: {side} or more is expected, the longer side of this model's images"
+        )
+
+
+def name_parts(config: dict[str, Any], generation: Generation) -> list[str]:
+    """Return the parts of the default folder's name that say how the images are drawn."""
+    parts = [name_of(generation.sampler), str(generation.num_steps), f"seed{config['seed']}"]
+    if config["weights"] != "ema":
+        parts.append(config["weights"])
+    if generation.guidance.scale != 1:
+        details = generation.guidance.details.replace("=", "").split()
+        parts += [f"guidance{generation.guidance.scale:g}", *details]
+    return parts
+
+
+def write_pictures(
+    config: dict[str, Any], default: Path, settings: dict[str, Any], draw: Callable[[], Drawn], command: str = "sample"
+) -> Path:
+    """Draw images, write the files that `save` names into a folder, print a line about it, and return the folder.
+
+    Args:
+        config: the configuration of the command.
+        default: folder where `out` names none. Its name has to stand for all settings, since its content is replaced.
+        settings: what is recorded of how the images were drawn.
+        draw: draws them. It is called when the folder is known to be writable.
+        command: the command that writes.
+
+    Raises:
+        ConfigError: no folder can be made there.
+        OSError: the disk is full or broken.
+    """
+    out = user_path(config["out"]) if config["out"] else default
+    if not config["out"]:
+        check_out(out, overwrite=True, command=command)
+    with output_folder(out) as folder:
+        drawn = draw()
+        for name in config["save"]:
+            FILES[name](drawn, folder, config)
+        write_record(folder, settings, command=command)
+    print(f"{len(drawn.images)} images: {shown(out.absolute())}")
+    return out

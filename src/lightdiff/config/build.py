@@ -1,0 +1,145 @@
+"""Build the objects that a composed configuration describes: data, model, optimizer, sampler, guidance."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from lightdiff.config import speed
+from lightdiff.config.classes import needs_classes, with_classes
+from lightdiff.config.instantiate import ConfigError, call, import_target, instantiate, naming
+from lightdiff.config.plain import plain
+from lightdiff.config.settings import DATASET_FACTS, NEEDED
+from lightdiff.core import Guidance, Objective, Prediction
+from lightdiff.core.randomness import keyed_seed
+from lightdiff.data import DiffSet
+from lightdiff.model import DiffusionModel
+from lightdiff.model.loading import check_describable
+from lightdiff.samplers import Sampler
+
+Importer = Callable[[str], Callable[..., Any]]
+
+SETTINGS_OF_THE_MODEL = ("ema_decay", "time_input", "seed")
+
+
+def build_model(cfg: Any, *, fused: bool | None = None) -> DiffusionModel:
+    """Build the untrained model of groups model, schedule, objective, conditioning, codec, optimizer and lr_scheduler.
+
+    Its first weights are a function of `seed`. Classes that are null in group conditioning are taken from the data set, which
+    is read for them.
+
+    Args:
+        cfg: a composed configuration, or its plain data.
+        fused: whether the optimizer step is one kernel; None: as `optimizer.fused` says.
+
+    Raises:
+        ConfigError: one line with the key, the value and the choices.
+    """
+    config = plain(cfg)
+    if needs_classes(config):
+        config = with_classes(config, build_data(config))
+    torch.manual_seed(keyed_seed("init", config["seed"]))
+    settings = {name: config[name] for name in SETTINGS_OF_THE_MODEL if name in config}
+    parts = {name: _build_group(config, name) for name in ("schedule", "conditioning", "codec", "lr_scheduler")}
+    parts["objective"], parts["prediction"] = build_objective(config)
+    parts["network"] = _build_group(config, "model")
+    if fused is None:
+        fused = speed.fused(config, speed.precision(config).value).value
+    parts["optimizer"] = build_optimizer(config, fused)
+    try:
+        model = call(DiffusionModel, settings, key="", **parts)
+        with naming("objective", config["objective"]):
+            model.objective.check_training(model.trained.prediction, model.schedule)
+        with naming("", config):
+            check_describable(model)
+        return model
+    except ConfigError as error:
+        name = re.split("[=:.]", str(error), maxsplit=1)[0]
+        raise ConfigError(_WHERE.get(name, name) + str(error)[len(name) :]) from error
+
+
+_WHERE = {
+    "network": "model",
+    "prediction": "objective.prediction",
+    "time_sampler": "objective.time_sampler",
+}
+"""Argument of the model -> its key in the configuration, where the two have different names."""
+
+
+def build_objective(cfg: Any) -> tuple[Objective, Prediction | None]:
+    """Build the objective of group objective; return it with the prediction that the group names, None for the usual one."""
+    config = plain(cfg)
+    objective = _build_group(config, "objective")
+    return objective, instantiate(config["objective"].get("prediction"), key="objective.prediction")
+
+
+def build_optimizer(config: dict[str, Any], fused: bool) -> Callable[[Iterable[torch.nn.Parameter]], Optimizer]:
+    """Build the function that makes the optimizer of some parameters from group optimizer.
+
+    Args:
+        config: plain data.
+        fused: whether the optimizer step is one kernel.
+
+    Raises:
+        ConfigError: settings that the optimizer refuses.
+    """
+    group = {name: value for name, value in config["optimizer"].items() if name != "fused"}
+    if "_target_" not in group:
+        raise ConfigError("optimizer._target_: a value is needed")
+    if fused:
+        # without this argument torch takes its foreach kernels where it can
+        group["fused"] = True
+    make = instantiate({**group, "_partial_": True}, key="optimizer")
+    with naming("optimizer", group):
+        # torch checks the settings when it is given a parameter
+        make([torch.nn.Parameter(torch.zeros(1))])
+    return make
+
+
+def _build_group(config: dict[str, Any], name: str, importer: Importer = import_target) -> Any:
+    """Build the object of a group; None where its choice has no `_target_` (conditioning=none)."""
+    group = config.get(name)
+    if group is None or "_target_" not in group:
+        if name in NEEDED:
+            raise ConfigError(f"{name}._target_: a value is needed")
+        return None
+    absent = [key for key in ("cond_dim", "token_dim") if name == "conditioning" and group.get(key) is None]
+    return instantiate(
+        {key: value for key, value in group.items() if key not in (*_FACTS.get(name, ()), *absent)},
+        key=name,
+        importer=importer,
+    )
+
+
+_FACTS = {"dataset": DATASET_FACTS, "sampler": ("num_steps",), "objective": ("prediction",)}
+"""Group -> keys that other groups read and its own class does not take. `cond_dim` and `token_dim` of a conditioner are of this
+kind where they are null: networks read them."""
+
+
+def build_data(cfg: Any, *, importer: Importer = import_target) -> DiffSet:
+    """Build the data set of group dataset. It is read later, by `prepare_data` and `setup`.
+
+    Args:
+        cfg: a composed configuration, or its plain data.
+        importer: turns the names of classes into classes; `import_safe_target` with packages=["data"] for a configuration that
+            comes from a file.
+    """
+    return _build_group(plain(cfg), "dataset", importer)
+
+
+def build_sampler(cfg: Any) -> tuple[Sampler, int | None]:
+    """Build the sampler of group sampler; return it with its number of steps, None for every timestep."""
+    config = plain(cfg)
+    num_steps = config["sampler"].get("num_steps")
+    if num_steps is not None and (not isinstance(num_steps, int) or isinstance(num_steps, bool) or num_steps < 1):
+        raise ConfigError(f"sampler.num_steps={num_steps}: 1 or more steps or null (every timestep) are expected")
+    return _build_group(config, "sampler"), num_steps
+
+
+def build_guidance(cfg: Any) -> Guidance | None:
+    """Build the guidance of group guidance; None where the configuration has none, as runs of former versions."""
+    return _build_group(plain(cfg), "guidance")

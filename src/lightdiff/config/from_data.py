@@ -1,0 +1,34 @@
+"""Settings that come out of the data: where a configuration leaves them null, they are what the data set has.
+
+Once found they stand in the run's config.yaml, so that a resumed run keeps them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lightdiff.utils.text import shorten
+
+CLASSES = ("num_classes", "class_names")
+FROM_DATA = {"dataset": (*CLASSES, "batch_size"), "conditioning": CLASSES}
+"""Keys of each group that the data set can fill."""
+SAID = ("num_classes", "batch_size")
+"""Those keys of group dataset of which a line says so; the names of the classes are in a line of their own."""
+
+
+def filled(config: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration with the null keys of `FROM_DATA` taken from `values`, which has the same groups."""
+    groups = {}
+    for group, keys in FROM_DATA.items():
+        settings, given = config.get(group), values.get(group)
+        if isinstance(settings, dict) and isinstance(given, Mapping):
+            empty = [key for key in keys if key in settings and settings[key] is None]
+            groups[group] = {**settings, **{key: given.get(key) for key in empty}}
+    return {**config, **groups}
+
+
+def found_in_data(given: Mapping[str, Any], settled: Mapping[str, Any]) -> list[str]:
+    """Return a line for each key of group dataset that was null and has been filled."""
+    keys = [key for key in SAID if given.get(key) is None and settled.get(key) is not None]
+    return [f"dataset.{key}={shorten(settled[key])}: taken from the data set" for key in keys]

@@ -1,0 +1,32 @@
+"""The diffusion model as a LightningModule, with its checkpoints, exports, weight average and learning-rate schedules."""
+
+from lightdiff.model.at_hand import trained_models
+from lightdiff.model.checkpoint import find_checkpoint, read_checkpoint
+from lightdiff.model.checkpoint_io import AtomicCheckpointIO
+from lightdiff.model.ema import EMA
+from lightdiff.model.errors import CheckpointError
+from lightdiff.model.export import save_export
+from lightdiff.model.generation import Generation
+from lightdiff.model.loading import load_identified, load_model, load_weights_into
+from lightdiff.model.lr_schedules import Constant, Cosine, Linear
+from lightdiff.model.model import DiffusionModel
+from lightdiff.model.quiet import quiet
+
+__all__ = [
+    "EMA",
+    "AtomicCheckpointIO",
+    "CheckpointError",
+    "Constant",
+    "Cosine",
+    "DiffusionModel",
+    "Generation",
+    "Linear",
+    "find_checkpoint",
+    "load_identified",
+    "load_model",
+    "load_weights_into",
+    "quiet",
+    "read_checkpoint",
+    "save_export",
+    "trained_models",
+]

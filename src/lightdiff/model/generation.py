@@ -1,0 +1,241 @@
+"""Generation: all settings of a sampling run in one object, checked against the model, and the code that draws the images.
+
+A seed stands for an endless list of images. The noise of image i is drawn in blocks keyed by (seed, block), so that the image
+depends neither on the batch size nor on the number of processes, and training's random numbers are never touched.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from lightdiff.conditioning.base import Labels, chosen_labels
+from lightdiff.config.instantiate import import_safe_target, instantiate
+from lightdiff.core import ClassifierFree, Condition, Guidance
+from lightdiff.core.randomness import BlockGenerator
+from lightdiff.model.loop import batches, last_state
+from lightdiff.samplers import SAMPLERS, Sampler, SamplerState
+from lightdiff.utils.progress import progress as show_progress
+
+if TYPE_CHECKING:
+    from lightdiff.model.model import DiffusionModel
+    from lightdiff.model.sampling import Weights
+
+PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+"""Names as in trainer.precision, with the type to which autocast lowers the network's computation; None: no autocast."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Settings of a sampling run.
+
+    Args:
+        sampler: the sampler object.
+        num_steps: the sampler's number of steps.
+        guidance: kind and strength of the guidance.
+        choice: the labels or prompts to show, as the conditioner's `choose` returned them; None: no class or caption.
+        seed: key of the noise.
+        weights: "ema" or "raw".
+        precision: a key of `PRECISIONS` for the network; the sampler itself always computes in the type of the weights.
+        labels: classes (K,) to show, int64, image i that of entry i modulo K; None where the images are not drawn by classes.
+    """
+
+    sampler: Sampler
+    num_steps: int
+    guidance: Guidance
+    choice: Any
+    seed: int
+    weights: Weights
+    precision: str = "32-true"
+    labels: Tensor | None = None
+
+    @classmethod
+    def of(
+        cls,
+        model: DiffusionModel,
+        *,
+        num_samples: int | None = None,
+        sampler: str | Sampler = "ddim",
+        num_steps: int | None = 50,
+        guidance: Guidance | Mapping[str, Any] | None = None,
+        guidance_scale: float | None = None,
+        labels: Labels = None,
+        prompt: str | Sequence[str] | None = None,
+        seed: int | None = 0,
+        weights: Weights = "ema",
+        precision: str = "32-true",
+    ) -> Generation:
+        """Check the settings against the model and return them; the arguments are those of `DiffusionModel.sample`.
+
+        `num_samples` is only checked: it must be at least the number of labels or prompts. None leaves it open.
+
+        Raises:
+            ValueError: a setting that this model cannot have; the message names argument, value and choices.
+        """
+        if num_samples is not None:
+            _check_number(num_samples, labels=labels, prompt=prompt)
+        guidance = chosen_guidance(guidance, guidance_scale)
+        if isinstance(sampler, str):
+            if sampler not in SAMPLERS:
+                raise ValueError(f"sampler={sampler}: choices: {', '.join(SAMPLERS)}")
+            # clipped, as conf/sampler has it
+            sampler = SAMPLERS[sampler](clip_denoised=True)
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision={precision}: choices: {', '.join(PRECISIONS)}")
+        if seed is None:
+            seed = int.from_bytes(os.urandom(4), "little")
+        if num_steps is None:
+            num_steps = getattr(model.schedule, "num_train_timesteps", 1000)
+        sampler.check(model.schedule, num_steps=num_steps, noise=model.objective.noise)
+        if model.conditioning is None:
+            for name, value in (("labels", labels), ("prompt", prompt)):
+                if value is not None:
+                    raise ValueError(f"{name}={value}: this model is unconditional (trained with conditioning=none)")
+            if guidance.needs_condition and guidance.scale != 1:
+                named = (
+                    f"guidance.scale={guidance.scale}" if guidance_scale is None else f"guidance_scale={guidance_scale}"
+                )
+                raise ValueError(f"{named}: this model is unconditional (trained with conditioning=none); choices: 1")
+            choice = chosen = None
+        else:
+            choice = model.conditioning.choose(labels=labels, prompt=prompt)
+            names = model.class_names
+            chosen = chosen_labels(labels, len(names), names) if prompt is None and names else None
+        return cls(sampler, num_steps, guidance, choice, seed, weights, precision, chosen)
+
+    def labels_of_rows(self, rows: range) -> Tensor | None:
+        """Return the classes of images `rows`, (len(rows),) int64; None where the images are not drawn by classes."""
+        return None if self.labels is None else self.labels[torch.arange(rows.start, rows.stop) % len(self.labels)]
+
+    def trajectory(self, model: DiffusionModel, rows: range) -> Iterator[SamplerState]:
+        """Yield the sampler's states, from noise to images, for images `rows` of the seed's endless list.
+
+        Args:
+            model: the model.
+            rows: which images; with n of them, x_t of each state is (n, C, H, W).
+        """
+
+        def states() -> Iterator[SamplerState]:
+            denoiser, cond, generator = self.parts(model, rows)
+            like = torch.empty((len(rows), *model.image_shape), device=model.device, dtype=model.float_dtype)
+            x_T = model.schedule.prior_std * model.objective.noise.like(like, generator)
+            yield from self.sampler.trajectory(denoiser, x_T, self.num_steps, cond=cond, generator=generator)
+
+        return self.stepwise(model, states())
+
+    def parts(self, model: DiffusionModel, rows: range) -> tuple[Any, Condition | None, BlockGenerator]:
+        """Return the guided denoiser, the condition and the source of noise of images `rows`; call it in `stepwise`."""
+        denoiser: Any = model.denoiser_of(self.weights)
+        cond = null_cond = None
+        if denoiser.conditioner is not None:
+            conditioner = denoiser.conditioner
+            # only the network is computed in another precision
+            with torch.autocast(model.device.type, enabled=False):
+                null_cond = conditioner.null()
+                if self.choice is None:
+                    cond = {name: value.expand(len(rows), *value.shape[1:]) for name, value in null_cond.items()}
+                else:
+                    cond = conditioner(conditioner.inputs_of_rows(self.choice, rows, model.device))
+        if self.guidance.scale != 1:
+            denoiser = self.guidance.guided(denoiser, null_cond)
+        return denoiser, cond, BlockGenerator(self.seed, rows.start, len(rows), model.device)
+
+    def stepwise(self, model: DiffusionModel, states: Iterator[SamplerState]) -> Iterator[SamplerState]:
+        """Yield these states, each of them computed in eval mode, without gradients, and in this precision."""
+        denoiser = model.denoiser_of(self.weights)
+        while True:
+            # entered anew for each step, so that the caller's code between two steps runs in the caller's own mode
+            with sampling_mode(denoiser), self._autocast(model.device):
+                state = next(states, None)
+            if state is None:
+                return
+            yield state
+
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        dtype = PRECISIONS[self.precision]
+        return torch.autocast(device.type, dtype, enabled=dtype is not None)
+
+    def images(
+        self, model: DiffusionModel, rows: range, *, batch_size: int | None = None, progress: bool = False
+    ) -> Tensor:
+        """Draw images `rows` of the seed's endless list.
+
+        Args:
+            model: the model.
+            rows: which images.
+            batch_size: images at a time, or None for 128. The images do not depend on it.
+            progress: show a progress bar.
+
+        Returns:
+            Floating-point images (len(rows), C, H, W) in [-1, 1], on the model's device.
+
+        Raises:
+            ValueError: `batch_size` is below 1.
+        """
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size={batch_size}: 1 or more is expected")
+        parts = batches(rows, batch_size)
+        finished = [
+            model.codec.decode(torch.empty((0, *model.image_shape), device=model.device, dtype=model.float_dtype))
+        ]
+        with show_progress("drawing samples", len(parts) * self.num_steps, shown=progress) as task:
+            finished += [model.codec.decode(last_state(self.trajectory(model, part), task).x_t) for part in parts]
+        return torch.cat(finished)
+
+
+def chosen_guidance(guidance: Guidance | Mapping[str, Any] | None, guidance_scale: float | None) -> Guidance:
+    """Return the guidance that is asked for.
+
+    Args:
+        guidance: the guidance, or its settings as in the group guidance, which are those of `ClassifierFree` where they name no
+            `_target_`. None: classifier-free guidance.
+        guidance_scale: replaces the scale of `guidance`. None: the scale of `guidance`, or 1.
+
+    Raises:
+        ValueError: a setting that does not exist or is out of its range, or a scale for a guidance that has none.
+    """
+    chosen: Guidance = ClassifierFree()
+    if isinstance(guidance, Guidance):
+        chosen = guidance
+    elif guidance is not None:
+        settings = {"_target_": "lightdiff.core.ClassifierFree", **guidance}
+        chosen = instantiate(settings, key="guidance", importer=import_safe_target)
+    return chosen if guidance_scale is None else chosen.scaled(guidance_scale)
+
+
+def _check_number(num_samples: int, **asked: Any) -> None:
+    """Refuse a number of images below 1, or one that leaves out labels or prompts that were asked for.
+
+    Raises:
+        ValueError: one line with the argument, its value and what is expected.
+    """
+    if num_samples < 1:
+        raise ValueError(f"num_samples={num_samples}: 1 or more is expected")
+    for name, values in asked.items():
+        single = isinstance(values, str) or not isinstance(values, Sequence | Tensor)
+        count = 1 if single else values.numel() if isinstance(values, Tensor) else len(values)
+        if count == 0:
+            raise ValueError(f"{name}={values}: at least one is expected")
+        if count > num_samples:
+            raise ValueError(f"num_samples={num_samples}: {count} or more is expected, one for each of {name}={values}")
+
+
+@contextmanager
+def sampling_mode(denoiser: nn.Module) -> Iterator[None]:
+    """Put a denoiser into eval mode (BatchNorm, dropout) without gradients; give each module its own mode back afterwards."""
+    # one by one instead of by `denoiser.eval()`: this runs at each step, when nearly all modules are in eval mode already
+    training = [module for module in denoiser.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module in training:
+            module.training = True
