@@ -79,8 +79,8 @@ class Evaluation:
         for name, metric in metrics.items():
             if not (isinstance(metric, Metric) and dataclasses.is_dataclass(metric)):
                 raise ValueError(
-                    f"metrics.{name}={type(metric).__name__}: a lightdiff.metrics.Metric is expected that is a dataclass, because "
-                    "its fields are the settings that every result states"
+                    f"metrics.{name}={type(metric).__name__}: a lightdiff.metrics.Metric is expected that is a dataclass, "
+                    "because its fields are the settings that every result states"
                 )
         if data.channels not in (1, 3):
             raise ValueError(
