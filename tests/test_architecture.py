@@ -106,6 +106,20 @@ def test_every_package_is_covered() -> None:
     assert packages == {*MAY_IMPORT, "commands", *FORMER}
 
 
+def test_the_page_on_the_architecture_says_what_a_room_may_import() -> None:
+    page = (SOURCE.parent.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)/` \|[^|]*\| ([^|]*) \|$", page, re.MULTILINE)
+    told = {room: {name.strip() for name in names.split(",")} for room, names in rows}
+    assert told.pop("commands") == {"everything"}
+    for room, allowed in MAY_IMPORT.items():
+        own = {
+            name.removeprefix("lightdiff.") for name in allowed if name.startswith("lightdiff.") and name not in PLAIN
+        }
+        plain = {"config's plain part"} if {*PLAIN} <= allowed else set()
+        assert told.pop(room) == own | plain, room
+    assert not told
+
+
 def test_every_package_is_in_the_wheel() -> None:
     """The list in pyproject.toml is written by hand, because conf lies outside of src."""
     text = (SOURCE.parent.parent / "pyproject.toml").read_text().partition("\npackages = [")[2].partition("]")[0]

@@ -55,7 +55,7 @@ def test_without_overrides_it_is_the_tutorials_recipe() -> None:
     assert sum(p.numel() for p in model.network.parameters()) == 12_919_041
     assert (data.name, data.batch_size, data.image_size, data.resize_mode) == ("mnist", 128, (32, 32), "pad")
     torch.testing.assert_close(model.schedule.betas, torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64))
-    assert type(model.objective.prediction).__name__ == "EpsilonPrediction"
+    assert type(model.trained.prediction).__name__ == "EpsilonPrediction"
     assert type(model.objective.distance).__name__ == "MSE"
     assert type(model.objective.weighting).__name__ == "UnitWeighting"
     assert (type(sampler).__name__, num_steps) == ("DDPM", None)
