@@ -30,7 +30,11 @@ OTHER_PROGRAMS = frozenset(
 """Programs that a page may name and that are none of the project's."""
 RUNNERS = frozenset({"nice", "srun", "torchrun"})
 """Programs that start the command behind their options."""
-READERS_OWN = r"\S*\b(?:mine|stripes|plain_cnn|geometric|euler)\b\S*"
+EXAMPLES = re.findall(
+    r"^# conf/\S*?(\w+)\.yaml$", (ROOT / "docs" / "extending.md").read_text(encoding="utf-8"), re.MULTILINE
+)
+"""Names of the YAML files that docs/extending.md shows how to make."""
+READERS_OWN = rf"\S*\b(?:mine|{'|'.join(EXAMPLES)})\b\S*"
 """Names of parts that a page shows how to make."""
 PLACEHOLDER = re.compile(rf"\.\.\.|\$ARGS|\S*<\w+>\S*|{READERS_OWN}")
 """Words that stand for others."""

@@ -24,6 +24,13 @@ def foreign_names(config: Any) -> dict[str, str]:
     return {key: str(name) for key, name in targets(config) if str(name) not in known and not is_own(str(name))}
 
 
+def trusting(config: Any) -> str:
+    """Return the argument that lets a command use the classes that a configuration names, with a space in front; "" if all are
+    lightdiff's own."""
+    packages = sorted({name.partition(".")[0] for name in foreign_names(config).values()} - {"lightdiff"})
+    return f" {word('trust=[' + ','.join(packages) + ']')}" if packages else ""
+
+
 def how_to_trust(key: str, name: str) -> str:
     """Return how a user of a command says that a class is trusted, in words for a message."""
     package = name.partition(".")[0]

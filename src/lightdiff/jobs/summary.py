@@ -12,6 +12,7 @@ from pytorch_lightning.utilities.model_summary import get_human_readable_count
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lightdiff.config.names import trusting
 from lightdiff.data import DiffSet
 from lightdiff.data.listing import in_words
 from lightdiff.model import DiffusionModel
@@ -20,6 +21,8 @@ from lightdiff.utils.program import typed
 from lightdiff.utils.quoting import path_text, setting, word
 from lightdiff.utils.text import listed, printable
 
+OF_THE_MODEL = ("model", "schedule", "objective", "conditioning", "codec")
+"""Groups whose classes a checkpoint names."""
 INDENT = " " * 12
 WIDTH = 120
 
@@ -93,10 +96,12 @@ def run_summary(folder: Path, config: dict[str, Any], result: dict[str, Any]) ->
     log_dir = user_path(config.get("log_dir", folder)).absolute()
     commands = [f"tensorboard --logdir {word(path_text(log_dir if log_dir in folder.parents else folder))}"]
     if (folder / "checkpoints" / "last.ckpt").is_file():
+        of_model = {name: config.get(name) for name in OF_THE_MODEL}
         commands = [
-            f"{typed('sample')} {setting('ckpt_path', folder)}",
+            f"{typed('sample')} {setting('ckpt_path', folder)}{trusting(of_model)}",
             *commands,
-            f"{typed('train')} {setting('resume', folder)} trainer.max_{unit}={2 * result.get(unit, 0)}",
+            f"{typed('train')} {setting('resume', folder)} trainer.max_{unit}={2 * result.get(unit, 0)}"
+            f"{trusting(config)}",
         ]
     else:
         lines.append("checkpoint: none, because no callback saves one (callbacks.checkpoints)")

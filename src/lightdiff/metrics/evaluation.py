@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from lightdiff.utils.progress import progress as show_progress
 from lightdiff.utils.ranks import rank_and_world_size, rank_rows
 
 Split = Literal["train", "val", "test"]
+DESCRIBED = ("name", "sha256", "resizer")
+"""What the description of an extractor has at least."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ class Evaluation:
         batch_size: images at a time, or None for 128. The figures do not depend on it.
 
     Raises:
-        ValueError: `num_samples` is below 1, the images are neither gray nor RGB, or the data set has no such split.
+        ValueError: `num_samples` is below 1, a metric does not say its settings, the images are neither gray nor RGB, or the data
+            set has no such split.
     """
 
     def __init__(
@@ -72,6 +76,12 @@ class Evaluation:
     ) -> None:
         if num_samples < 1:
             raise ValueError(f"num_samples={num_samples}: 1 or more is expected")
+        for name, metric in metrics.items():
+            if not (isinstance(metric, Metric) and dataclasses.is_dataclass(metric)):
+                raise ValueError(
+                    f"metrics.{name}={type(metric).__name__}: a lightdiff.metrics.Metric is expected that is a dataclass, "
+                    "because its fields are the settings that every result states"
+                )
         if data.channels not in (1, 3):
             raise ValueError(
                 f"metrics={', '.join(metrics)}: images of 1 or 3 channels are expected, and those of the data set have "
@@ -98,8 +108,14 @@ class Evaluation:
         """Check that all metrics can be computed for a conditional or an unconditional model; nothing is sampled.
 
         Raises:
-            ValueError: a metric cannot be computed; the message names the setting.
+            ValueError: a metric cannot be computed, or the extractor does not say what it is; the message names the setting.
         """
+        missing = [key for key in DESCRIBED if key not in self.extractor.describe()]
+        if missing:
+            raise ValueError(
+                f"extractor={type(self.extractor).__name__}: every result states its {', '.join(DESCRIBED)}, but its describe() "
+                f"leaves out {', '.join(missing)}"
+            )
         for metric in self.metrics.values():
             metric.check(self.num_samples, self.extractor, conditional, len(self._store))
 
