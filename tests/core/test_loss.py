@@ -97,7 +97,7 @@ def test_logit_normal_in_t() -> None:
 
 
 def test_times_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="time_sampler=discrete_uniform: .*choices: default, uniform"):
+    with pytest.raises(ValueError, match="time_sampler=discrete_uniform: .*choices: uniform, stratified"):
         DiffusionObjective(time_sampler=DiscreteUniformTime()).check(VPrediction(), SCHEDULES["flow"])
 
     class OneWay(type(SCHEDULES["flow"])):  # type: ignore[misc]
@@ -108,9 +108,9 @@ def test_times_that_do_not_fit_are_refused() -> None:
 
 
 def test_the_advice_for_epsilon_fits_the_schedule() -> None:
-    with pytest.raises(ValueError, match=r"choices: v, x0, flow, edm$"):
+    with pytest.raises(ValueError, match=r"choices: x0, v, flow, edm$"):
         EpsilonPrediction().check(SCHEDULES["flow"])
-    with pytest.raises(ValueError, match=r"choices: v, x0, flow, edm, or zero_terminal_snr=false$"):
+    with pytest.raises(ValueError, match=r"choices: x0, v, flow, edm, or zero_terminal_snr=false$"):
         EpsilonPrediction().check(SCHEDULES["linear_zero_snr"])
 
 

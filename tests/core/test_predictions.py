@@ -183,7 +183,7 @@ def test_edm_scales_inputs_and_targets_to_unit_variance() -> None:
 
 def test_epsilon_is_refused_where_alpha_is_0() -> None:
     for name in ("linear_zero_snr", "flow"):
-        with pytest.raises(ValueError, match=r"prediction=epsilon: .*choices: v, x0, flow, edm"):
+        with pytest.raises(ValueError, match=r"prediction=epsilon: .*choices: x0, v, flow, edm"):
             EpsilonPrediction().check(SCHEDULES[name])
     EpsilonPrediction().check(SCHEDULES["cosine"])
 

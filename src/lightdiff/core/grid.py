@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
+
+from lightdiff.core.needs import INVERSE, TIMESTEPS, Need, check_needs
 
 if TYPE_CHECKING:
     from lightdiff.core.schedule import NoiseSchedule
@@ -26,6 +28,9 @@ SMALLEST_SIGMA = 0.002
 class TimeGrid(ABC):
     """Base class of the time grids."""
 
+    needs: ClassVar[tuple[Need, ...]] = ()
+    """What the grid needs of a schedule."""
+
     def __call__(self, schedule: NoiseSchedule, num_steps: int) -> Tensor:
         """Return the times (num_steps + 1,) for this schedule.
 
@@ -34,6 +39,7 @@ class TimeGrid(ABC):
         """
         if num_steps < 1:
             raise ValueError(f"num_steps={num_steps}: 1 or more is expected")
+        check_needs(type(self), TimeGrid, schedule)
         return self._times(schedule, num_steps)
 
     @abstractmethod
@@ -83,13 +89,10 @@ class LeadingGrid(TimeGrid):
     discrete schedules only.
     """
 
+    needs: ClassVar[tuple[Need, ...]] = (TIMESTEPS,)
+
     def _times(self, schedule: NoiseSchedule, num_steps: int) -> Tensor:
-        T = _table_size(schedule)
-        if T is None:
-            raise ValueError(
-                f"grid=leading: it needs a schedule with timesteps, not {type(schedule).__name__}; "
-                "choices: uniform, trailing, quadratic, karras, log_snr"
-            )
+        T: int = schedule.num_train_timesteps  # type: ignore[attr-defined]
         _check_fits(num_steps, T)
         timesteps = torch.arange(num_steps - 1, -1, -1, dtype=torch.float64) * (T // num_steps)
         return torch.cat([(timesteps + 1) / T, torch.zeros(1, dtype=torch.float64)])
@@ -111,6 +114,8 @@ class KarrasGrid(TimeGrid):
             these noise levels.
     """
 
+    needs: ClassVar[tuple[Need, ...]] = (INVERSE,)
+
     rho: float = 7.0
     sigma_min: float | None = None
     sigma_max: float | None = None
@@ -122,7 +127,6 @@ class KarrasGrid(TimeGrid):
                 raise ValueError(f"{name}={value}: a number above 0 is expected")
 
     def _times(self, schedule: NoiseSchedule, num_steps: int) -> Tensor:
-        _check_inverse("karras", schedule)
         low, high = _noise_levels(schedule, self.sigma_min, self.sigma_max)
         ramp = torch.linspace(high ** (1 / self.rho), low ** (1 / self.rho), num_steps, dtype=torch.float64)
         times = schedule.t_from_log_snr(-2 * self.rho * ramp.log())
@@ -145,6 +149,8 @@ class LogSNRGrid(TimeGrid):
             values.
     """
 
+    needs: ClassVar[tuple[Need, ...]] = (INVERSE,)
+
     log_snr_min: float | None = None
     log_snr_max: float | None = None
     final_zero: bool = True
@@ -156,7 +162,6 @@ class LogSNRGrid(TimeGrid):
             )
 
     def _times(self, schedule: NoiseSchedule, num_steps: int) -> Tensor:
-        _check_inverse("log_snr", schedule)
         sigma_min, sigma_max = (
             None if bound is None else math.exp(-bound / 2) for bound in (self.log_snr_max, self.log_snr_min)
         )
@@ -181,14 +186,6 @@ def _table_size(schedule: NoiseSchedule) -> int | None:
 def _check_fits(num_steps: int, T: int) -> None:
     if num_steps > T:
         raise ValueError(f"num_steps={num_steps}: this schedule has {T} timesteps; at most {T} is expected")
-
-
-def _check_inverse(name: str, schedule: NoiseSchedule) -> None:
-    if not schedule.has_inverse:
-        raise ValueError(
-            f"grid={name}: it needs a schedule with an inverse (t_from_log_snr), which {type(schedule).__name__} does not have; "
-            "choices: uniform, trailing, quadratic"
-        )
 
 
 def _noise_levels(schedule: NoiseSchedule, low: float | None, high: float | None) -> tuple[float, float]:

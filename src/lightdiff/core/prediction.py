@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from lightdiff.core.needs import ALPHA, Need, check_needs
 from lightdiff.core.scales import Scales
 from lightdiff.core.schedule import NoiseSchedule
 
@@ -22,12 +24,17 @@ from lightdiff.core.schedule import NoiseSchedule
 class Prediction(ABC):
     """Base class of the predictions."""
 
+    needs: ClassVar[tuple[Need, ...]] = ()
+    """What the prediction needs of a schedule."""
+
     def check(self, schedule: NoiseSchedule) -> None:
         """Check that x0_hat can be computed at every time of the schedule.
 
         Raises:
             ValueError: at some time it cannot.
         """
+        rescaled = getattr(schedule, "zero_terminal_snr", False)
+        check_needs(type(self), Prediction, schedule, more=", or zero_terminal_snr=false" if rescaled else "")
 
     def scale_input(self, x_t: Tensor, scales: Scales) -> Tensor:
         """Return the network's input for x_t: x_t itself unless a subclass scales it."""
@@ -83,13 +90,7 @@ class EpsilonPrediction(Prediction):
     x0_hat = (x_t - sigma * output) / alpha,    d = alpha^2 / sigma^2
     """
 
-    def check(self, schedule: NoiseSchedule) -> None:
-        if schedule.alpha(torch.ones(1, dtype=torch.float64)).item() == 0:
-            rescaled = getattr(schedule, "zero_terminal_snr", False)
-            raise ValueError(
-                "prediction=epsilon: x0 cannot be computed from the noise where alpha = 0, as at t = 1 of this schedule; "
-                f"choices: v, x0, flow, edm{', or zero_terminal_snr=false' if rescaled else ''}"
-            )
+    needs: ClassVar[tuple[Need, ...]] = (ALPHA,)
 
     def _to_x0(self, output: Tensor, x_t: Tensor, at: Scales) -> Tensor:
         return (x_t - at.sigma * output) / at.alpha

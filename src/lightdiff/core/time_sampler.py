@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
+
+from lightdiff.core.needs import INVERSE, TIMESTEPS, Need, check_needs
 
 if TYPE_CHECKING:
     from lightdiff.core.schedule import NoiseSchedule
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 class TimeSampler(ABC):
     """Base class of the time samplers."""
+
+    needs: ClassVar[tuple[Need, ...]] = ()
+    """What the time sampler needs of a schedule."""
 
     def __call__(
         self,
@@ -55,6 +60,7 @@ class TimeSampler(ABC):
         Raises:
             ValueError: it does not fit.
         """
+        check_needs(type(self), TimeSampler, schedule)
 
     @abstractmethod
     def _times(self, draw: _Draw, schedule: NoiseSchedule) -> Tensor:
@@ -95,12 +101,7 @@ class UniformTime(TimeSampler):
 class DiscreteUniformTime(UniformTime):
     """Timesteps that are all equally likely. Unlike `UniformTime`, it refuses schedules that are not discrete."""
 
-    def check(self, schedule: NoiseSchedule) -> None:
-        if not hasattr(schedule, "num_train_timesteps"):
-            raise ValueError(
-                f"time_sampler=discrete_uniform: it needs a schedule with timesteps, not {type(schedule).__name__}; "
-                "choices: default, uniform, stratified, logit_normal, log_normal_sigma"
-            )
+    needs: ClassVar[tuple[Need, ...]] = (TIMESTEPS,)
 
 
 @dataclass(frozen=True)
@@ -123,19 +124,14 @@ class LogNormalSigmaTime(TimeSampler):
         ValueError: p_std is not above 0. Also on a call: the schedule has no inverse.
     """
 
+    needs: ClassVar[tuple[Need, ...]] = (INVERSE,)
+
     p_mean: float = -1.2
     p_std: float = 1.2
 
     def __post_init__(self) -> None:
         if not self.p_std > 0:
             raise ValueError(f"p_std={self.p_std}: a number above 0 is expected")
-
-    def check(self, schedule: NoiseSchedule) -> None:
-        if not schedule.has_inverse:
-            raise ValueError(
-                "time_sampler=log_normal_sigma: it needs a schedule with an inverse (t_from_log_snr), which "
-                f"{type(schedule).__name__} does not have; choices: default, uniform, stratified, logit_normal"
-            )
 
     def _times(self, draw: _Draw, schedule: NoiseSchedule) -> Tensor:
         return schedule.t_from_log_snr(-2 * (self.p_mean + self.p_std * draw.normal()))

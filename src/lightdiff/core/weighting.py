@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lightdiff.core.needs import siblings
 from lightdiff.core.prediction import Prediction
 from lightdiff.core.scales import Scales
 from lightdiff.core.schedule import NoiseSchedule
@@ -34,15 +35,22 @@ class Weighting(ABC):
         Raises:
             ValueError: a weight is above `LARGEST_WEIGHT`, or above `LARGEST_LAST_WEIGHT` at t = 1.
         """
+        excess = self._excess(prediction, schedule)
+        if excess is not None:
+            bounded = [kind.__name__ for kind in siblings(Weighting) if kind()._excess(prediction, schedule) is None]
+            raise ValueError(
+                f"weighting={type(self).__name__}: with prediction={type(prediction).__name__} the loss is multiplied by "
+                f"{excess} is expected there; choices: {', '.join(bounded)}, or another prediction"
+            )
+
+    def _excess(self, prediction: Prediction, schedule: NoiseSchedule) -> str | None:
+        """Return the first weight that is too large, in words; None where all are bounded."""
         t = schedule.snap(torch.linspace(0, 1, 1001, dtype=torch.float64))
         weights = self(schedule(t), prediction)
         for k, limit in ((int(weights.argmax()), LARGEST_WEIGHT), (-1, LARGEST_LAST_WEIGHT)):
             if not weights[k] <= limit:
-                raise ValueError(
-                    f"weighting={type(self).__name__}: with prediction={type(prediction).__name__} the loss is multiplied by "
-                    f"{weights[k]:.2g} at t = {t[k]:g} of this schedule, and at most {limit:,.0f} is expected there; choices: "
-                    "UnitWeighting, MinSNRWeighting, P2Weighting, or another prediction"
-                )
+                return f"{weights[k]:.2g} at t = {t[k]:g} of this schedule, and at most {limit:,.0f}"
+        return None
 
     @abstractmethod
     def __call__(self, scales: Scales, prediction: Prediction) -> Tensor:

@@ -22,7 +22,7 @@ from lightdiff.model.errors import CheckpointError
 from lightdiff.model.export import WEIGHTS, read_export
 from lightdiff.model.limits import check_fit
 from lightdiff.model.model import DiffusionModel
-from lightdiff.model.sampling import Weights
+from lightdiff.model.sampling import Weights, check_weights
 from lightdiff.utils.files import sha256_of
 from lightdiff.utils.structure import Keys
 from lightdiff.utils.text import listed, shorten
@@ -228,8 +228,7 @@ def load(
     trust: Trust = NOBODY,
 ) -> tuple[DiffusionModel, dict[str, Any]]:
     """Load a trained model as an instance of `kind`, and say which weights it has; see `load_model`, `load_identified`."""
-    if weights not in ("ema", "raw"):
-        raise ValueError(f"weights={weights}: choices: ema, raw")
+    check_weights(weights)
     try:
         description, dataset, state, identity = _content(find_checkpoint(path), weights, map_location, hashed=hashed)
         check_content(Keys(model=DESCRIPTION), {"model": description}, Path(path))

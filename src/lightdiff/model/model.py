@@ -35,7 +35,7 @@ from lightdiff.model.batch import as_batch, check_batch
 from lightdiff.model.ema import EMA
 from lightdiff.model.format_1 import renew
 from lightdiff.model.lr_schedules import adopt_layout, adopt_settings, check_same_training
-from lightdiff.model.sampling import SamplingModel, Weights
+from lightdiff.model.sampling import SamplingModel, Weights, check_weights
 from lightdiff.model.summary import summary_callbacks
 
 
@@ -127,8 +127,7 @@ class DiffusionModel(SamplingModel):
         Raises:
             ValueError: `weights` is neither "ema" nor "raw".
         """
-        if weights not in ("ema", "raw"):
-            raise ValueError(f"weights={weights}: choices: ema, raw")
+        check_weights(weights)
         averaged = weights == "ema" and self.ema is not None and self.ema.num_updates > 0
         return self.ema.module if averaged else self.trained  # type: ignore[union-attr,return-value]
 

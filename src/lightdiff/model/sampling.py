@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from torch import Tensor
 
@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from lightdiff.model.model import DiffusionModel
 
 Weights = Literal["ema", "raw"]
+
+
+def check_weights(weights: str) -> None:
+    """Refuse a name that is not one of `Weights`.
+
+    Raises:
+        ValueError: one line with the name and the choices.
+    """
+    if weights not in get_args(Weights):
+        raise ValueError(f"weights={weights}: choices: {', '.join(get_args(Weights))}")
 
 
 class SamplingModel(StoredModel):

@@ -134,9 +134,12 @@ class Sampler(ABC):
         if num_steps is not None:
             self.times(schedule, num_steps)
         if noise is not None and not noise.is_gaussian and self.added_noise:
+            # the table of all samplers imports this file
+            from lightdiff.samplers import noiseless
+
             raise ValueError(
                 f"{self.added_noise}: it adds Gaussian noise, but this model was trained with {type(noise).__name__}; "
-                "choices: sampler=ddim, heun, dpmpp_2m, dpmpp_3m, with their usual settings"
+                f"choices: sampler={', '.join(noiseless())}, with their usual settings"
             )
 
     def trajectory(
