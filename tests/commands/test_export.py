@@ -177,6 +177,7 @@ def test_the_command_line_shows_its_keys(run_script: Callable[..., CompletedProc
         "ckpt_path": str(run),
         "format": "safetensors",
         "weights": "ema",
+        "trust": [],
         "half": False,
         "out": "shared",
     }

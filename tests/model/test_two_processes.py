@@ -17,6 +17,7 @@ from pytorch_lightning.plugins.layer_sync import TorchSyncBatchNorm
 from lightdiff.config import build
 from lightdiff.config.decisions import Decisions
 from lightdiff.config.speed import Choice
+from lightdiff.jobs import trainer
 from lightdiff.jobs.run_config import write_config
 from runs import ROOT, TINY, composed, last, scalars, tiny, train, train_in_two_processes
 from waiting import PATIENCE, until
@@ -81,10 +82,10 @@ def test_batch_norm_of_several_gpus_is_synchronised(
     devices: int, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
-    monkeypatch.setattr(build, "call", lambda target, settings, **extra: asked.append(settings["sync_batchnorm"]))
+    monkeypatch.setattr(trainer, "call", lambda target, settings, **extra: asked.append(settings["sync_batchnorm"]))
     decided = dict.fromkeys((field.name for field in fields(Decisions)), Choice(False, "does not matter"))
     decided |= {"processes": Choice(devices, ""), "device": Choice(torch.device(kind), "")}
-    build.build_trainer(tiny(f"trainer.devices={devices}"), tmp_path, Decisions(**decided), [], [])
+    trainer.build_trainer(tiny(f"trainer.devices={devices}"), tmp_path, Decisions(**decided), [], [])
     assert asked == [(devices, kind) == (2, "cuda")]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lightdiff.model.format_1 import FORMER_OBJECTIVE, renewed_objective, without_range
+from lightdiff.utils.former import OBJECTIVE, renewed_objective, without_range
 
 
 def renewed(config: dict[str, Any]) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def renewed(config: dict[str, Any]) -> dict[str, Any]:
     if isinstance(dataset, dict) and "value_range" in dataset and "codec" not in config:
         codec = {"_target_": "lightdiff.core.PixelCodec", "value_range": dataset["value_range"]}
         config = {**config, "dataset": without_range(dataset), "codec": codec}
-    if isinstance(objective, dict) and objective.get("_target_") == FORMER_OBJECTIVE:
+    if isinstance(objective, dict) and objective.get("_target_") == OBJECTIVE:
         prediction, others = renewed_objective(objective)
         config = {**config, "objective": {**others, "prediction": prediction}}
     return config

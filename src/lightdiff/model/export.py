@@ -20,6 +20,7 @@ from lightdiff.model.limits import check_header, check_length
 from lightdiff.model.model import DiffusionModel
 from lightdiff.model.sampling import Weights
 from lightdiff.utils.files import replaced
+from lightdiff.utils.former import without_range
 from lightdiff.utils.structure import Misfit
 
 WEIGHTS = "model.safetensors"
@@ -102,4 +103,5 @@ def read_export(folder: Path) -> Export:
         except Misfit as error:
             raise CheckpointError(f"{folder / CONFIG}: {error}") from error
         model, state = renewed_model(model), renewed_state(state)
+        dataset = without_range(dataset) if isinstance(dataset, dict) else dataset
     return Export(model, weights, state, dataset)

@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from lightdiff.model.content import FORMAT, IMAGE_SHAPE, SEED, WEIGHTS
+from lightdiff.utils.former import renewed_objective, without_range
 from lightdiff.utils.structure import FINITE, MAPPING, TEXT, Items, Keys, Leaf, Nullable, Optional
 
 DESCRIPTION_1 = Keys(
@@ -39,9 +40,6 @@ _RENAMED = (
 )
 """First part of a weight's name in format 1 -> in format 2."""
 
-FORMER_OBJECTIVE = "lightdiff.core.Objective"
-"""Name that the class of the objective had."""
-
 
 def is_format_1(checkpoint: Any) -> bool:
     """Return whether the content of a checkpoint says that it has format 1."""
@@ -60,11 +58,12 @@ def renew(checkpoint: dict[str, Any]) -> None:
         return
     _MODEL_1.check(checkpoint)
     described = checkpoint["lightdiff"]
+    dataset = described.get("dataset")
     checkpoint["lightdiff"] = {
         **described,
         "format": FORMAT,
         "model": renewed_model(described["model"]),
-        "dataset": without_range(described.get("dataset")),
+        "dataset": None if dataset is None else without_range(dataset),
     }
     checkpoint["state_dict"] = renewed_state(checkpoint["state_dict"])
 
@@ -78,23 +77,9 @@ def renewed_model(model: dict[str, Any]) -> dict[str, Any]:
     return {**parts, "prediction": prediction, "objective": objective, "codec": codec}
 
 
-def renewed_objective(objective: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Return the prediction that an objective of format 1 held, and the objective without it."""
-    parts = dict(objective)
-    prediction = parts.pop("prediction", {"_target_": "lightdiff.core.EpsilonPrediction"})
-    if parts.get("_target_") == FORMER_OBJECTIVE:
-        parts["_target_"] = "lightdiff.core.DiffusionObjective"
-    return prediction, parts
-
-
 def renewed_state(state: dict[str, Any]) -> dict[str, Any]:
     """Return weights under their names in format 2."""
     return {_renamed(name): weight for name, weight in state.items()}
-
-
-def without_range(dataset: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return the settings of a data set without the range of x0."""
-    return None if dataset is None else {key: value for key, value in dataset.items() if key != "value_range"}
 
 
 def _renamed(name: str) -> str:
