@@ -21,8 +21,9 @@ from lightdiff.commands import train_classifier
 from lightdiff.commands.report import report_command
 from lightdiff.config.build import build_model
 from lightdiff.jobs.failures import RunFailed
+from lightdiff.jobs.log_file import log_to
 from lightdiff.jobs.run_config import write_config
-from lightdiff.jobs.train import _log_to, run_job
+from lightdiff.jobs.train import run_job
 from lightdiff.model.content import FORMAT
 from lightdiff.utils.files import append_line
 from runs import tiny, train
@@ -207,7 +208,7 @@ def test_a_training_leaves_whole_pictures(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_log_on_a_full_disk_prints_no_trace(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "train.log").symlink_to("/dev/full")
-    handler = _log_to(tmp_path / "train.log")
+    handler = log_to(tmp_path / "train.log")
     try:
         logging.getLogger("lightdiff").info("a message that goes nowhere")
     finally:
