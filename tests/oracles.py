@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from closed_forms import GaussianData, rms, scales, slope, times
+from closed_forms import GaussianData, GaussianFlowMap, rms, scales, slope, times
 from lightdiff.core import (
     DiscreteSchedule,
     EDMSchedule,
@@ -17,7 +17,7 @@ from lightdiff.core import (
     sigmoid_betas,
 )
 
-__all__ = ["DISCRETE", "SCHEDULES", "gaussian_data", "noise", "rms", "scales", "slope", "times"]
+__all__ = ["DISCRETE", "SCHEDULES", "gaussian_data", "gaussian_flow_map", "noise", "rms", "scales", "slope", "times"]
 
 SCHEDULES: dict[str, NoiseSchedule] = {
     "linear": DiscreteSchedule(linear_betas(1000)),
@@ -37,6 +37,11 @@ def gaussian_data(schedule: NoiseSchedule) -> GaussianData:
     mean = torch.rand(1, 1, 2, 3, generator=generator, dtype=torch.float64) - 0.5
     std = 0.1 + 0.5 * torch.rand(1, 1, 2, 3, generator=generator, dtype=torch.float64)
     return GaussianData(schedule, mean, std)
+
+
+def gaussian_flow_map(schedule: NoiseSchedule) -> GaussianFlowMap:
+    data = gaussian_data(schedule)
+    return GaussianFlowMap(schedule, data.mean, data.std)
 
 
 def noise(count: int = 4, seed: int = 0) -> Tensor:

@@ -18,7 +18,7 @@ from lightdiff.core import (
     UniformNoise,
     keyed_generator,
 )
-from lightdiff.samplers import DDIM, DDPM, SAMPLERS, DPMSolverMultistep, Heun, SamplerState, noiseless
+from lightdiff.samplers import DDIM, DDPM, SAMPLERS, DPMSolverMultistep, Heun, Renoise, SamplerState, noiseless
 from oracles import SCHEDULES, gaussian_data, noise, times
 
 GRIDS = [TrailingGrid(), LeadingGrid(), UniformGrid(), QuadraticGrid(), KarrasGrid(), LogSNRGrid()]
@@ -71,6 +71,7 @@ class OneWay(type(SCHEDULES["flow"])):  # type: ignore[misc]
         (DDIM(), "linear", {"num_steps": 0}, "num_steps=0: 1 or more"),
         (DDIM(eta=0.3), "flow", {"noise": UniformNoise()}, r"eta=0\.3: .*UniformNoise; choices: "),
         (DDPM(), "flow", {"noise": UniformNoise()}, "sampler=ddpm: .*UniformNoise"),
+        (Renoise(), "flow", {"noise": UniformNoise()}, "sampler=renoise: .*UniformNoise"),
         (Heun(s_churn=1.0), "flow", {"noise": UniformNoise()}, r"s_churn=1\.0: .*UniformNoise"),
         (DPMSolverMultistep(sde=True), "flow", {"noise": UniformNoise()}, "sde=True: .*UniformNoise"),
         (DDIM(grid=KarrasGrid()), OneWay(), {"num_steps": 5}, "grid=karras: it needs a schedule with an inverse"),
@@ -90,7 +91,7 @@ def test_what_cannot_work_is_refused_in_one_line(
 
 
 def test_a_message_offers_every_sampler_that_adds_no_noise() -> None:
-    assert set(noiseless()) >= {"ddim", "heun"} and not {"ddpm", "dpmpp_2m_sde"} & set(noiseless())
+    assert set(noiseless()) >= {"ddim", "heun"} and not {"ddpm", "dpmpp_2m_sde", "renoise"} & set(noiseless())
     with pytest.raises(ValueError, match=f"choices: sampler={', '.join(noiseless())}, with their usual settings"):
         DDPM().check(SCHEDULES["linear"], noise=UniformNoise())
 

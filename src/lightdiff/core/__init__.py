@@ -10,7 +10,9 @@ A network is trained to undo this. Each part of the method is a small class:
   = 1. The flow schedule is (1 - t, t), the EDM schedule (1, sigma_max t).
 - `Prediction`: the meaning of the network's output, such as the noise, x0, v = alpha noise - sigma x0, or the velocity
   noise - x0. It gives the target of training, and computes x0_hat from an output.
-- `Denoiser`: x0_hat(x_t, t, cond), the estimate of the image E[x0 | x_t], made of a network, a schedule and a prediction.
+- `Denoiser`: x0_hat(x_t, t, cond), the estimate of the image E[x0 | x_t], made of a network, a schedule and a prediction. With
+  a network that takes a second time s it is also x0_hat(x_t, t, cond, s), the image that makes DDIM's step from t to s exact.
+- `ExactDenoiser`: E[x0 | x_t] itself, where the data are a few given images.
 - `Codec`: the way from uint8 images to x0 and back.
 - `Objective`: the loss, which draws all that is random in it first. `DiffusionObjective` is weighting(t) * distance(output,
   target), with t drawn by a `TimeSampler` and the noise by a `Noise`.
@@ -27,10 +29,11 @@ of a discrete schedule. Times, alpha and sigma have the shape (B,).
 from lightdiff.core.betas import cosine_betas, linear_betas, scaled_linear_betas, sigmoid_betas
 from lightdiff.core.codec import Codec, PixelCodec
 from lightdiff.core.continuous import EDMSchedule, FlowSchedule
-from lightdiff.core.denoiser import TIME_INPUTS, Condition, Denoiser
+from lightdiff.core.denoiser import TIME_INPUTS, Condition, Denoiser, second_time
 from lightdiff.core.diffusion import DiffusionObjective
 from lightdiff.core.discrete import DiscreteSchedule
 from lightdiff.core.distance import L1, MSE, Distance, Huber
+from lightdiff.core.exact import ExactDenoiser
 from lightdiff.core.grid import KarrasGrid, LeadingGrid, LogSNRGrid, QuadraticGrid, TimeGrid, TrailingGrid, UniformGrid
 from lightdiff.core.guidance import ClassifierFree, ClassifierFreeGuidance, Guidance, NoGuidance
 from lightdiff.core.input_perturbation import InputPerturbation
@@ -89,6 +92,7 @@ __all__ = [
     "EDMSchedule",
     "EDMWeighting",
     "EpsilonPrediction",
+    "ExactDenoiser",
     "FlowPrediction",
     "FlowSchedule",
     "GaussianNoise",
@@ -130,5 +134,6 @@ __all__ = [
     "linear_betas",
     "per_image",
     "scaled_linear_betas",
+    "second_time",
     "sigmoid_betas",
 ]

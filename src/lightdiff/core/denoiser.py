@@ -1,4 +1,4 @@
-"""The denoiser, which owns network, conditioner, schedule and prediction, and is one function x0_hat(x_t, t, cond)."""
+"""The denoiser, which owns network, conditioner, schedule and prediction, and is one function x0_hat(x_t, t, cond, s)."""
 
 from __future__ import annotations
 
@@ -48,12 +48,26 @@ TIME_INPUTS: dict[str, Callable[[NoiseSchedule, Tensor, Scales], Tensor | None]]
 """
 
 
+def second_time(taker: object, s: Tensor | None) -> dict[str, Tensor]:
+    """Return the keyword argument s for a network or denoiser with takes_s = True, and no argument for any other.
+
+    Args:
+        taker: the network or denoiser that will be called.
+        s: times (B,) where the jumps end. None: no argument is returned.
+    """
+    return {"s": s} if s is not None and getattr(taker, "takes_s", False) else {}
+
+
 class Denoiser(nn.Module):
-    """An estimator of the image: x0_hat from x_t and t.
+    """An estimator of the image: x0_hat from x_t and t, and from a second time s if the network takes it.
 
         x0_hat = prediction.to_x0(network(prediction.scale_input(x_t), time_input(t), cond), x_t)
 
     It is the module that is trained, averaged and described in a checkpoint.
+
+    A network with the attribute takes_s = True is called with a keyword more, s = time_input(s). Its x0_hat is that of the jump
+    from t to s: the image for which the step of DDIM with eta = 0 from t lands where the probability flow is at s. It is a
+    weighted mean of the ordinary estimates on the way, so it has their range of values. At s = t it is the ordinary estimate.
 
     Args:
         network: module called as network(x (B, C, H, W), time (B,) or None, cond or None) -> (B, C, H, W).
@@ -65,8 +79,8 @@ class Denoiser(nn.Module):
             None: x0 has no bounds.
 
     Raises:
-        ValueError: time_input does not exist, time_input or prediction does not fit the schedule, or the network does not take
-            what the conditioner gives.
+        ValueError: time_input does not exist, time_input or prediction does not fit the schedule, the network takes s but no
+            time_input, or it does not take what the conditioner gives.
     """
 
     def __init__(
@@ -90,6 +104,11 @@ class Denoiser(nn.Module):
         if self.time_input not in fitting:
             why = " needs a schedule with timesteps" if self.time_input in TIME_INPUTS else " does not exist"
             raise ValueError(f"time_input={self.time_input}:{why}; choices: {', '.join(fitting)}")
+        if self.takes_s and self.time_input == "none":
+            times = ", ".join(name for name in fitting if name != "none")
+            raise ValueError(
+                f"time_input=none: {type(network).__name__} with takes_s=True needs the times; choices: {times}"
+            )
         prediction.check(schedule)
         taken = getattr(network, "cond_keys", None)
         given: tuple[str, ...] = getattr(conditioner, "cond_keys", ())
@@ -99,28 +118,48 @@ class Denoiser(nn.Module):
                 f"{', '.join(taken) or 'no condition (as it is configured)'}"
             )
 
-    def forward(self, x_t: Tensor, t: Tensor, cond: Condition | None = None) -> Tensor:
+    @property
+    def takes_s(self) -> bool:
+        """Whether the network takes the second time s."""
+        return bool(getattr(self.network, "takes_s", False))
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Condition | None = None, s: Tensor | None = None) -> Tensor:
         """Return x0_hat (B, C, H, W), in the dtype of x_t. The formulas around the network are computed in at least float32.
 
         Args:
             x_t: noisy images (B, C, H, W).
             t: times (B,) in [0, 1].
             cond: condition of the B images, or None.
+            s: times (B,) in [0, t] where the jumps end. None, or s = t: the ordinary estimate. A network without takes_s never
+                gets it.
         """
         scales = self.schedule.exact(t)
-        output = self.raw(x_t, t, cond, scales=scales)
+        output = self.raw(x_t, t, cond, s, scales=scales)
         exact = torch.promote_types(x_t.dtype, torch.float32)
         x = x_t.to(exact)
         return self.prediction.to_x0(output.to(exact), x, scales.per_image(x)).to(x_t.dtype)
 
-    def raw(self, x_t: Tensor, t: Tensor, cond: Condition | None = None, *, scales: Scales | None = None) -> Tensor:
+    def raw(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        cond: Condition | None = None,
+        s: Tensor | None = None,
+        *,
+        scales: Scales | None = None,
+    ) -> Tensor:
         """Return the network's output (B, C, H, W), which the loss compares with `prediction.target`.
 
         Args:
-            x_t, t, cond: as in `forward`.
+            x_t, t, cond, s: as in `forward`.
             scales: what `schedule.exact(t)` returned, where it is known.
         """
         if scales is None:
             scales = self.schedule.exact(t)
         x = self.prediction.scale_input(x_t, scales.per_image(x_t))
-        return self.network(x, TIME_INPUTS[self.time_input](self.schedule, t, scales), cond)
+        time_input = TIME_INPUTS[self.time_input]
+        time = time_input(self.schedule, t, scales)
+        if not self.takes_s:
+            return self.network(x, time, cond)
+        end = time if s is None else time_input(self.schedule, s, self.schedule.exact(s))
+        return self.network(x, time, cond, s=end)

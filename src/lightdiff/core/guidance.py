@@ -15,12 +15,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lightdiff.core.denoiser import Condition
+from lightdiff.core.denoiser import Condition, second_time
 from lightdiff.core.schedule import NoiseSchedule
 from lightdiff.core.shapes import per_image
 
-DenoiserFunction = Callable[[Tensor, Tensor, "Condition | None"], Tensor]
-"""Function (x_t, t, cond) -> x0_hat with the attribute `schedule`."""
+DenoiserFunction = Callable[..., Tensor]
+"""Function (x_t, t, cond) -> x0_hat with the attribute `schedule`. One with takes_s = True also takes a keyword s."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class ClassifierFreeGuidance:
     images.
 
     Args:
-        denoiser: conditional denoiser, called as denoiser(x_t, t, cond).
+        denoiser: conditional denoiser, called as denoiser(x_t, t, cond), and with s if it has takes_s = True.
         guidance_scale: 1 switches guidance off (x0_hat of the condition), 0 ignores the condition, and above 1 the effect of the
             condition is exaggerated.
         null_cond: condition of no particular class or caption, with a batch size of 1 or B.
@@ -162,7 +162,7 @@ class ClassifierFreeGuidance:
 
     def __init__(
         self,
-        denoiser: Callable[[Tensor, Tensor, Condition | None], Tensor],
+        denoiser: DenoiserFunction,
         guidance_scale: float,
         null_cond: Condition,
         *,
@@ -177,32 +177,35 @@ class ClassifierFreeGuidance:
         self.rescale = rescale
         self.schedule: NoiseSchedule = denoiser.schedule  # type: ignore[attr-defined]
         self.value_range: tuple[float, float] | None = getattr(denoiser, "value_range", (-1.0, 1.0))
+        self.takes_s: bool = getattr(denoiser, "takes_s", False)
         self._joined: tuple[Condition | None, Condition] = (None, {})
 
-    def __call__(self, x_t: Tensor, t: Tensor, cond: Condition | None = None) -> Tensor:
+    def __call__(self, x_t: Tensor, t: Tensor, cond: Condition | None = None, s: Tensor | None = None) -> Tensor:
         """Return the guided x0_hat (B, C, H, W).
 
         Args:
             x_t: noisy images (B, C, H, W).
             t: times (B,) in [0, 1].
             cond: condition of the B images, with the same keys as null_cond.
+            s: times (B,) where the jumps end, for a denoiser that takes them, or None.
 
         Raises:
             ValueError: cond does not have the keys of null_cond.
         """
         acts = self._acts(t)
         if self.guidance_scale == 1 or not acts.any():
-            return self.denoiser(x_t, t, cond)
+            return self.denoiser(x_t, t, cond, **second_time(self, s))
         null_cond = {name: value.expand(len(x_t), *value.shape[1:]) for name, value in self.null_cond.items()}
         if self.guidance_scale == 0 and acts.all():
-            return self.denoiser(x_t, t, null_cond)
+            return self.denoiser(x_t, t, null_cond, **second_time(self, s))
 
         if cond is None or cond.keys() != null_cond.keys():
             raise ValueError(f"cond={sorted(cond or {})}: the keys of null_cond are expected: {sorted(null_cond)}")
         # the condition is the same at every step of a trajectory, so it is joined only once
         if self._joined[0] is not cond:
             self._joined = cond, {name: torch.cat([cond[name], null_cond[name]]) for name in cond}
-        conditional, null = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), self._joined[1]).chunk(2)
+        both = second_time(self, None if s is None else torch.cat([s, s]))
+        conditional, null = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), self._joined[1], **both).chunk(2)
         guided = null + self.guidance_scale * (conditional - null)
         if self.rescale:
             guided = guided * (1 + self.rescale * (_std(conditional) / _std(guided) - 1))

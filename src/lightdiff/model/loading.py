@@ -254,6 +254,9 @@ def load_weights_into(
 ) -> None:
     """Copy a trained model's weights into `model` for fine-tuning; everything else of `model` stays as it is.
 
+    A module of `model` with the attribute `starts_without_effect`, such as the embedding of a network's second time, may be
+    missing in the trained model, and then keeps its own weights.
+
     Args:
         model: the model to change.
         path: the trained model, as for `load_model`.
@@ -276,6 +279,9 @@ def load_weights_into(
     if not any(name.startswith("conditioner.") for name in ours):
         # an unconditional model goes on without the conditioner that it does not have
         theirs = {name: weight for name, weight in theirs.items() if not name.startswith("conditioner.")}
+    modules = model.trained.named_modules()
+    new = tuple(f"{name}." for name, module in modules if getattr(module, "starts_without_effect", False))
+    theirs = {name: weight for name, weight in ours.items() if name.startswith(new)} | theirs
     for name in dict.fromkeys([*ours, *theirs]):
         left, right = theirs.get(name), ours.get(name)
         if left is None or right is None or left.shape != right.shape:

@@ -51,7 +51,8 @@ class SamplingModel(StoredModel):
 
         Args:
             num_samples: number of images, 1 or more.
-            sampler: a `Sampler`, or its name (ddpm, ddim, heun, dpmpp_2m, dpmpp_3m, dpmpp_2m_sde), which then clips x0_hat.
+            sampler: a `Sampler`, or its name (ddpm, ddim, heun, dpmpp_2m, dpmpp_3m, dpmpp_2m_sde, renoise), which then clips
+                x0_hat.
             num_steps: steps of the sampler, or None for every timestep of a discrete schedule and 1000 steps of any other.
             guidance_scale: 1 plainly conditional, 0 unconditional, above 1 guided; None for the scale of `guidance`, or 1.
             guidance: such as `ClassifierFree(2.0, interval=(0.2, 0.8))` or {"scale": 2.0, "rescale": 0.7}; None: classifier-free.

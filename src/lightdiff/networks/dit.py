@@ -62,6 +62,8 @@ class DiT(nn.Module):
         cond_dim: width of `cond["vector"]` (B, cond_dim). None: the network takes no vector.
         token_dim: width of `cond["tokens"]` (B, L, token_dim), which come with `cond["mask"]` (B, L). None: the network takes no
             tokens.
+        takes_s: whether the network takes a second time s, where a jump from `time` ends, as few-step models do. Its embedding
+            starts at 0, so the network starts as the one without it, and equals that one whenever s is `time`.
 
     Raises:
         ValueError: an argument is out of range. For image_size the message names the nearest sizes that fit.
@@ -79,6 +81,7 @@ class DiT(nn.Module):
         num_heads: int = 6,
         cond_dim: int | None = None,
         token_dim: int | None = None,
+        takes_s: bool = False,
     ) -> None:
         super().__init__()
         check_positive(channels=channels, patch_size=patch_size, width=width, depth=depth, num_heads=num_heads)
@@ -90,7 +93,7 @@ class DiT(nn.Module):
             raise ValueError(f"num_heads={num_heads}: it must divide width={width}")
         self.channels, self.image_size, self.patch_size = channels, image_size, patch_size
         self.width, self.depth, self.num_heads = width, depth, num_heads
-        self.cond_dim, self.token_dim = cond_dim, token_dim
+        self.cond_dim, self.token_dim, self.takes_s = cond_dim, token_dim, takes_s
         self.image_shape = (channels, *two_sizes(image_size))
         self.cond_keys = (("vector",) if cond_dim is not None else ()) + (
             ("tokens", "mask") if token_dim is not None else ()
@@ -102,24 +105,31 @@ class DiT(nn.Module):
         grid = torch.cat([rows[:, None].expand(-1, num_columns, -1), columns[None].expand(num_rows, -1, -1)], dim=-1)
         self.register_buffer("positions", grid.flatten(0, 1), persistent=False)  # (N, width)
 
-        self.embedding = Embedding(256, width, cond_dim)
+        self.embedding = Embedding(256, width, cond_dim, takes_s=takes_s)
         self.inc = nn.Conv2d(channels, width, patch_size, stride=patch_size)
         self.blocks = nn.ModuleList([DiTBlock(width, num_heads, token_dim) for _ in range(depth)])
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulation = zeroed(nn.Linear(width, 2 * width))
         self.outc = zeroed(nn.Linear(width, channels * patch_size**2))
 
-    def forward(self, x: Tensor, time: Tensor | None = None, cond: dict[str, Tensor] | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor | None = None,
+        cond: dict[str, Tensor] | None = None,
+        s: Tensor | None = None,
+    ) -> Tensor:
         """Return the output (B, C, H, W).
 
         Args:
             x: images (B, C, H, W).
             time: timesteps (B,), or None.
             cond: dict with the network's `cond_keys`, or None where it takes no condition.
+            s: with takes_s, the time (B,) where the jump ends, in timesteps; None takes `time`. Without takes_s it has no effect.
         """
         check_cond(self, cond)
         cond = cond or {}
-        embedding = self.embedding(x, time, cond.get("vector"))
+        embedding = self.embedding(x, time, cond.get("vector"), s)
         patches = self.inc(x)
         height, width = patches.shape[-2:]
         x = patches.flatten(2).transpose(1, 2) + self.positions.to(patches.dtype)

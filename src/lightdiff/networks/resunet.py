@@ -128,6 +128,8 @@ class ResUNet(nn.Module):
         cond_dim: width of `cond["vector"]` (B, cond_dim). None: the network takes no vector.
         token_dim: width of `cond["tokens"]` (B, L, token_dim), which come with `cond["mask"]` (B, L). None: the network takes no
             tokens.
+        takes_s: whether the network takes a second time s, where a jump from `time` ends, as few-step models do. Its embedding
+            starts at 0, so the network starts as the one without it, and equals that one whenever s is `time`.
 
     Raises:
         ValueError: an argument is out of range. For image_size the message names the nearest sizes that fit.
@@ -146,6 +148,7 @@ class ResUNet(nn.Module):
         cond_dim: int | None = None,
         token_dim: int | None = None,
         group_channels: int = 16,
+        takes_s: bool = False,
     ) -> None:
         super().__init__()
         check_positive(channels=channels, blocks_per_level=blocks_per_level, num_heads=num_heads, patch_size=patch_size)
@@ -158,6 +161,7 @@ class ResUNet(nn.Module):
         self.channels, self.image_size, self.blocks_per_level = channels, image_size, blocks_per_level
         self.num_heads, self.patch_size, self.dropout = num_heads, patch_size, dropout
         self.cond_dim, self.token_dim, self.group_channels = cond_dim, token_dim, group_channels
+        self.takes_s = takes_s
         self.widths, self.attention_levels = tuple(widths), tuple(attention_levels)
         self.image_shape = (channels, *two_sizes(image_size))
         self.cond_keys = (("vector",) if cond_dim is not None else ()) + (
@@ -175,7 +179,7 @@ class ResUNet(nn.Module):
             width = widths[level]
             return Stage(res_block(in_channels, width), attention(width) if level in attention_levels else None)
 
-        self.embedding = Embedding(widths[0], embed_dim, cond_dim)
+        self.embedding = Embedding(widths[0], embed_dim, cond_dim, takes_s=takes_s)
         self.inc = nn.Conv2d(channels * patch_size**2, widths[0], 3, padding=1)
         skips, width = [widths[0]], widths[0]
         self.down_stages, self.downs = nn.ModuleList(), nn.ModuleList()
@@ -203,17 +207,24 @@ class ResUNet(nn.Module):
         self.norm = group_norm(width, group_channels)
         self.outc = zeroed(nn.Conv2d(width, channels * patch_size**2, 3, padding=1))
 
-    def forward(self, x: Tensor, time: Tensor | None = None, cond: dict[str, Tensor] | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor | None = None,
+        cond: dict[str, Tensor] | None = None,
+        s: Tensor | None = None,
+    ) -> Tensor:
         """Return the output (B, C, H, W).
 
         Args:
             x: images (B, C, H, W).
             time: timesteps (B,), or None.
             cond: dict with the network's `cond_keys`, or None where it takes no condition.
+            s: with takes_s, the time (B,) where the jump ends, in timesteps; None takes `time`. Without takes_s it has no effect.
         """
         check_cond(self, cond)
         cond = cond or {}
-        embedding = self.embedding(x, time, cond.get("vector"))
+        embedding = self.embedding(x, time, cond.get("vector"), s)
         x = self.inc(F.pixel_unshuffle(x, self.patch_size))
         skips = [x]
         for level, stages in enumerate(self.down_stages):

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from lightdiff.networks.attention import attend
 from lightdiff.networks.checks import check_cond, check_divisible, check_levels, check_positive, check_widths
-from lightdiff.networks.embedding import sinusoidal_encoding
+from lightdiff.networks.embedding import JumpEmbedding, sinusoidal_encoding
 from lightdiff.utils.sizes import two_sizes
 
 
@@ -48,9 +48,9 @@ class DoubleConv(nn.Module):
 
 
 class _TimedBlock(nn.Module):
-    """Base class of the blocks that add an encoding of the time, and of the condition if there is one, to their output."""
+    """Base class of the blocks that add encodings of the time, the condition and the second time to their output."""
 
-    def __init__(self, out_channels: int, cond_dim: int | None) -> None:
+    def __init__(self, out_channels: int, cond_dim: int | None, takes_s: bool) -> None:
         super().__init__()
         self.out_channels = out_channels
         self.condition: nn.Linear | None = None
@@ -59,11 +59,14 @@ class _TimedBlock(nn.Module):
             # the condition starts without an effect
             nn.init.zeros_(self.condition.weight)
             nn.init.zeros_(self.condition.bias)
+        self.jump = JumpEmbedding(out_channels, out_channels) if takes_s else None
 
-    def add(self, x: Tensor, time: Tensor | None, vector: Tensor | None) -> Tensor:
-        """Return x (B, out_channels, H, W) plus the encodings of time (B,) and vector (B, cond_dim), where these are given."""
+    def add(self, x: Tensor, time: Tensor | None, vector: Tensor | None, s: Tensor | None) -> Tensor:
+        """Return x (B, out_channels, H, W) plus the encodings of time (B,), vector (B, cond_dim) and s (B,), where given."""
         if time is not None:
             x = x + sinusoidal_encoding(time, self.out_channels).to(x.dtype)[:, :, None, None]
+            if self.jump is not None:
+                x = x + self.jump(time, time if s is None else s, x.dtype)[:, :, None, None]
         if self.condition is not None and vector is not None:
             x = x + self.condition(vector)[:, :, None, None]
         return x
@@ -76,23 +79,27 @@ class Down(_TimedBlock):
         in_channels: channels of the input.
         out_channels: channels of the output.
         cond_dim: width of the condition's vector. None: there is no condition.
+        takes_s: whether the block takes a second time s.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, cond_dim: int | None = None) -> None:
-        super().__init__(out_channels, cond_dim)
+    def __init__(self, in_channels: int, out_channels: int, cond_dim: int | None = None, takes_s: bool = False) -> None:
+        super().__init__(out_channels, cond_dim, takes_s)
         self.layers = nn.Sequential(
             nn.MaxPool2d(2), DoubleConv(in_channels, in_channels, residual=True), DoubleConv(in_channels, out_channels)
         )
 
-    def forward(self, x: Tensor, time: Tensor | None = None, vector: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, time: Tensor | None = None, vector: Tensor | None = None, s: Tensor | None = None
+    ) -> Tensor:
         """Return the output (B, out_channels, H/2, W/2).
 
         Args:
             x: input (B, in_channels, H, W).
             time: timesteps (B,), or None.
             vector: vector of the condition (B, cond_dim), or None.
+            s: second time (B,), in timesteps, or None for that of `time`. Without takes_s it has no effect.
         """
-        return self.add(self.layers(x), time, vector)
+        return self.add(self.layers(x), time, vector, s)
 
 
 class Up(_TimedBlock):
@@ -102,17 +109,25 @@ class Up(_TimedBlock):
         in_channels: channels of the input and the skip together.
         out_channels: channels of the output.
         cond_dim: width of the condition's vector. None: there is no condition.
+        takes_s: whether the block takes a second time s.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, cond_dim: int | None = None) -> None:
-        super().__init__(out_channels, cond_dim)
+    def __init__(self, in_channels: int, out_channels: int, cond_dim: int | None = None, takes_s: bool = False) -> None:
+        super().__init__(out_channels, cond_dim, takes_s)
         self.up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
         self.layers = nn.Sequential(
             DoubleConv(in_channels, in_channels, residual=True),
             DoubleConv(in_channels, out_channels, mid_channels=in_channels // 2),
         )
 
-    def forward(self, x: Tensor, skip: Tensor, time: Tensor | None = None, vector: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        skip: Tensor,
+        time: Tensor | None = None,
+        vector: Tensor | None = None,
+        s: Tensor | None = None,
+    ) -> Tensor:
         """Return the output (B, out_channels, H, W).
 
         Args:
@@ -120,8 +135,9 @@ class Up(_TimedBlock):
             skip: skip from the encoder (B, C2, H, W), with C1 + C2 = in_channels.
             time: timesteps (B,), or None.
             vector: vector of the condition (B, cond_dim), or None.
+            s: second time (B,), in timesteps, or None for that of `time`. Without takes_s it has no effect.
         """
-        return self.add(self.layers(torch.cat([skip, self.up(x)], dim=1)), time, vector)
+        return self.add(self.layers(torch.cat([skip, self.up(x)], dim=1)), time, vector, s)
 
 
 class SelfAttention(nn.Module):
@@ -174,6 +190,8 @@ class UNet(nn.Module):
         attention_levels: levels with attention, in the encoder and in the decoder. 0 is full resolution.
         num_heads: number of heads of each attention.
         cond_dim: width of `cond["vector"]` (B, cond_dim). None: the network takes no condition.
+        takes_s: whether the network takes a second time s, where a jump from `time` ends, as few-step models do. Its embedding
+            starts at 0, so the network starts as the one without it, and equals that one whenever s is `time`.
 
     Raises:
         ValueError: an argument is out of range. For image_size the message names the nearest sizes that fit.
@@ -187,6 +205,7 @@ class UNet(nn.Module):
         attention_levels: Sequence[int] = (2, 3),
         num_heads: int = 4,
         cond_dim: int | None = None,
+        takes_s: bool = False,
     ) -> None:
         super().__init__()
         check_positive(channels=channels, num_heads=num_heads, cond_dim=cond_dim)
@@ -195,6 +214,7 @@ class UNet(nn.Module):
         check_levels(attention_levels, len(widths))
         check_divisible(image_size, 2**depth)
         self.channels, self.image_size, self.num_heads, self.cond_dim = channels, image_size, num_heads, cond_dim
+        self.takes_s = takes_s
         self.widths, self.attention_levels = tuple(widths), tuple(attention_levels)
         self.image_shape = (channels, *two_sizes(image_size))
         self.cond_keys = ("vector",) if cond_dim is not None else ()
@@ -211,36 +231,43 @@ class UNet(nn.Module):
 
         self._encoder: list[tuple[str, str | None]] = [("inc", attention(0, widths[0]))]
         for level in range(1, depth + 1):
-            self.add_module(f"down{level}", Down(widths[level - 1], widths[level], cond_dim))
+            self.add_module(f"down{level}", Down(widths[level - 1], widths[level], cond_dim, takes_s))
             self._encoder.append((f"down{level}", attention(level, widths[level])))
         self._decoder: list[tuple[str, str | None]] = []
         below = widths[depth]
         for level in reversed(range(depth)):
             out = widths[max(level - 1, 0)]
-            self.add_module(f"up{depth - level}", Up(below + widths[level], out, cond_dim))
+            self.add_module(f"up{depth - level}", Up(below + widths[level], out, cond_dim, takes_s))
             self._decoder.append((f"up{depth - level}", attention(level, out)))
             below = out
         self.outc = nn.Conv2d(below, channels, 1)
         for number, width in enumerate(widths_of_attention, start=1):
             self.add_module(f"sa{number}", SelfAttention(width, num_heads))
 
-    def forward(self, x: Tensor, time: Tensor | None = None, cond: dict[str, Tensor] | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor | None = None,
+        cond: dict[str, Tensor] | None = None,
+        s: Tensor | None = None,
+    ) -> Tensor:
         """Return the output (B, C, H, W).
 
         Args:
             x: images (B, C, H, W).
             time: timesteps (B,), or None.
             cond: {"vector": (B, cond_dim)}, or None where cond_dim is None.
+            s: with takes_s, the time (B,) where the jump ends, in timesteps; None takes `time`. Without takes_s it has no effect.
         """
         check_cond(self, cond)
         vector = None if cond is None else cond["vector"]
         skips: list[Tensor] = []
         for block, attention in self._encoder:
-            x = getattr(self, block)(x, time, vector) if skips else self.inc(x)
+            x = getattr(self, block)(x, time, vector, s) if skips else self.inc(x)
             x = x if attention is None else getattr(self, attention)(x)
             skips.append(x)
         skips.pop()
         for block, attention in self._decoder:
-            x = getattr(self, block)(x, skips.pop(), time, vector)
+            x = getattr(self, block)(x, skips.pop(), time, vector, s)
             x = x if attention is None else getattr(self, attention)(x)
         return self.outc(x)

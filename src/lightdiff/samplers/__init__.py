@@ -3,10 +3,12 @@
 A sampler starts from x_T = prior_std * noise and follows the times 1 = t_0 > t_1 > ... > t_N = 0 of a grid. In each step it asks
 the denoiser for x0_hat(x_t, t) and computes x_s at the next time s < t from x_t, x0_hat and the schedule:
 
-- `DDIM`: deterministic (Euler's method) at eta = 0; with added noise at eta > 0.
+- `DDIM`: deterministic (Euler's method) at eta = 0; with added noise at eta > 0. At eta = 0 it makes use of denoisers that know
+  the way from t to s.
 - `DDPM`: ancestral sampling, which draws x_s from q(x_s | x_t, x0 = x0_hat).
 - `Heun`: the second-order sampler of EDM, with two calls of the denoiser in a step.
 - `DPMSolverMultistep`: DPM-Solver++ of second or third order with one call in a step.
+- `Renoise`: multistep consistency sampling, which mixes x0_hat with new noise in each step.
 
 `Sampler.trajectory` yields the state at every time, `Sampler.sample` returns the last one.
 """
@@ -20,6 +22,7 @@ from lightdiff.samplers.ddpm import DDPM
 from lightdiff.samplers.dpm_solver import DPMSolverMultistep
 from lightdiff.samplers.heun import Heun
 from lightdiff.samplers.inpainting import KnownPixels, inpaint, inpaint_trajectory
+from lightdiff.samplers.renoise import Renoise
 from lightdiff.samplers.uses import encode, image_to_image, image_to_image_trajectory, interpolate, slerp
 
 SAMPLERS: dict[str, Callable[..., Sampler]] = {
@@ -29,6 +32,7 @@ SAMPLERS: dict[str, Callable[..., Sampler]] = {
     "dpmpp_2m": DPMSolverMultistep,
     "dpmpp_3m": partial(DPMSolverMultistep, order=3),
     "dpmpp_2m_sde": partial(DPMSolverMultistep, sde=True),
+    "renoise": Renoise,
 }
 """Sampler classes by their names in conf/sampler."""
 
@@ -55,6 +59,7 @@ __all__ = [
     "Heun",
     "KnownPixels",
     "OneStepSampler",
+    "Renoise",
     "Sampler",
     "SamplerState",
     "encode",

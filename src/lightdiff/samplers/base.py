@@ -2,7 +2,8 @@
 
 A sampler uses a denoiser only to get x0_hat, and the schedule to get alpha and sigma. A denoiser is any callable
 (x_t, t (B,), cond) -> x0_hat with the attribute `schedule`, and the attribute `value_range` if x0 is not in [-1, 1]. In a step, t
-is the current time and s < t the next one.
+is the current time and s < t the next one. A denoiser with the attribute takes_s = True gives the x0_hat of the jump from t to s
+where it is called with the keyword s (B,); `DDIM` with eta = 0 does so, all other samplers use the ordinary x0_hat.
 
 The samplers do not switch off gradients. Call them within `torch.inference_mode()` where none are needed.
 """
@@ -19,7 +20,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lightdiff.core import BlockGenerator, Condition, Noise, NoiseSchedule, Scales
+from lightdiff.core import BlockGenerator, Condition, Noise, NoiseSchedule, Scales, second_time
 from lightdiff.samplers.clipping import clip_x0
 
 Generator = torch.Generator | BlockGenerator
@@ -42,8 +43,13 @@ class SamplerState:
     t: float
 
 
-Predict = Callable[[Tensor, float], Tensor]
-"""Function (x_t, t) -> x0_hat, clipped as the sampler's settings say."""
+class Predict(Protocol):
+    """Function (x_t, t) -> x0_hat, clipped as the sampler's settings say.
+
+    With a third argument s it gives the x0_hat of the jump from t to s, if the denoiser knows such jumps.
+    """
+
+    def __call__(self, x_t: Tensor, t: float, s: float | None = None, /) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -169,9 +175,10 @@ class Sampler(ABC):
         value_range = getattr(denoiser, "value_range", (-1.0, 1.0))
         times = grid_times(schedule, self.times(schedule, num_steps), x_T)
 
-        def predict(x_t: Tensor, t: float) -> Tensor:
+        def predict(x_t: Tensor, t: float, s: float | None = None) -> Tensor:
             time = torch.full((len(x_t),), t, dtype=torch.promote_types(x_t.dtype, torch.float32), device=x_t.device)
-            x0_hat = denoiser(x_t, time, cond)
+            end = None if s is None else torch.full_like(time, s)
+            x0_hat = denoiser(x_t, time, cond, **second_time(denoiser, end))
             return clip_x0(x0_hat, value_range, self.clip_denoised, self.dynamic_threshold)
 
         advance = self._advance(predict, schedule, num_steps, generator)
@@ -203,6 +210,11 @@ class Sampler(ABC):
 class OneStepSampler(Sampler):
     """Base class of the samplers whose step needs no other x0_hat than the one at x_t."""
 
+    @property
+    def uses_jumps(self) -> bool:
+        """Whether the step from t to s is exact with the x0_hat of that jump, which the denoiser is then asked for."""
+        return False
+
     def step(
         self,
         schedule: NoiseSchedule,
@@ -228,7 +240,7 @@ class OneStepSampler(Sampler):
         self, predict: Predict, schedule: NoiseSchedule, num_steps: int, generator: Generator | None
     ) -> Advance:
         def advance(x_t: Tensor, t: GridTime, s: GridTime) -> tuple[Tensor, Tensor]:
-            x0_hat = predict(x_t, t.t)
+            x0_hat = predict(x_t, t.t, s.t if self.uses_jumps else None)
             return x0_hat, self.step_at(x_t, x0_hat, t.scales, s.scales, generator)
 
         return advance

@@ -20,6 +20,8 @@ class DDIM(OneStepSampler):
     At eta = 0 it is deterministic: Euler's method with sigma/alpha as the variable, which is also valid for s > t. At eta = 1 it
     is `DDPM` with the small variance.
 
+    At eta = 0 a denoiser with takes_s = True is asked for the x0_hat of each jump from t to s, with which the step is exact.
+
     Args:
         eta: standard deviation of the added noise relative to ancestral sampling, in [0, 1].
 
@@ -37,6 +39,10 @@ class DDIM(OneStepSampler):
     @property
     def added_noise(self) -> str | None:
         return f"eta={self.eta}" if self.eta > 0 else None
+
+    @property
+    def uses_jumps(self) -> bool:
+        return self.eta == 0
 
     def step_at(
         self, x_t: Tensor, x0_hat: Tensor, at_t: Scales, at_s: Scales, generator: Generator | None = None

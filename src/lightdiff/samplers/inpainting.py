@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from lightdiff.core import Condition, GaussianNoise, Noise, NoiseSchedule
+from lightdiff.core import Condition, GaussianNoise, Noise, NoiseSchedule, second_time
 from lightdiff.samplers.base import DenoiserLike, Generator, Sampler, SamplerState, grid_times
 from lightdiff.samplers.uses import noised
 
@@ -33,9 +33,10 @@ class KnownPixels:
         self.mask = mask
         self.schedule: NoiseSchedule = denoiser.schedule
         self.value_range: tuple[float, float] | None = getattr(denoiser, "value_range", (-1.0, 1.0))
+        self.takes_s: bool = getattr(denoiser, "takes_s", False)
 
-    def __call__(self, x_t: Tensor, t: Tensor, cond: Condition | None = None) -> Tensor:
-        return torch.where(self.mask > 0, self.denoiser(x_t, t, cond), self.images)
+    def __call__(self, x_t: Tensor, t: Tensor, cond: Condition | None = None, s: Tensor | None = None) -> Tensor:
+        return torch.where(self.mask > 0, self.denoiser(x_t, t, cond, **second_time(self, s)), self.images)
 
 
 def inpaint(
