@@ -24,7 +24,7 @@ from lightdiff.core import (
     scaled_linear_betas,
     sigmoid_betas,
 )
-from lightdiff.samplers import DDIM, DDPM, DPMSolverMultistep, Heun, Sampler
+from lightdiff.samplers import DDIM, DDPM, DPMSolverMultistep, Heun, Renoise, Sampler
 from oracles import DISCRETE, SCHEDULES, times
 
 T_ALL = torch.linspace(0, 1, 1001, dtype=torch.float64)
@@ -230,7 +230,7 @@ def test_a_loss_computes_the_scales_once() -> None:
         assert Counted.count == 1
 
 
-@pytest.mark.parametrize("sampler", [DDIM(eta=0.5), DDPM(), Heun(), DPMSolverMultistep()])
+@pytest.mark.parametrize("sampler", [DDIM(eta=0.5), DDPM(), Heun(), DPMSolverMultistep(), Renoise()])
 def test_a_trajectory_computes_the_scales_of_its_grid_once(sampler: Sampler) -> None:
     schedule = Counted()
 

@@ -72,7 +72,7 @@ def test_average_and_raw_weights_differ_and_both_are_in_the_checkpoint(trained: 
         assert torch.equal(stored[name.replace("trained.", "ema.module.")], ema[name])
 
 
-@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "heun", "dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde"])
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "heun", "dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde", "renoise"])
 def test_images_do_not_depend_on_the_batch_size(trained: tuple[DiffusionModel, Path], sampler: str) -> None:
     model, _ = trained
     whole = model.sample(20, sampler=sampler, num_steps=3, seed=1)
