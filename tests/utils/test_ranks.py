@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
+import lightdiff
 from lightdiff.utils import ranks
 from lightdiff.utils.collectives import from_first, gathered
 
@@ -84,5 +86,7 @@ def test_shares_cover_all_rows_once() -> None:
 
 
 def test_the_rank_is_known_without_importing_torch(run_module) -> None:
+    # without site packages, whose .pth files may import torch; the sources are named because an editable installation needs them
+    source = Path(lightdiff.__file__).parents[1]
     code = "import sys, lightdiff.utils.ranks as r; r.rank_and_world_size(); raise SystemExit('torch' in sys.modules)"
-    assert run_module("-S", "-c", code, PYTHONPATH=os.pathsep.join(sys.path)).returncode == 0
+    assert run_module("-S", "-c", code, PYTHONPATH=f"{source}{os.pathsep}{os.pathsep.join(sys.path)}").returncode == 0
