@@ -53,7 +53,7 @@ def build_model(cfg: Any, *, fused: bool | None = None) -> DiffusionModel:
     try:
         model = call(DiffusionModel, settings, key="", **parts)
         with naming("objective", config["objective"]):
-            model.objective.check_training(model.trained.prediction, model.schedule)
+            model.objective.check_training(model.trained)
         with naming("", config):
             check_describable(model)
         return model

@@ -28,15 +28,18 @@ of a discrete schedule. Times, alpha and sigma have the shape (B,).
 
 from lightdiff.core.betas import cosine_betas, linear_betas, scaled_linear_betas, sigmoid_betas
 from lightdiff.core.codec import Codec, PixelCodec
+from lightdiff.core.consistency import ConsistencyObjective
 from lightdiff.core.continuous import EDMSchedule, FlowSchedule
 from lightdiff.core.denoiser import TIME_INPUTS, Condition, Denoiser, second_time
 from lightdiff.core.diffusion import DiffusionObjective
 from lightdiff.core.discrete import DiscreteSchedule
-from lightdiff.core.distance import L1, MSE, Distance, Huber
+from lightdiff.core.distance import L1, MSE, Distance, Huber, PseudoHuber
 from lightdiff.core.exact import ExactDenoiser
+from lightdiff.core.few_step import FewStepObjective
 from lightdiff.core.grid import KarrasGrid, LeadingGrid, LogSNRGrid, QuadraticGrid, TimeGrid, TrailingGrid, UniformGrid
 from lightdiff.core.guidance import ClassifierFree, ClassifierFreeGuidance, Guidance, NoGuidance
 from lightdiff.core.input_perturbation import InputPerturbation
+from lightdiff.core.jumps import first_share, joined, jump
 from lightdiff.core.log_variance import LearnedLogVariance
 from lightdiff.core.noise import GaussianNoise, Noise, UniformNoise
 from lightdiff.core.objective import Draw, Objective
@@ -81,6 +84,7 @@ __all__ = [
     "ClassifierFreeGuidance",
     "Codec",
     "Condition",
+    "ConsistencyObjective",
     "DefaultTime",
     "Denoiser",
     "DiffusionObjective",
@@ -93,6 +97,7 @@ __all__ = [
     "EDMWeighting",
     "EpsilonPrediction",
     "ExactDenoiser",
+    "FewStepObjective",
     "FlowPrediction",
     "FlowSchedule",
     "GaussianNoise",
@@ -113,6 +118,7 @@ __all__ = [
     "P2Weighting",
     "PixelCodec",
     "Prediction",
+    "PseudoHuber",
     "QuadraticGrid",
     "SNRWeighting",
     "Scales",
@@ -129,6 +135,9 @@ __all__ = [
     "X0Prediction",
     "X0Weighting",
     "cosine_betas",
+    "first_share",
+    "joined",
+    "jump",
     "keyed_generator",
     "keyed_seed",
     "linear_betas",

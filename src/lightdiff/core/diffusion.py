@@ -43,8 +43,8 @@ class DiffusionObjective(Objective):
     def check(self, prediction: Prediction, schedule: NoiseSchedule) -> None:
         self.time_sampler.check(schedule)
 
-    def check_training(self, prediction: Prediction, schedule: NoiseSchedule) -> None:
-        self.weighting.check(prediction, schedule)
+    def check_training(self, denoiser: Denoiser) -> None:
+        self.weighting.check(denoiser.prediction, denoiser.schedule)
 
     def draw(
         self,

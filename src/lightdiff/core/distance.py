@@ -58,3 +58,30 @@ class Huber(Distance):
 
     def _each(self, output: Tensor, target: Tensor) -> Tensor:
         return F.huber_loss(output, target, reduction="none", delta=self.delta)
+
+
+@dataclass(frozen=True)
+class PseudoHuber(Distance):
+    """The pseudo-Huber distance of whole images, sqrt(e^2 + c^2) - c, where e^2 is the mean of an image's squared errors.
+
+    It is Song & Dhariwal 2023 (arXiv:2310.14189, eq. 7), divided by the root of the number of values. Its gradient has the same
+    size for images with a large and with a small error, as long as e is above c.
+
+    Args:
+        c: error below which the distance is quadratic, above 0. The paper uses 0.00054.
+
+    Raises:
+        ValueError: c is not above 0.
+    """
+
+    c: float = 0.00054
+
+    def __post_init__(self) -> None:
+        if not self.c > 0:
+            raise ValueError(f"c={self.c}: a number above 0 is expected")
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        return (super().__call__(output, target) + self.c**2).sqrt() - self.c
+
+    def _each(self, output: Tensor, target: Tensor) -> Tensor:
+        return (output - target) ** 2

@@ -68,11 +68,11 @@ class Objective(nn.Module, ABC):
             ValueError: it does not fit.
         """
 
-    def check_training(self, prediction: Prediction, schedule: NoiseSchedule) -> None:
-        """Check that a network can be trained with this objective. A trained model needs no such check.
+    def check_training(self, denoiser: Denoiser) -> None:
+        """Check that a denoiser can be trained with this objective. A trained model needs no such check.
 
         Raises:
-            ValueError: training could not succeed.
+            ValueError: training could not succeed; one line that begins with a key of the configuration.
         """
 
     @abstractmethod

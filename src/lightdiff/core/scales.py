@@ -36,6 +36,11 @@ class Scales:
         """log(alpha^2 / sigma^2), clipped to `LOG_SNR_BOUNDS`."""
         return (2 * (self.alpha.log() - self.sigma.log())).clamp(*LOG_SNR_BOUNDS)
 
+    @property
+    def flow_time(self) -> Tensor:
+        """sigma / (alpha + sigma), from 0 at the image to 1 where alpha is 0: the time of this noise level on `FlowSchedule`."""
+        return self.sigma / (self.alpha + self.sigma)
+
     def to(self, dtype: torch.dtype) -> Scales:
         """Return the scales in another floating dtype."""
         return Scales(self.alpha.to(dtype), self.sigma.to(dtype))

@@ -82,6 +82,16 @@ class NoiseSchedule(ABC):
         """
         return self._time_of(_exact(log_snr).clamp(*LOG_SNR_BOUNDS)).to(log_snr.dtype)
 
+    def t_from_flow_time(self, flow_time: Tensor) -> Tensor:
+        """Return the times at which `Scales.flow_time` has these values, numbers in [0, 1]: (B,). It is 0 at 0.
+
+        Raises:
+            NotImplementedError: the schedule has no inverse.
+        """
+        tau = _exact(flow_time)
+        t = self.t_from_log_snr(2 * (torch.log1p(-tau) - tau.log()))
+        return torch.where(tau == 0, 0, t).to(flow_time.dtype)
+
     def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """Return x_t = alpha(t) * x0 + sigma(t) * noise for images x0 (B, ...), noise (B, ...) and times t (B,)."""
         return self.exact(t).mix(x0, noise)

@@ -233,7 +233,7 @@ class DiffusionModel(SamplingModel):
         return self._make_optimizer(parameters) if self._make_optimizer else torch.optim.Adam(parameters, lr=2e-4)
 
     def configure_optimizers(self) -> Any:
-        self.objective.check_training(self.trained.prediction, self.schedule)
+        self.objective.check_training(self.trained)
         optimizer = self._new_optimizer()
         if self._make_lr_scheduler is None:
             return optimizer

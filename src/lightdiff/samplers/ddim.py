@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lightdiff.core import GaussianNoise, Scales, per_image
+from lightdiff.core import GaussianNoise, Scales, jump, per_image
 from lightdiff.samplers.base import Generator, OneStepSampler
 
 
@@ -48,15 +48,9 @@ class DDIM(OneStepSampler):
         self, x_t: Tensor, x0_hat: Tensor, at_t: Scales, at_s: Scales, generator: Generator | None = None
     ) -> Tensor:
         if self.eta == 0:
-            return _combine(x_t, x0_hat, at_t, at_s)
+            return jump(x_t, x0_hat, at_t, at_s)
         b_squared = (at_t.sigma**2 - (at_t.alpha / at_s.alpha * at_s.sigma) ** 2).clamp(min=0)
         c = self.eta * (at_s.sigma / at_t.sigma) * b_squared.sqrt()
         rest = (at_s.sigma**2 - c**2).clamp(min=0).sqrt()
         noise = GaussianNoise().like(x_t, generator)
-        return _combine(x_t, x0_hat, at_t, Scales(at_s.alpha, rest)) + per_image(c, x_t) * noise
-
-
-def _combine(x_t: Tensor, x0_hat: Tensor, at_t: Scales, scales: Scales) -> Tensor:
-    """Return alpha * x0_hat + sigma * noise_hat for alpha and sigma of `scales`."""
-    ratio = scales.sigma / at_t.sigma
-    return per_image(ratio, x_t) * x_t + per_image(scales.alpha - ratio * at_t.alpha, x_t) * x0_hat
+        return jump(x_t, x0_hat, at_t, Scales(at_s.alpha, rest)) + per_image(c, x_t) * noise
