@@ -36,9 +36,11 @@ from lightdiff.core.discrete import DiscreteSchedule
 from lightdiff.core.distance import L1, MSE, Distance, Huber, PseudoHuber
 from lightdiff.core.exact import ExactDenoiser
 from lightdiff.core.few_step import FewStepObjective
+from lightdiff.core.flow_map import FlowMapObjective, JumpDraw
 from lightdiff.core.grid import KarrasGrid, LeadingGrid, LogSNRGrid, QuadraticGrid, TimeGrid, TrailingGrid, UniformGrid
 from lightdiff.core.guidance import ClassifierFree, ClassifierFreeGuidance, Guidance, NoGuidance
 from lightdiff.core.input_perturbation import InputPerturbation
+from lightdiff.core.jump_rules import DiscreteRule, JumpRule, Jumps, MeanFlowRule, ShortcutRule
 from lightdiff.core.jumps import first_share, joined, jump
 from lightdiff.core.log_variance import LearnedLogVariance
 from lightdiff.core.noise import GaussianNoise, Noise, UniformNoise
@@ -88,6 +90,7 @@ __all__ = [
     "DefaultTime",
     "Denoiser",
     "DiffusionObjective",
+    "DiscreteRule",
     "DiscreteSchedule",
     "DiscreteUniformTime",
     "Distance",
@@ -98,18 +101,23 @@ __all__ = [
     "EpsilonPrediction",
     "ExactDenoiser",
     "FewStepObjective",
+    "FlowMapObjective",
     "FlowPrediction",
     "FlowSchedule",
     "GaussianNoise",
     "Guidance",
     "Huber",
     "InputPerturbation",
+    "JumpDraw",
+    "JumpRule",
+    "Jumps",
     "KarrasGrid",
     "LeadingGrid",
     "LearnedLogVariance",
     "LogNormalSigmaTime",
     "LogSNRGrid",
     "LogitNormalTime",
+    "MeanFlowRule",
     "MinSNRWeighting",
     "NoGuidance",
     "Noise",
@@ -122,6 +130,7 @@ __all__ = [
     "QuadraticGrid",
     "SNRWeighting",
     "Scales",
+    "ShortcutRule",
     "StratifiedTime",
     "TimeGrid",
     "TimeSampler",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from lightdiff.core.objective import Draw
 from lightdiff.core.prediction import Prediction
 from lightdiff.core.scales import Scales
 from lightdiff.core.schedule import NoiseSchedule
+from lightdiff.core.stages import checked_ratios, ratio_at
 from lightdiff.core.time_sampler import DefaultTime, TimeSampler
 from lightdiff.core.weighting import UnitWeighting, Weighting
 
@@ -48,10 +48,7 @@ class ConsistencyObjective(FewStepObjective):
         noise: Noise = GaussianNoise(),
     ) -> None:
         super().__init__(weighting, distance, time_sampler, noise)
-        self.ratios = [float(ratio) for ratio in ratios]
-        rising = all(before <= after for before, after in pairwise(self.ratios))
-        if not self.ratios or not rising or not 0 <= self.ratios[0] <= self.ratios[-1] < 1:
-            raise ValueError(f"ratios={list(ratios)}: numbers from 0 to below 1 that rise are expected")
+        self.ratios = checked_ratios(ratios)
 
     def check(self, prediction: Prediction, schedule: NoiseSchedule) -> None:
         super().check(prediction, schedule)
@@ -79,7 +76,7 @@ class ConsistencyObjective(FewStepObjective):
 
     def ratio(self, progress: float) -> float:
         """Return the ratio of the flow times of r and t in the stage of training at `progress`, a number in [0, 1]."""
-        return self.ratios[min(int(progress * len(self.ratios)), len(self.ratios) - 1)]
+        return ratio_at(self.ratios, progress)
 
     def _target(
         self, denoiser: Denoiser, x_t: Tensor, direction: Tensor, at_t: Scales, cond: Condition | None, ratio: float
