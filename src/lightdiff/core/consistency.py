@@ -31,9 +31,12 @@ class ConsistencyObjective(FewStepObjective):
     as training goes on. At ratio 0 the target is the image itself, and the loss is that of ordinary training. The x0_hat of a
     trained model is the image at which the probability flow through x_t ends, for every t; draw from it with `Renoise`.
 
+    With a teacher this is consistency distillation (Song et al. 2023, algorithm 2): x_r is where the step of DDIM (eta = 0) from
+    x_t lands that goes towards the teacher's estimate of the image.
+
     Args:
         ratios: ratio of the flow times of r and t in each of the equally long stages of training: numbers in [0, 1) that rise.
-        weighting, distance, time_sampler, noise: as in `DiffusionObjective`.
+        weighting, distance, time_sampler, noise, teacher, guidance_scale: as in `FewStepObjective`.
 
     Raises:
         ValueError: ratios is empty, falls, or has a number outside [0, 1).
@@ -46,8 +49,10 @@ class ConsistencyObjective(FewStepObjective):
         distance: Distance = PseudoHuber(),
         time_sampler: TimeSampler = DefaultTime(),
         noise: Noise = GaussianNoise(),
+        teacher: str | None = None,
+        guidance_scale: float = 1.0,
     ) -> None:
-        super().__init__(weighting, distance, time_sampler, noise)
+        super().__init__(weighting, distance, time_sampler, noise, teacher, guidance_scale)
         self.ratios = checked_ratios(ratios)
 
     def check(self, prediction: Prediction, schedule: NoiseSchedule) -> None:
