@@ -269,6 +269,21 @@ def test_no_gradient_goes_through_the_target() -> None:
         assert torch.equal(found, expected)
 
 
+def test_two_processes_compute_what_one_does() -> None:
+    """Each takes its rows of the draw; the mean of their gradients, as DDP makes it, is that of the whole batch."""
+    denoiser, x0 = Denoiser(Curve(), FlowSchedule(), VPrediction()), noise(6, seed=2)
+    objective = ConsistencyObjective([0.75])
+    draw = objective.draw(x0.shape, denoiser.schedule, keyed_generator("cpu", 0), x0.dtype)
+    whole = objective.losses(denoiser, denoiser, x0, draw)
+    parts = [slice(rank, None, 2) for rank in range(2)]
+    losses = [objective.losses(denoiser, denoiser, x0[rows], draw.rows(rows)) for rows in parts]
+    for rows, part in zip(parts, losses, strict=True):
+        torch.testing.assert_close(part, whole[rows], rtol=1e-12, atol=0)
+    gradients = [torch.autograd.grad(part.mean(), list(denoiser.parameters())) for part in (whole, *losses)]
+    for one, first, second in zip(*gradients, strict=True):
+        torch.testing.assert_close((first + second) / 2, one, rtol=1e-10, atol=0)
+
+
 class Dropping(nn.Module):
     """A network that answers dropout of ones, and counts its calls."""
 
