@@ -67,6 +67,7 @@ class FlowMapObjective(FewStepObjective):
                 f"share_at_0={share_at_0}: a number from 0 to 1 - share_at_t = {1 - share_at_t:g} is expected"
             )
         self.rule = rule
+        self.needs_end = rule.needs_end
         self.share_at_t = share_at_t
         self.share_at_0 = share_at_0
 

@@ -59,6 +59,11 @@ class Jumps:
 class JumpRule(ABC):
     """Base class of the rules."""
 
+    @property
+    def needs_end(self) -> bool:
+        """Whether the target changes with the progress of training; see `Objective.needs_end`."""
+        return False
+
     def check_training(self, denoiser: Denoiser) -> None:
         """Check that a denoiser can be trained by this rule.
 
@@ -97,6 +102,10 @@ class DiscreteRule(JumpRule):
 
     def __post_init__(self) -> None:
         checked_ratios(self.ratios)
+
+    @property
+    def needs_end(self) -> bool:
+        return len(set(self.ratios)) > 1
 
     def __call__(self, jumps: Jumps, progress: float) -> tuple[Tensor, Tensor]:
         target = self._target(jumps, ratio_at(self.ratios, progress))
