@@ -35,10 +35,12 @@ from lightdiff.core.diffusion import DiffusionObjective
 from lightdiff.core.discrete import DiscreteSchedule
 from lightdiff.core.distance import L1, MSE, Distance, Huber, PseudoHuber
 from lightdiff.core.exact import ExactDenoiser
-from lightdiff.core.few_step import FewStepObjective
+from lightdiff.core.few_step import FewStepDraw, FewStepObjective
+from lightdiff.core.flow_map import FlowMapObjective, JumpDraw
 from lightdiff.core.grid import KarrasGrid, LeadingGrid, LogSNRGrid, QuadraticGrid, TimeGrid, TrailingGrid, UniformGrid
 from lightdiff.core.guidance import ClassifierFree, ClassifierFreeGuidance, Guidance, NoGuidance
 from lightdiff.core.input_perturbation import InputPerturbation
+from lightdiff.core.jump_rules import DiscreteRule, JumpRule, Jumps, MeanFlowRule, ShortcutRule
 from lightdiff.core.jumps import first_share, joined, jump
 from lightdiff.core.log_variance import LearnedLogVariance
 from lightdiff.core.noise import GaussianNoise, Noise, UniformNoise
@@ -55,6 +57,7 @@ from lightdiff.core.randomness import BlockGenerator, keyed_generator, keyed_see
 from lightdiff.core.scales import LOG_SNR_BOUNDS, Scales
 from lightdiff.core.schedule import NoiseSchedule
 from lightdiff.core.shapes import per_image
+from lightdiff.core.teacher import Teacher
 from lightdiff.core.time_sampler import (
     DefaultTime,
     DiscreteUniformTime,
@@ -88,6 +91,7 @@ __all__ = [
     "DefaultTime",
     "Denoiser",
     "DiffusionObjective",
+    "DiscreteRule",
     "DiscreteSchedule",
     "DiscreteUniformTime",
     "Distance",
@@ -97,19 +101,25 @@ __all__ = [
     "EDMWeighting",
     "EpsilonPrediction",
     "ExactDenoiser",
+    "FewStepDraw",
     "FewStepObjective",
+    "FlowMapObjective",
     "FlowPrediction",
     "FlowSchedule",
     "GaussianNoise",
     "Guidance",
     "Huber",
     "InputPerturbation",
+    "JumpDraw",
+    "JumpRule",
+    "Jumps",
     "KarrasGrid",
     "LeadingGrid",
     "LearnedLogVariance",
     "LogNormalSigmaTime",
     "LogSNRGrid",
     "LogitNormalTime",
+    "MeanFlowRule",
     "MinSNRWeighting",
     "NoGuidance",
     "Noise",
@@ -122,7 +132,9 @@ __all__ = [
     "QuadraticGrid",
     "SNRWeighting",
     "Scales",
+    "ShortcutRule",
     "StratifiedTime",
+    "Teacher",
     "TimeGrid",
     "TimeSampler",
     "TrailingGrid",

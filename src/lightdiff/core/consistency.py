@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from lightdiff.core.objective import Draw
 from lightdiff.core.prediction import Prediction
 from lightdiff.core.scales import Scales
 from lightdiff.core.schedule import NoiseSchedule
+from lightdiff.core.stages import checked_ratios, ratio_at
 from lightdiff.core.time_sampler import DefaultTime, TimeSampler
 from lightdiff.core.weighting import UnitWeighting, Weighting
 
@@ -31,9 +31,12 @@ class ConsistencyObjective(FewStepObjective):
     as training goes on. At ratio 0 the target is the image itself, and the loss is that of ordinary training. The x0_hat of a
     trained model is the image at which the probability flow through x_t ends, for every t; draw from it with `Renoise`.
 
+    With a teacher this is consistency distillation (Song et al. 2023, algorithm 2): x_r is where the step of DDIM (eta = 0) from
+    x_t lands that goes towards the teacher's estimate of the image.
+
     Args:
         ratios: ratio of the flow times of r and t in each of the equally long stages of training: numbers in [0, 1) that rise.
-        weighting, distance, time_sampler, noise: as in `DiffusionObjective`.
+        weighting, distance, time_sampler, noise, teacher, guidance_scale: as in `FewStepObjective`.
 
     Raises:
         ValueError: ratios is empty, falls, or has a number outside [0, 1).
@@ -46,13 +49,12 @@ class ConsistencyObjective(FewStepObjective):
         distance: Distance = PseudoHuber(),
         time_sampler: TimeSampler = DefaultTime(),
         noise: Noise = GaussianNoise(),
+        teacher: str | None = None,
+        guidance_scale: float = 1.0,
     ) -> None:
-        super().__init__(weighting, distance, time_sampler, noise)
-        self.ratios = [float(ratio) for ratio in ratios]
+        super().__init__(weighting, distance, time_sampler, noise, teacher, guidance_scale)
+        self.ratios = checked_ratios(ratios)
         self.needs_end = len(set(self.ratios)) > 1
-        rising = all(before <= after for before, after in pairwise(self.ratios))
-        if not self.ratios or not rising or not 0 <= self.ratios[0] <= self.ratios[-1] < 1:
-            raise ValueError(f"ratios={list(ratios)}: numbers from 0 to below 1 that rise are expected")
 
     def check(self, prediction: Prediction, schedule: NoiseSchedule) -> None:
         super().check(prediction, schedule)
@@ -82,9 +84,7 @@ class ConsistencyObjective(FewStepObjective):
 
     def ratio(self, progress: float) -> float:
         """Return the ratio of the flow times of r and t in the stage of training at `progress`, a number in [0, 1]."""
-        # 1e-9 keeps rounding from delaying a stage by a step
-        stage = int(progress * len(self.ratios) + 1e-9)
-        return self.ratios[min(stage, len(self.ratios) - 1)]
+        return ratio_at(self.ratios, progress)
 
     def _target(
         self,

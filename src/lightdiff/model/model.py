@@ -226,12 +226,14 @@ class DiffusionModel(SamplingModel):
         x0, denoiser = self.encode(batch["image"]), self.denoiser_of(weights)
         rows = slice(self.global_rank, None, self.trainer.world_size)
         draw = self.objective.draw((global_rows, *x0.shape[1:]), self.schedule, generator, x0.dtype)
-        cond = None
+        own, cond = draw.rows(rows), None
         if denoiser.conditioner is not None:
             conditioner: Conditioner = denoiser.conditioner  # type: ignore[assignment]
             drop, chance = torch.rand(2, global_rows, generator=generator, device=self.device)
-            cond = conditioner(conditioner.inputs(batch, chance[rows]), drop[rows] < conditioner.drop_prob)
-        own, average = draw.rows(rows), self.denoiser_of("ema")
+            inputs, dropped = conditioner.inputs(batch, chance[rows]), drop[rows] < conditioner.drop_prob
+            cond = conditioner(inputs, dropped)
+            own = self.objective.conditioned(own, inputs, dropped)
+        average = self.denoiser_of("ema")
         return self.objective.losses(denoiser, average, x0, own, cond, self.progress), own.t
 
     @property
