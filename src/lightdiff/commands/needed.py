@@ -33,9 +33,12 @@ def check_extras(cfg: DictConfig) -> None:
         require("wandb", "logger=wandb")
     if config.get("format") == "diffusers":
         require("diffusers", "format=diffusers")
-    for key in ("ckpt_path", "init_from"):
-        if isinstance(config.get(key), str):
-            check_checkpoint_extras(key, config[key])
+    paths = {key: config.get(key) for key in ("ckpt_path", "init_from")}
+    if isinstance(config.get("objective"), dict):
+        paths["objective.teacher"] = config["objective"].get("teacher")
+    for key, path in paths.items():
+        if isinstance(path, str):
+            check_checkpoint_extras(key, path)
 
 
 def _choice(key: str, chosen: Mapping[str, str]) -> str | None:

@@ -14,10 +14,11 @@ from lightdiff.config.classes import needs_classes, with_classes
 from lightdiff.config.instantiate import ConfigError, call, import_target, instantiate, naming
 from lightdiff.config.plain import plain
 from lightdiff.config.settings import DATASET_FACTS, NEEDED
+from lightdiff.config.trust import Trust
 from lightdiff.core import Guidance, Objective, Prediction
 from lightdiff.core.randomness import keyed_seed
 from lightdiff.data import DiffSet
-from lightdiff.model import DiffusionModel
+from lightdiff.model import DiffusionModel, load_teacher
 from lightdiff.model.loading import check_describable
 from lightdiff.samplers import Sampler
 
@@ -29,8 +30,8 @@ SETTINGS_OF_THE_MODEL = ("ema_decay", "time_input", "seed")
 def build_model(cfg: Any, *, fused: bool | None = None) -> DiffusionModel:
     """Build the untrained model of groups model, schedule, objective, conditioning, codec, optimizer and lr_scheduler.
 
-    Its first weights are a function of `seed`. Classes that are null in group conditioning are taken from the data set, which
-    is read for them.
+    Its first weights are a function of `seed`. If the objective has a teacher, that is loaded. Classes that are null in group
+    conditioning are taken from the data set, which is read for them.
 
     Args:
         cfg: a composed configuration, or its plain data.
@@ -53,6 +54,7 @@ def build_model(cfg: Any, *, fused: bool | None = None) -> DiffusionModel:
     try:
         model = call(DiffusionModel, settings, key="", **parts)
         with naming("", {**config, **config["objective"]}):
+            load_teacher(model, Trust.of(config.get("trust")))
             model.objective.check_training(model.trained)
         with naming("", config):
             check_describable(model)

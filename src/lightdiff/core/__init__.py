@@ -35,7 +35,7 @@ from lightdiff.core.diffusion import DiffusionObjective
 from lightdiff.core.discrete import DiscreteSchedule
 from lightdiff.core.distance import L1, MSE, Distance, Huber, PseudoHuber
 from lightdiff.core.exact import ExactDenoiser
-from lightdiff.core.few_step import FewStepObjective
+from lightdiff.core.few_step import FewStepDraw, FewStepObjective
 from lightdiff.core.flow_map import FlowMapObjective, JumpDraw
 from lightdiff.core.grid import KarrasGrid, LeadingGrid, LogSNRGrid, QuadraticGrid, TimeGrid, TrailingGrid, UniformGrid
 from lightdiff.core.guidance import ClassifierFree, ClassifierFreeGuidance, Guidance, NoGuidance
@@ -57,6 +57,7 @@ from lightdiff.core.randomness import BlockGenerator, keyed_generator, keyed_see
 from lightdiff.core.scales import LOG_SNR_BOUNDS, Scales
 from lightdiff.core.schedule import NoiseSchedule
 from lightdiff.core.shapes import per_image
+from lightdiff.core.teacher import Teacher
 from lightdiff.core.time_sampler import (
     DefaultTime,
     DiscreteUniformTime,
@@ -100,6 +101,7 @@ __all__ = [
     "EDMWeighting",
     "EpsilonPrediction",
     "ExactDenoiser",
+    "FewStepDraw",
     "FewStepObjective",
     "FlowMapObjective",
     "FlowPrediction",
@@ -132,6 +134,7 @@ __all__ = [
     "Scales",
     "ShortcutRule",
     "StratifiedTime",
+    "Teacher",
     "TimeGrid",
     "TimeSampler",
     "TrailingGrid",

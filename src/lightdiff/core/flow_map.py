@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightdiff.core.denoiser import Condition, Denoiser
 from lightdiff.core.distance import Distance, PseudoHuber
-from lightdiff.core.few_step import FewStepObjective
+from lightdiff.core.few_step import FewStepDraw, FewStepObjective
 from lightdiff.core.jump_rules import DiscreteRule, JumpRule, Jumps
 from lightdiff.core.noise import GaussianNoise, Noise
 from lightdiff.core.objective import Draw
@@ -20,8 +20,8 @@ from lightdiff.core.weighting import UnitWeighting, Weighting
 
 
 @dataclass(frozen=True)
-class JumpDraw(Draw):
-    """As `Draw`, with the times where the jumps end.
+class JumpDraw(FewStepDraw):
+    """As `FewStepDraw`, with the times where the jumps end.
 
     Args:
         s: times (B,) in [0, t].
@@ -41,6 +41,7 @@ class FlowMapObjective(FewStepObjective):
         share_at_t: share of the images whose jump has no length, s = t.
         share_at_0: share of the images whose jump ends at the image, s = 0. Both together are at most 1.
         weighting, distance, time_sampler, noise: as in `DiffusionObjective`.
+        teacher, guidance_scale: as in `FewStepObjective`.
 
     Raises:
         ValueError: a share is negative, or both together are above 1.
@@ -55,8 +56,10 @@ class FlowMapObjective(FewStepObjective):
         distance: Distance = PseudoHuber(),
         time_sampler: TimeSampler = DefaultTime(),
         noise: Noise = GaussianNoise(),
+        teacher: str | None = None,
+        guidance_scale: float = 1.0,
     ) -> None:
-        super().__init__(weighting, distance, time_sampler, noise)
+        super().__init__(weighting, distance, time_sampler, noise, teacher, guidance_scale)
         if not 0 <= share_at_t <= 1:
             raise ValueError(f"share_at_t={share_at_t}: a number from 0 to 1 is expected")
         if not 0 <= share_at_0 <= 1 - share_at_t:
@@ -64,6 +67,7 @@ class FlowMapObjective(FewStepObjective):
                 f"share_at_0={share_at_0}: a number from 0 to 1 - share_at_t = {1 - share_at_t:g} is expected"
             )
         self.rule = rule
+        self.needs_end = rule.needs_end
         self.share_at_t = share_at_t
         self.share_at_0 = share_at_0
 

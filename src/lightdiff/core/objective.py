@@ -12,9 +12,9 @@ of processes changes nothing.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Draw:
-    """All that is random in the losses of B images. A subclass may add tensors (B, ...).
+    """All that is random in the losses of B images. A subclass may add tensors (B, ...), dicts of them, or None.
 
     Args:
         t: times (B,) in [0, 1], by which the curves of the loss are sorted.
@@ -42,11 +42,21 @@ class Draw:
 
     def rows(self, rows: slice) -> Self:
         """Return what was drawn for some of the images."""
-        return replace(self, **{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+        return self._with_all(lambda tensor: tensor[rows])
 
     def to(self, device: torch.device) -> Self:
         """Return the same on another device."""
-        return replace(self, **{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        return self._with_all(lambda tensor: tensor.to(device))
+
+    def _with_all(self, function: Callable[[Tensor], Tensor]) -> Self:
+        return replace(self, **{field.name: _mapped(function, getattr(self, field.name)) for field in fields(self)})
+
+
+def _mapped(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """Return a value with each tensor in it replaced by the function of the tensor."""
+    if isinstance(value, dict):
+        return {name: _mapped(function, item) for name, item in value.items()}
+    return None if value is None else function(value)
 
 
 class Objective(nn.Module, ABC):
@@ -57,9 +67,16 @@ class Objective(nn.Module, ABC):
 
     Attributes:
         noise: distribution of the noise that images are mixed with, and of x_T in sampling.
+        needs_end: whether the loss changes with `progress`, so that a training without an end would never come to its last form.
     """
 
     noise: Noise = GaussianNoise()
+    needs_end: bool = False
+
+    @property
+    def teacher_sha256(self) -> str | None:
+        """SHA-256 of the weights of the frozen teacher, which a resumed run needs again; None for an objective without one."""
+        return None
 
     def check(self, prediction: Prediction, schedule: NoiseSchedule) -> None:
         """Check that the objective fits prediction and schedule.
@@ -91,6 +108,18 @@ class Objective(nn.Module, ABC):
             generator: source of the numbers.
             dtype: type of x0, in which the noise is drawn.
         """
+
+    def conditioned(self, draw: Draw, inputs: Tensor, drop: Tensor) -> Draw:
+        """Return the draw with what the objective's own conditional parts, such as a teacher, are conditioned on.
+
+        Only a few objectives have such parts. It is called for conditional models, between `draw` and `losses`.
+
+        Args:
+            draw: what `draw` returned for B images.
+            inputs: what the conditioner of the denoiser is given for them (B, ...).
+            drop: whether each image (B,) gets the null condition.
+        """
+        return draw
 
     @abstractmethod
     def losses(

@@ -20,4 +20,5 @@ def checked_ratios(ratios: Sequence[float]) -> list[float]:
 
 def ratio_at(ratios: Sequence[float], progress: float) -> float:
     """Return the ratio of the stage of training at `progress`, a number in [0, 1]."""
-    return ratios[min(int(progress * len(ratios)), len(ratios) - 1)]
+    # 1e-9 keeps rounding from delaying a stage by a step
+    return ratios[min(int(progress * len(ratios) + 1e-9), len(ratios) - 1)]

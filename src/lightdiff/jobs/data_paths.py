@@ -22,6 +22,7 @@ PATHS: dict[Keys, Callable[[Path], bool]] = {
     # other texts are names of data sets on the hub
     ("dataset", "source", "path"): Path.is_dir,
     ("callbacks", "evaluation", "cache_dir"): lambda path: True,
+    ("objective", "teacher"): lambda path: True,
 }
 """Keys of texts that may be paths, and what tells whether they are."""
 

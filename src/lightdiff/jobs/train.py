@@ -38,7 +38,7 @@ from lightdiff.jobs.run_folder import alone_in, discard_if_untrained, put_back_i
 from lightdiff.jobs.run_result import RESULT, read_result
 from lightdiff.jobs.summary import run_summary
 from lightdiff.jobs.trainer import build_callbacks, build_trainer
-from lightdiff.model import DiffusionModel, Generation, load_weights_into
+from lightdiff.model import DiffusionModel, Generation, check_same_teacher, load_weights_into
 from lightdiff.utils.files import remove_unfinished, shown
 from lightdiff.utils.ranks import rank_and_world_size
 
@@ -137,6 +137,8 @@ def _prepare(folder: Path, config: dict[str, Any], settings: TrainSettings | Non
     decisions.apply(model)
     model.use_optimizer(build_optimizer(config, decisions.fused.value))
     trainer = build_trainer(config, folder, decisions, callbacks, loggers)
+    with naming("trainer", config["trainer"]):
+        model.check_end(trainer)
     if former:
         check_fits_run(trainer, model, last, former)
     found = found_in_data(given, config["dataset"])
@@ -164,6 +166,9 @@ def _build_model(config: dict[str, Any], settings: TrainSettings, former: dict[s
         Generation.of(model, sampler=sampler, num_steps=num_steps)
     if settings.init_from is not None and former is None:
         load_weights_into(model, settings.init_from, weights=settings.init_weights, trust=Trust.of(settings.trust))
+    if former is not None:
+        trained = former["lightdiff"].get("training") or {}
+        check_same_teacher(model, config["objective"].get("teacher"), trained.get("teacher"))
     limit_gpu_memory(settings.gpu_memory_fraction)
     return model
 

@@ -7,10 +7,11 @@ from lightdiff.model.ema import EMA
 from lightdiff.model.errors import CheckpointError
 from lightdiff.model.export import save_export
 from lightdiff.model.generation import Generation
-from lightdiff.model.loading import load_identified, load_model, load_weights_into
+from lightdiff.model.loading import load_identified, load_model
 from lightdiff.model.lr_schedules import Constant, Cosine, Linear
 from lightdiff.model.model import DiffusionModel
 from lightdiff.model.quiet import quiet
+from lightdiff.model.takeover import check_same_teacher, load_teacher, load_weights_into
 
 __all__ = [
     "EMA",
@@ -21,9 +22,11 @@ __all__ = [
     "DiffusionModel",
     "Generation",
     "Linear",
+    "check_same_teacher",
     "find_checkpoint",
     "load_identified",
     "load_model",
+    "load_teacher",
     "load_weights_into",
     "quiet",
     "read_checkpoint",

@@ -85,7 +85,7 @@ MODEL = Keys(
         format=Leaf(lambda value: value == FORMAT, f"1 or {FORMAT}, the formats that this version reads,"),
         model=DESCRIPTION,
         dataset=Optional(Nullable(MAPPING)),
-        training=Optional(Nullable(Keys(device=TEXT, compiled=BOOLEAN))),
+        training=Optional(Nullable(Keys(device=TEXT, compiled=BOOLEAN, teacher=Optional(TEXT)))),
     ),
     state_dict=WEIGHTS,
     epoch=Optional(COUNT),

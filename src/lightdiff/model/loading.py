@@ -25,7 +25,7 @@ from lightdiff.model.model import DiffusionModel
 from lightdiff.model.sampling import Weights, check_weights
 from lightdiff.utils.files import sha256_of
 from lightdiff.utils.structure import Keys
-from lightdiff.utils.text import listed, shorten
+from lightdiff.utils.text import shorten
 
 
 def model_from_config(
@@ -247,47 +247,3 @@ def load(
     model.dataset = dataset
     model.ema = None
     return model.to(map_location if isinstance(map_location, str | torch.device) else "cpu").eval(), identity
-
-
-def load_weights_into(
-    model: DiffusionModel, path: str | Path, *, weights: Weights = "ema", trust: Trust = NOBODY
-) -> None:
-    """Copy a trained model's weights into `model` for fine-tuning; everything else of `model` stays as it is.
-
-    A module of `model` with the attribute `starts_without_effect`, such as the embedding of a network's second time, may be
-    missing in the trained model, and then keeps its own weights.
-
-    Args:
-        model: the model to change.
-        path: the trained model, as for `load_model`.
-        weights: which of its weights to copy, as for `load_model`.
-        trust: whose classes the trained model's file may name beside lightdiff's own.
-
-    Raises:
-        CheckpointError: the trained model cannot be loaded, or a weight does not fit; the message names the first such weight.
-    """
-    try:
-        source = load(path, weights, "cpu", trust=trust)[0]
-    except CheckpointError as error:
-        raise CheckpointError(f"init_from={error}") from error
-    if source.class_names != model.class_names and sorted(source.class_names) == sorted(model.class_names):
-        raise CheckpointError(
-            f"init_from={path}: its labels are numbered in another order, {listed(source.class_names)}; give "
-            "dataset.class_names in that order"
-        )
-    theirs, ours = source.trained.state_dict(), model.trained.state_dict()
-    if not any(name.startswith("conditioner.") for name in ours):
-        # an unconditional model goes on without the conditioner that it does not have
-        theirs = {name: weight for name, weight in theirs.items() if not name.startswith("conditioner.")}
-    modules = model.trained.named_modules()
-    new = tuple(f"{name}." for name, module in modules if getattr(module, "starts_without_effect", False))
-    theirs = {name: weight for name, weight in ours.items() if name.startswith(new)} | theirs
-    for name in dict.fromkeys([*ours, *theirs]):
-        left, right = theirs.get(name), ours.get(name)
-        if left is None or right is None or left.shape != right.shape:
-            shapes = [None if tensor is None else list(tensor.shape) for tensor in (left, right)]
-            raise CheckpointError(
-                f"init_from={path}: {name} is {shapes[0]} there and {shapes[1]} in this model; choose the network of that run "
-                "(model=..., or its experiment=...)"
-            )
-    model.trained.load_state_dict(theirs)

@@ -30,8 +30,10 @@ class StoredModel(LightningModule):
 
     def on_save_checkpoint(self: DiffusionModel, checkpoint: dict[str, Any]) -> None:  # type: ignore[misc]
         compiled = getattr(self.network, "_compiled_call_impl", None) is not None
-        # a resumed run compiles as it did before; see `lightdiff.config.speed`
+        # a resumed run compiles as it did before, see `lightdiff.config.speed`, and learns from the same teacher
         training = {"device": self.device.type, "compiled": compiled}
+        if self.objective.teacher_sha256 is not None:
+            training["teacher"] = self.objective.teacher_sha256
         described = {"model": self.describe(), "dataset": self.dataset}
         checkpoint["lightdiff"] = {"format": FORMAT, **described, "training": training}
 
