@@ -32,6 +32,8 @@ REFUSED = {
     for objective in ("epsilon", "min_snr", "log_variance", "input_perturbation")
 }
 """The pairs that cannot work: with epsilon nothing is known of x0 where alpha = 0."""
+NEEDS = {"flow_map": ["model.takes_s=true"]}
+"""What an objective needs of the other groups."""
 
 
 @cache
@@ -48,7 +50,8 @@ def model_of(schedule: str) -> DiffusionModel:
 @pytest.mark.parametrize("objective", choices("objective"))
 @pytest.mark.parametrize("schedule", choices("schedule"))
 def test_trains_and_samples_or_is_refused(schedule: str, objective: str, channels: int) -> None:
-    config = composed(*TINY, f"schedule={schedule}", f"objective={objective}", f"dataset.channels={channels}")
+    chosen = f"schedule={schedule}", f"objective={objective}", f"dataset.channels={channels}"
+    config = composed(*TINY, *chosen, *NEEDS.get(objective, []))
     try:
         model = build_model(config)
     except ConfigError as error:
@@ -86,6 +89,8 @@ def test_every_sampler_takes_every_grid_or_refuses_in_one_line(sampler: str, gri
         assert generation.images(model, range(1)).isfinite().all()
 
 
+BASES = {"rule": ["objective=flow_map", "model.takes_s=true", "time_input=t"]}
+"""What the parts of an objective are chosen for; those that are not named here, for objective=v."""
 PARTS = [
     f"objective/{choice.parent.name}={choice.stem}" for choice in sorted((ROOT / "conf" / "objective").glob("*/*.yaml"))
 ]
@@ -93,7 +98,8 @@ PARTS = [
 
 @pytest.mark.parametrize("part", PARTS)
 def test_every_part_of_an_objective_can_be_chosen_alone(part: str) -> None:
-    model = build_model(composed(*TINY, "schedule=cosine", "objective=v", part))
+    kind = part.removeprefix("objective/").partition("=")[0]
+    model = build_model(composed(*TINY, "schedule=cosine", *BASES.get(kind, ["objective=v"]), part))
     images = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
     losses = model.objective(model.trained, model.encode(images), generator=keyed_generator("cpu", 0))
     assert losses.isfinite().all()
