@@ -67,6 +67,7 @@ def build_model(cfg: Any, *, fused: bool | None = None) -> DiffusionModel:
 _WHERE = {
     "network": "model",
     "prediction": "objective.prediction",
+    "num_steps": "objective.num_steps",
     "time_sampler": "objective.time_sampler",
 }
 """Argument of the model -> its key in the configuration, where the two have different names."""

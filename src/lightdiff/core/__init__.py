@@ -34,9 +34,19 @@ from lightdiff.core.denoiser import TIME_INPUTS, Condition, Denoiser, second_tim
 from lightdiff.core.diffusion import DiffusionObjective
 from lightdiff.core.discrete import DiscreteSchedule
 from lightdiff.core.distance import L1, MSE, Distance, Huber, PseudoHuber
+from lightdiff.core.distillation import DistillationDraw, ProgressiveDistillation
 from lightdiff.core.exact import ExactDenoiser
 from lightdiff.core.few_step import FewStepDraw, FewStepObjective
-from lightdiff.core.grid import KarrasGrid, LeadingGrid, LogSNRGrid, QuadraticGrid, TimeGrid, TrailingGrid, UniformGrid
+from lightdiff.core.grid import (
+    FlowTimeGrid,
+    KarrasGrid,
+    LeadingGrid,
+    LogSNRGrid,
+    QuadraticGrid,
+    TimeGrid,
+    TrailingGrid,
+    UniformGrid,
+)
 from lightdiff.core.guidance import ClassifierFree, ClassifierFreeGuidance, Guidance, NoGuidance
 from lightdiff.core.input_perturbation import InputPerturbation
 from lightdiff.core.jumps import first_share, joined, jump
@@ -70,6 +80,7 @@ from lightdiff.core.weighting import (
     MinSNRWeighting,
     P2Weighting,
     SNRWeighting,
+    TruncatedSNRWeighting,
     UnitWeighting,
     Weighting,
     X0Weighting,
@@ -92,6 +103,7 @@ __all__ = [
     "DiscreteSchedule",
     "DiscreteUniformTime",
     "Distance",
+    "DistillationDraw",
     "Draw",
     "EDMPrediction",
     "EDMSchedule",
@@ -102,6 +114,7 @@ __all__ = [
     "FewStepObjective",
     "FlowPrediction",
     "FlowSchedule",
+    "FlowTimeGrid",
     "GaussianNoise",
     "Guidance",
     "Huber",
@@ -120,6 +133,7 @@ __all__ = [
     "P2Weighting",
     "PixelCodec",
     "Prediction",
+    "ProgressiveDistillation",
     "PseudoHuber",
     "QuadraticGrid",
     "SNRWeighting",
@@ -129,6 +143,7 @@ __all__ = [
     "TimeGrid",
     "TimeSampler",
     "TrailingGrid",
+    "TruncatedSNRWeighting",
     "UniformGrid",
     "UniformNoise",
     "UniformTime",
