@@ -52,7 +52,8 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     @cache
     def exported(*settings: str) -> str:
         folder = tmp_path_factory.mktemp("teacher")
-        save_export(build_model(composed(*TINY, "objective=v", *settings)), folder, weights="ema")
+        model = build_model(composed(*TINY, "objective=v", "ema_decay=null", "seed=1", *settings))
+        save_export(model, folder, weights="ema")
         return str(folder)
 
     return exported
