@@ -24,6 +24,7 @@ from lightdiff.core import (
 __all__ = [
     "DISCRETE",
     "SCHEDULES",
+    "ConsistencyFunction",
     "GaussianDenoiser",
     "gaussian_data",
     "gaussian_flow_map",
@@ -74,3 +75,13 @@ class GaussianDenoiser(Denoiser):
 
 def noise(count: int = 4, seed: int = 0) -> Tensor:
     return torch.randn(count, 1, 2, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+class ConsistencyFunction:
+    """The exact consistency function of Gaussian data, f(x_t, t): the x0_hat of the jump from t to 0."""
+
+    def __init__(self, flow_map: GaussianFlowMap) -> None:
+        self.flow_map, self.schedule = flow_map, flow_map.schedule
+
+    def __call__(self, x_t: Tensor, t: Tensor, cond: object = None) -> Tensor:
+        return self.flow_map(x_t, t, s=0 * t)

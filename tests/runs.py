@@ -65,8 +65,17 @@ def train(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     return last(folder)
 
 
-def train_in_two_processes(config: dict, folder: Path) -> None:
-    """As `train`, by a job of two processes."""
+def train_in_two_processes(config: dict, folder: Path, *, until: int | None = None) -> None:
+    """As `train`, by a job of two processes; they are killed after the batch `until`, if there is one."""
+    if until is not None:
+        killing = {"kill": {"_target_": "runs.KillAt", "batch": until}, **config["callbacks"]}
+        try:
+            train_in_two_processes({**config, "callbacks": killing}, folder)
+        except AssertionError as error:
+            assert "Killed" in str(error)
+            write_config(folder, config)
+            return
+        raise AssertionError("the run was over before it could be killed")
     config = {**config, "trainer": {**config["trainer"], "devices": 2}}
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "config.yaml").exists():

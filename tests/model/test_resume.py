@@ -18,11 +18,28 @@ VARIANTS = {
     "steps": ["callbacks.checkpoints.every_n_steps=2"],
     "accumulation": ["callbacks.checkpoints.every_n_steps=1", "trainer.accumulate_grad_batches=3"],
     "flips": ["callbacks.checkpoints.every_n_steps=3", "dataset.horizontal_flip=true", "lr_scheduler=cosine"],
+    # a stage has two steps, so that each checkpoint is the last of a stage, and the resumed run begins the next one
+    "consistency": [
+        *("objective=consistency", "objective.ratios=[0.0,0.3,0.5,0.6,0.7,0.8,0.9]", "callbacks=no_samples"),
+        *("model=resunet", "model.widths=[8,16]", "model.blocks_per_level=1", "model.attention_levels=[]"),
+        "model.dropout=0.3",
+        *("callbacks.checkpoints.every_n_steps=2", "trainer.num_sanity_val_steps=1"),
+    ],
+    "consistency, accumulation": [
+        *("objective=consistency", "callbacks=no_samples", "trainer.accumulate_grad_batches=3"),
+        "callbacks.checkpoints.every_n_steps=1",
+    ],
     "labels": ["callbacks.checkpoints.every_n_steps=2", "conditioning=label", "callbacks.samples.every_n_epochs=100"],
 }
 
 
-@pytest.fixture(scope="module", params=list(VARIANTS))
+SLOW = ("consistency, accumulation",)
+"""Variants that only say again what others say."""
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in VARIANTS]
+)
 def variant(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, Any], dict[str, Any]]:

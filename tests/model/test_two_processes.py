@@ -19,7 +19,7 @@ from lightdiff.config.decisions import Decisions
 from lightdiff.config.speed import Choice
 from lightdiff.jobs import trainer
 from lightdiff.jobs.run_config import write_config
-from runs import ROOT, TINY, composed, last, scalars, tiny, train, train_in_two_processes
+from runs import ROOT, TINY, composed, differences, last, scalars, tiny, train, train_in_two_processes
 from waiting import PATIENCE, until
 
 FLOAT64 = ("trainer.precision=64-true", "dataset.horizontal_flip=true", "callbacks.checkpoints.every_n_steps=2")
@@ -37,8 +37,9 @@ SMALLER_LAST_BATCH = (  # of 1,438 images, 238 are left over in each epoch
         pytest.param(["conditioning=none"], marks=pytest.mark.slow),
         ["conditioning=label"],
         pytest.param(["conditioning=label", *SMALLER_LAST_BATCH], marks=pytest.mark.slow),
+        pytest.param(["conditioning=label", "objective=consistency"], marks=pytest.mark.slow),
     ],
-    ids=["unconditional", "by label", "smaller last batch"],
+    ids=["unconditional", "by label", "smaller last batch", "consistency"],
 )
 def test_two_processes_equal_one(settings: list[str], tmp_path: Path) -> None:
     config = tiny(*FLOAT64, *settings)
@@ -60,6 +61,24 @@ def test_two_processes_equal_one(settings: list[str], tmp_path: Path) -> None:
         assert values_of_two == pytest.approx(values, rel=1e-5), tag
     images = [sorted(path.read_bytes() for path in (run / "samples").glob("*.png")) for run in (one, two)]
     assert images[0] == images[1]
+
+
+CONSISTENCY = (
+    *("objective=consistency", "objective.ratios=[0.0,0.3,0.5,0.6,0.7,0.8,0.9]", "callbacks=no_samples"),
+    *("callbacks.checkpoints.every_n_steps=2", "trainer.precision=32-true"),
+)
+
+
+@pytest.mark.slow
+def test_two_processes_that_are_killed_and_resumed_in_another_stage_end_as_if_nothing_had_been(tmp_path: Path) -> None:
+    config = tiny(*CONSISTENCY)
+    whole, killed = (tmp_path / name / "version_0" for name in ("whole", "killed"))
+    train_in_two_processes(config, whole)
+    train_in_two_processes(config, killed, until=9)
+    assert last(killed)["global_step"] == 8
+    train_in_two_processes(config, killed)
+    for name in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch"):
+        assert differences(last(whole)[name], last(killed)[name], name) == []
 
 
 BATCH_NORM = ("model=simple_unet", "model.widths=[4,8]", "model.embed_dim=8", "trainer.max_epochs=1")

@@ -6,22 +6,11 @@ from itertools import pairwise
 
 import pytest
 import torch
-from torch import Tensor
 
-from closed_forms import GaussianData, GaussianFlowMap
+from closed_forms import GaussianData
 from lightdiff.core import keyed_generator
 from lightdiff.samplers import Renoise
-from oracles import SCHEDULES, gaussian_data, gaussian_flow_map, noise, scales, times
-
-
-class ConsistencyFunction:
-    """The exact consistency function of Gaussian data, f(x_t, t): the x0_hat of the jump from t to 0."""
-
-    def __init__(self, flow_map: GaussianFlowMap) -> None:
-        self.flow_map, self.schedule = flow_map, flow_map.schedule
-
-    def __call__(self, x_t: Tensor, t: Tensor, cond: object = None) -> Tensor:
-        return self.flow_map(x_t, t, s=0 * t)
+from oracles import SCHEDULES, ConsistencyFunction, gaussian_data, gaussian_flow_map, noise, scales, times
 
 
 @pytest.mark.parametrize("schedule", list(SCHEDULES))

@@ -37,6 +37,7 @@ from lightdiff.core.distance import L1, MSE, Distance, Huber, PseudoHuber
 from lightdiff.core.distillation import DistillationDraw, ProgressiveDistillation
 from lightdiff.core.exact import ExactDenoiser
 from lightdiff.core.few_step import FewStepDraw, FewStepObjective
+from lightdiff.core.flow_map import FlowMapObjective, JumpDraw
 from lightdiff.core.grid import (
     FlowTimeGrid,
     KarrasGrid,
@@ -49,6 +50,7 @@ from lightdiff.core.grid import (
 )
 from lightdiff.core.guidance import ClassifierFree, ClassifierFreeGuidance, Guidance, NoGuidance
 from lightdiff.core.input_perturbation import InputPerturbation
+from lightdiff.core.jump_rules import DiscreteRule, JumpRule, Jumps, MeanFlowRule, ShortcutRule
 from lightdiff.core.jumps import first_share, joined, jump
 from lightdiff.core.log_variance import LearnedLogVariance
 from lightdiff.core.noise import GaussianNoise, Noise, UniformNoise
@@ -100,6 +102,7 @@ __all__ = [
     "DefaultTime",
     "Denoiser",
     "DiffusionObjective",
+    "DiscreteRule",
     "DiscreteSchedule",
     "DiscreteUniformTime",
     "Distance",
@@ -112,6 +115,7 @@ __all__ = [
     "ExactDenoiser",
     "FewStepDraw",
     "FewStepObjective",
+    "FlowMapObjective",
     "FlowPrediction",
     "FlowSchedule",
     "FlowTimeGrid",
@@ -119,12 +123,16 @@ __all__ = [
     "Guidance",
     "Huber",
     "InputPerturbation",
+    "JumpDraw",
+    "JumpRule",
+    "Jumps",
     "KarrasGrid",
     "LeadingGrid",
     "LearnedLogVariance",
     "LogNormalSigmaTime",
     "LogSNRGrid",
     "LogitNormalTime",
+    "MeanFlowRule",
     "MinSNRWeighting",
     "NoGuidance",
     "Noise",
@@ -138,6 +146,7 @@ __all__ = [
     "QuadraticGrid",
     "SNRWeighting",
     "Scales",
+    "ShortcutRule",
     "StratifiedTime",
     "Teacher",
     "TimeGrid",

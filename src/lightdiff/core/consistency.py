@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from lightdiff.core.objective import Draw
 from lightdiff.core.prediction import Prediction
 from lightdiff.core.scales import Scales
 from lightdiff.core.schedule import NoiseSchedule
+from lightdiff.core.stages import checked_ratios, ratio_at
 from lightdiff.core.time_sampler import DefaultTime, TimeSampler
 from lightdiff.core.weighting import UnitWeighting, Weighting
 
@@ -53,15 +53,14 @@ class ConsistencyObjective(FewStepObjective):
         guidance_scale: float = 1.0,
     ) -> None:
         super().__init__(weighting, distance, time_sampler, noise, teacher, guidance_scale)
-        self.ratios = [float(ratio) for ratio in ratios]
-        rising = all(before <= after for before, after in pairwise(self.ratios))
-        if not self.ratios or not rising or not 0 <= self.ratios[0] <= self.ratios[-1] < 1:
-            raise ValueError(f"ratios={list(ratios)}: numbers from 0 to below 1 that rise are expected")
+        self.ratios = checked_ratios(ratios)
+        self.needs_end = len(set(self.ratios)) > 1
 
     def check(self, prediction: Prediction, schedule: NoiseSchedule) -> None:
         super().check(prediction, schedule)
         if not keeps_images(prediction):
-            choices = [name_in_configuration(each, Prediction) for each in siblings(Prediction) if keeps_images(each())]
+            fitting = [kind for kind in siblings(Prediction) if all(need.met(schedule) for need in kind.needs)]
+            choices = [name_in_configuration(kind, Prediction) for kind in fitting if keeps_images(kind())]
             raise ValueError(
                 f"prediction={name_in_configuration(type(prediction), Prediction)}: a consistency model needs x0_hat = x where "
                 f"there is no noise; choices: {', '.join(choices)}"
@@ -79,25 +78,33 @@ class ConsistencyObjective(FewStepObjective):
         at_t = denoiser.schedule.exact(draw.t)
         x_t = at_t.mix(x0, draw.noise)
         with torch.no_grad():
-            target = self._target(denoiser, x_t, self.direction(x0, x_t, draw, at_t), at_t, cond, self.ratio(progress))
+            direction = self.direction(x0, x_t, draw, at_t)
+            target = self._target(denoiser, x_t, direction, draw.t, at_t, cond, self.ratio(progress))
         return self.compared(denoiser, denoiser(x_t, draw.t, cond), target, at_t, draw.t.dtype)
 
     def ratio(self, progress: float) -> float:
         """Return the ratio of the flow times of r and t in the stage of training at `progress`, a number in [0, 1]."""
-        return self.ratios[min(int(progress * len(self.ratios)), len(self.ratios) - 1)]
+        return ratio_at(self.ratios, progress)
 
     def _target(
-        self, denoiser: Denoiser, x_t: Tensor, direction: Tensor, at_t: Scales, cond: Condition | None, ratio: float
+        self,
+        denoiser: Denoiser,
+        x_t: Tensor,
+        direction: Tensor,
+        t: Tensor,
+        at_t: Scales,
+        cond: Condition | None,
+        ratio: float,
     ) -> Tensor:
         if ratio == 0:
             return direction
-        r = denoiser.schedule.t_from_flow_time(ratio * at_t.flow_time)
-        x_r = jump(x_t, direction, at_t, denoiser.schedule.exact(r)).to(x_t.dtype)
+        r = denoiser.schedule.t_from_flow_time(ratio * at_t.flow_time).to(t.dtype)
+        x_r = jump(x_t, direction, at_t, denoiser.schedule.exact(r))
         with repeatable(x_t.device):
             return denoiser(x_r, r, cond)
 
 
 def keeps_images(prediction: Prediction) -> bool:
-    """Return whether x0_hat is x itself at alpha = 1 and sigma = 0, whatever the network's output is."""
+    """Return whether x0_hat is x itself at alpha = 1 and sigma = 0, to rounding, whatever the network's output is."""
     output, x, one = torch.tensor([3.0, -2.0]), torch.tensor([0.5, 0.25]), torch.ones(2)
-    return torch.equal(prediction.to_x0(output, x, Scales(one, 0 * one)), x)
+    return torch.allclose(prediction.to_x0(output, x, Scales(one, 0 * one)), x)

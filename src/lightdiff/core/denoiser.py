@@ -123,7 +123,15 @@ class Denoiser(nn.Module):
         """Whether the network takes the second time s."""
         return bool(getattr(self.network, "takes_s", False))
 
-    def forward(self, x_t: Tensor, t: Tensor, cond: Condition | None = None, s: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        cond: Condition | None = None,
+        s: Tensor | None = None,
+        *,
+        scales: Scales | None = None,
+    ) -> Tensor:
         """Return x0_hat (B, C, H, W), in the dtype of x_t. The formulas around the network are computed in at least float32.
 
         Args:
@@ -132,8 +140,10 @@ class Denoiser(nn.Module):
             cond: condition of the B images, or None.
             s: times (B,) in [0, t] where the jumps end. None, or s = t: the ordinary estimate. A network without takes_s never
                 gets it.
+            scales: what `schedule.exact(t)` returned, where it is known.
         """
-        scales = self.schedule.exact(t)
+        if scales is None:
+            scales = self.schedule.exact(t)
         output = self.raw(x_t, t, cond, s, scales=scales)
         exact = torch.promote_types(x_t.dtype, torch.float32)
         x = x_t.to(exact)
@@ -151,8 +161,7 @@ class Denoiser(nn.Module):
         """Return the network's output (B, C, H, W), which the loss compares with `prediction.target`.
 
         Args:
-            x_t, t, cond, s: as in `forward`.
-            scales: what `schedule.exact(t)` returned, where it is known.
+            x_t, t, cond, s, scales: as in `forward`.
         """
         if scales is None:
             scales = self.schedule.exact(t)

@@ -78,7 +78,8 @@ class DiscreteSchedule(NoiseSchedule):
 
     def _at(self, t: Tensor) -> Scales:
         T, table = self.num_train_timesteps, self._table(t)
-        position = (t * T).clamp(0, T)
+        # clamp alone would have the derivative 0 at the last timestep
+        position = torch.where((t >= 0) & (t <= 1), t * T, (t * T).clamp(0, T))
         below = position.floor().long().clamp(max=T - 1)
         image_part, noise_part = torch.lerp(table[:2, below], table[:2, below + 1], position - below)
         return Scales(image_part.sqrt(), noise_part.sqrt())

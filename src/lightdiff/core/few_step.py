@@ -138,7 +138,8 @@ class FewStepObjective(DiffusionObjective):
             at_t: exact scales (B,) at the times t of x0_hat.
             dtype: type of the weights on the losses.
         """
-        bounded = Scales(at_t.alpha.clamp(min=LEAST_SCALE), at_t.sigma.clamp(min=LEAST_SCALE))
+        # d is infinite at sigma = 0
+        bounded = Scales(at_t.alpha, at_t.sigma.clamp(min=LEAST_SCALE))
         root = per_image(denoiser.prediction.x0_weight(bounded).sqrt(), x0_hat)
         weight = self.weighting(at_t.to(dtype), denoiser.prediction)
         return weight * self.distance(root * x0_hat, root * target.detach())

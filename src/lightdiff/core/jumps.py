@@ -21,9 +21,11 @@ def jump(x_t: Tensor, x0_hat: Tensor, at_t: Scales, at_s: Scales) -> Tensor:
     Args:
         x_t: noisy images (B, ...).
         x0_hat: estimates (B, ...) of the images, those of the jump from t to s.
-        at_t, at_s: scales at t and s: numbers for each image (B,), or single ones (). sigma_t must not be 0.
+        at_t, at_s: scales at t and s: numbers for each image (B,), or single ones (). From the image (sigma_t = 0) the only
+            jump is the one to itself, which returns x_t.
     """
-    ratio = at_s.sigma / at_t.sigma
+    nowhere = (at_t.sigma == 0) & (at_s.sigma == 0)
+    ratio = torch.where(nowhere, 1.0, at_s.sigma / at_t.sigma)
     return per_image(ratio, x_t) * x_t + per_image(at_s.alpha - ratio * at_t.alpha, x_t) * x0_hat
 
 
@@ -32,14 +34,15 @@ def first_share(tau_t: Tensor, tau_u: Tensor, tau_s: Tensor) -> Tensor:
 
         x0_hat(t -> s) = share x0_hat(t -> u) + (1 - share) x0_hat(u -> s),    share = s (t - u) / (u (t - s))
 
-    t, u, s stand for the flow times. Where nothing is left of the jump (t = s) the share is 1. Where it ends at the image (s = 0)
-    the share is 0, because the second jump alone says where to land.
+    t, u, s stand for the flow times. Where the second jump leads nowhere (u = s) the share is 1. Where it ends at the image
+    (s = 0 < u) the share is 0, because the second jump alone says where to land.
 
     Args:
         tau_t, tau_u, tau_s: flow times (B,) with tau_s <= tau_u <= tau_t.
     """
     share = tau_s * (tau_t - tau_u) / (tau_u * (tau_t - tau_s))
-    return torch.where(tau_t == tau_s, 1.0, torch.where(tau_s == 0, 0.0, share))
+    no_second = (tau_u == tau_s) | (tau_t == tau_s)
+    return torch.where(no_second, 1.0, torch.where(tau_s == 0, 0.0, share))
 
 
 def joined(first: Tensor, second: Tensor, share: Tensor) -> Tensor:

@@ -67,9 +67,11 @@ class Objective(nn.Module, ABC):
 
     Attributes:
         noise: distribution of the noise that images are mixed with, and of x_T in sampling.
+        needs_end: whether the loss changes with `progress`, so that a training without an end would never come to its last form.
     """
 
     noise: Noise = GaussianNoise()
+    needs_end: bool = False
 
     @property
     def teacher_sha256(self) -> str | None:

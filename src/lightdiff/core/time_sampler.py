@@ -146,20 +146,25 @@ class LogitNormalTime(TimeSampler):
     Args:
         mean: mean of the logit.
         std: standard deviation of the logit, above 0.
+        share_at_1: share of the times that are exactly 1, where sampling begins. Models that draw in one step need many of them.
 
     Raises:
-        ValueError: std is not above 0.
+        ValueError: std is not above 0, or share_at_1 is not in [0, 1].
     """
 
     mean: float = 0.0
     std: float = 1.0
+    share_at_1: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.std > 0:
             raise ValueError(f"std={self.std}: a number above 0 is expected")
+        if not 0 <= self.share_at_1 <= 1:
+            raise ValueError(f"share_at_1={self.share_at_1}: a number from 0 to 1 is expected")
 
     def _times(self, draw: _Draw, schedule: NoiseSchedule) -> Tensor:
-        return torch.sigmoid(self.mean + self.std * draw.normal())
+        times = torch.sigmoid(self.mean + self.std * draw.normal())
+        return torch.where(draw.uniform() < self.share_at_1, 1.0, times) if self.share_at_1 > 0 else times
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,8 @@ def _prepare(folder: Path, config: dict[str, Any], settings: TrainSettings | Non
     decisions.apply(model)
     model.use_optimizer(build_optimizer(config, decisions.fused.value))
     trainer = build_trainer(config, folder, decisions, callbacks, loggers)
+    with naming("trainer", config["trainer"]):
+        model.check_end(trainer)
     if former:
         check_fits_run(trainer, model, last, former)
     found = found_in_data(given, config["dataset"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -24,6 +24,9 @@ class Constant:
     """
 
     warmup_steps: int = 0
+
+    needs_end: ClassVar[bool] = False
+    """Whether the factor depends on the number of all steps, so that training needs an end."""
 
     def __post_init__(self) -> None:
         _check_warmup(self.warmup_steps)
@@ -51,6 +54,8 @@ class Cosine(Constant):
 
     final_factor: float = 0.0
 
+    needs_end: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_final_factor(self.final_factor)
@@ -73,6 +78,8 @@ class Linear(Constant):
     """
 
     final_factor: float = 0.0
+
+    needs_end: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

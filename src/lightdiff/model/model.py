@@ -9,11 +9,12 @@ Shapes: B images in a batch, C channels, H x W pixels.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback
+from pytorch_lightning import Callback, Trainer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -54,6 +55,7 @@ class DiffusionModel(SamplingModel):
         codec: turns images into the x0 that the network is trained on, and back, or None for pixels in [-1, 1] (`PixelCodec`).
         optimizer: parameters -> optimizer, or None for Adam with learning rate 2e-4.
         lr_scheduler: (optimizer, total optimizer steps) -> scheduler that counts optimizer steps, or None for a constant rate.
+            Where training has no end the number is `sys.maxsize`.
         ema_decay: decay of the moving average of the weights, in [0, 1), or None for no average.
         time_input: how the network gets the time (timestep, t, log_sigma or none), or None to follow the schedule.
         image_shape: shape (C, H, W) of x0, or None to take the network's attribute `image_shape`.
@@ -164,6 +166,20 @@ class DiffusionModel(SamplingModel):
         # set by `on_train_start`
         self._total_steps = math.inf
 
+    def check_end(self, trainer: Trainer) -> None:
+        """Check that training has an end where the loss or the learning rate follows its progress.
+
+        Raises:
+            ValueError: it has none; one line that begins with an argument of the trainer.
+        """
+        if trainer.max_epochs == trainer.max_steps == -1:
+            for name, part in (("objective", self.objective), ("lr_scheduler", self._make_lr_scheduler)):
+                if getattr(part, "needs_end", False):
+                    raise ValueError(
+                        f"max_epochs=-1: {name}={type(part).__name__} changes with the progress of training, which has no end; "
+                        "choices: 1 or more, or max_steps of 1 or more (max_time may end it earlier)"
+                    )
+
     def on_train_start(self) -> None:
         self._total_steps = float(self.trainer.estimated_stepping_batches)
 
@@ -236,10 +252,13 @@ class DiffusionModel(SamplingModel):
 
     def configure_optimizers(self) -> Any:
         self.objective.check_training(self.trained)
+        self.check_end(self.trainer)
         optimizer = self._new_optimizer()
         if self._make_lr_scheduler is None:
             return optimizer
-        scheduler = self._make_lr_scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
+        # infinity is no int
+        steps = int(min(self.trainer.estimated_stepping_batches, sys.maxsize))
+        scheduler = self._make_lr_scheduler(optimizer, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
