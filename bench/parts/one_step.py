@@ -62,7 +62,7 @@ def _speed(settings: Settings, ours: dict[str, Callable[[range], Tensor]], preci
         print(f"left out: {line}", flush=True)
     dtype = settings.dtypes.get(precision)
     batch = settings.batch
-    sizes = {name: chunk for name in ours}
+    sizes = dict.fromkeys(ours, chunk)
     sides: dict[str, Callable[[], object]] = {name: partial(draw, range(chunk)) for name, draw in ours.items()}
     for name, match in MATCHES.items():
         try:
