@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from itertools import product
 
@@ -11,7 +12,7 @@ import torch
 from lightdiff.config.build import build_model, build_sampler
 from lightdiff.config.instantiate import ConfigError
 from lightdiff.core.randomness import keyed_generator
-from lightdiff.model import DiffusionModel, Generation
+from lightdiff.model import DiffusionModel, Generation, save_export
 from lightdiff.samplers import Sampler
 from runs import ROOT, composed
 
@@ -32,6 +33,8 @@ REFUSED = {
     for objective in ("epsilon", "min_snr", "log_variance", "input_perturbation")
 }
 """The pairs that cannot work: with epsilon nothing is known of x0 where alpha = 0."""
+NEEDS = {"flow_map": ["model.takes_s=true"]}
+"""What an objective needs of the other groups."""
 
 
 @cache
@@ -44,11 +47,30 @@ def model_of(schedule: str) -> DiffusionModel:
     return build_model(composed(*TINY, f"schedule={schedule}", "objective=v"))
 
 
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Function (settings) -> the folder of an exported model with these settings, for objectives that learn from one."""
+
+    @cache
+    def exported(*settings: str) -> str:
+        folder = tmp_path_factory.mktemp("teacher")
+        model = build_model(composed(*TINY, "objective=v", "ema_decay=null", "seed=1", *settings))
+        save_export(model, folder, weights="ema")
+        return str(folder)
+
+    return exported
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("objective", choices("objective"))
 @pytest.mark.parametrize("schedule", choices("schedule"))
-def test_trains_and_samples_or_is_refused(schedule: str, objective: str, channels: int) -> None:
-    config = composed(*TINY, f"schedule={schedule}", f"objective={objective}", f"dataset.channels={channels}")
+def test_trains_and_samples_or_is_refused(
+    schedule: str, objective: str, channels: int, teacher: Callable[..., str]
+) -> None:
+    settings = (f"schedule={schedule}", f"dataset.channels={channels}")
+    config = composed(*TINY, *settings, f"objective={objective}", *NEEDS.get(objective, []))
+    if "teacher" in config["objective"]:
+        config["objective"]["teacher"] = teacher(*settings)
     try:
         model = build_model(config)
     except ConfigError as error:
@@ -86,6 +108,8 @@ def test_every_sampler_takes_every_grid_or_refuses_in_one_line(sampler: str, gri
         assert generation.images(model, range(1)).isfinite().all()
 
 
+BASES = {"rule": ["objective=flow_map", "model.takes_s=true", "time_input=t"]}
+"""What the parts of an objective are chosen for; those that are not named here, for objective=v."""
 PARTS = [
     f"objective/{choice.parent.name}={choice.stem}" for choice in sorted((ROOT / "conf" / "objective").glob("*/*.yaml"))
 ]
@@ -93,7 +117,8 @@ PARTS = [
 
 @pytest.mark.parametrize("part", PARTS)
 def test_every_part_of_an_objective_can_be_chosen_alone(part: str) -> None:
-    model = build_model(composed(*TINY, "schedule=cosine", "objective=v", part))
+    kind = part.removeprefix("objective/").partition("=")[0]
+    model = build_model(composed(*TINY, "schedule=cosine", *BASES.get(kind, ["objective=v"]), part))
     images = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
     losses = model.objective(model.trained, model.encode(images), generator=keyed_generator("cpu", 0))
     assert losses.isfinite().all()

@@ -117,7 +117,7 @@ class DiscreteRule(JumpRule):
         at_t, at_s = jumps.scales()
         tau_t, tau_s = at_t.flow_time, at_s.flow_time
         tau_r = tau_s + ratio * (tau_t - tau_s)
-        r = jumps.denoiser.schedule.t_from_flow_time(tau_r)
+        r = jumps.denoiser.schedule.t_from_flow_time(tau_r).to(jumps.t.dtype)
         x_r = jump(jumps.x_t, jumps.direction, at_t, jumps.denoiser.schedule.exact(r))
         return joined(jumps.direction, jumps.other(x_r, r, jumps.s), first_share(tau_t, tau_r, tau_s))
 
@@ -136,7 +136,7 @@ class ShortcutRule(JumpRule):
         at_t, at_s = jumps.scales()
         tau_t, tau_s = at_t.flow_time, at_s.flow_time
         tau_u = (tau_t + tau_s) / 2
-        u = jumps.denoiser.schedule.t_from_flow_time(tau_u)
+        u = jumps.denoiser.schedule.t_from_flow_time(tau_u).to(jumps.t.dtype)
         first = jumps.other(jumps.x_t, jumps.t, u)
         x_u = jump(jumps.x_t, first, at_t, jumps.denoiser.schedule.exact(u))
         target = joined(first, jumps.other(x_u, u, jumps.s), first_share(tau_t, tau_u, tau_s))
