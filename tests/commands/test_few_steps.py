@@ -77,6 +77,7 @@ def test_guidance_and_clipping_hold_in_a_single_step(model: Path) -> None:
     assert torch.equal(result(Renoise(clip_denoised=True), 4.0), guided.clamp(-1, 1))
 
 
+@pytest.mark.slow
 def test_a_grid_over_the_steps_is_tabulated(model: Path, command: Run, tmp_path: Path) -> None:
     few = ("num_samples=20", "dataset=digits", "metrics=[fid]", "sampler=renoise", "sampler.num_steps=1,2,4")
     places = ("out=measured", f"cache_dir={tmp_path / 'cache'}")
