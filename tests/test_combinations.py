@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from itertools import product
 
@@ -11,7 +12,7 @@ import torch
 from lightdiff.config.build import build_model, build_sampler
 from lightdiff.config.instantiate import ConfigError
 from lightdiff.core.randomness import keyed_generator
-from lightdiff.model import DiffusionModel, Generation
+from lightdiff.model import DiffusionModel, Generation, save_export
 from lightdiff.samplers import Sampler
 from runs import ROOT, composed
 
@@ -46,12 +47,30 @@ def model_of(schedule: str) -> DiffusionModel:
     return build_model(composed(*TINY, f"schedule={schedule}", "objective=v"))
 
 
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Function (settings) -> the folder of an exported model with these settings, for objectives that learn from one."""
+
+    @cache
+    def exported(*settings: str) -> str:
+        folder = tmp_path_factory.mktemp("teacher")
+        model = build_model(composed(*TINY, "objective=v", "ema_decay=null", "seed=1", *settings))
+        save_export(model, folder, weights="ema")
+        return str(folder)
+
+    return exported
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("objective", choices("objective"))
 @pytest.mark.parametrize("schedule", choices("schedule"))
-def test_trains_and_samples_or_is_refused(schedule: str, objective: str, channels: int) -> None:
-    chosen = f"schedule={schedule}", f"objective={objective}", f"dataset.channels={channels}"
-    config = composed(*TINY, *chosen, *NEEDS.get(objective, []))
+def test_trains_and_samples_or_is_refused(
+    schedule: str, objective: str, channels: int, teacher: Callable[..., str]
+) -> None:
+    settings = (f"schedule={schedule}", f"dataset.channels={channels}")
+    config = composed(*TINY, *settings, f"objective={objective}", *NEEDS.get(objective, []))
+    if "teacher" in config["objective"]:
+        config["objective"]["teacher"] = teacher(*settings)
     try:
         model = build_model(config)
     except ConfigError as error:

@@ -8,6 +8,7 @@ variance only, has an error of 0.25. The bound is 0.6 of that. It lies between t
 
 from __future__ import annotations
 
+import copy
 import math
 from functools import cache
 
@@ -20,15 +21,17 @@ from lightdiff.config.instantiate import instantiate
 from lightdiff.core import (
     Denoiser,
     FlowMapObjective,
+    FlowTimeGrid,
     KarrasGrid,
     LogitNormalTime,
     NoiseSchedule,
     Objective,
     Prediction,
+    ProgressiveDistillation,
     UniformTime,
     keyed_generator,
 )
-from lightdiff.samplers import DDIM
+from lightdiff.samplers import DDIM, Sampler
 from runs import ROOT, composed
 
 BOUND = 0.15
@@ -57,6 +60,8 @@ def fits(schedule: str, objective: str) -> bool:
         prediction, loss = objective_of(objective)
         prediction.check(schedule_of(schedule))
         loss.check(prediction, schedule_of(schedule))
+        # one that learns from a teacher alone is refused here
+        loss.check_training(Denoiser(Network(), schedule_of(schedule), prediction))
     except ValueError:
         return False
     return True
@@ -91,26 +96,44 @@ def error(
 ) -> float:
     """Train a network, sample, and return the Wasserstein distance of the samples from the data."""
     torch.manual_seed(seed)
-    denoiser = Denoiser(Network(takes_s=isinstance(objective, FlowMapObjective)), schedule, prediction)
+    network = Network(takes_s=isinstance(objective, FlowMapObjective))
+    return distance(trained(Denoiser(network, schedule, prediction), objective, seed, steps))
+
+
+def trained(denoiser: Denoiser, objective: Objective, seed: int = 0, steps: int = 400, lr: float = 0.02) -> Denoiser:
+    """Train a denoiser and return it."""
     generator = keyed_generator("cpu", "learning", seed)
-    optimizer = torch.optim.Adam([*denoiser.parameters(), *objective.parameters()], lr=0.02)
+    optimizer = torch.optim.Adam([*denoiser.parameters(), *objective.parameters()], lr=lr)
     lr_scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         optimizer.zero_grad()
         objective(denoiser, images(512, generator), generator=generator).mean().backward()
         optimizer.step()
         lr_scheduler.step()
-    return distance(denoiser)
+    return denoiser
 
 
 @torch.inference_mode()
-def distance(denoiser: object) -> float:
+def distance(denoiser: object, sampler: Sampler | None = None, num_steps: int = 20) -> float:
     generator = keyed_generator("cpu", "samples")
     x_T = denoiser.schedule.prior_std * torch.randn(COUNT, 1, 1, 1, generator=generator)  # type: ignore[attr-defined]
     # the modes are wider than the smallest noise level, so that nothing is left to learn below it
-    sampler = DDIM(clip_denoised=True, grid=KarrasGrid(sigma_min=0.02))
-    samples, data = sampler.sample(denoiser, x_T, 20), images(COUNT, generator)
+    sampler = sampler or DDIM(clip_denoised=True, grid=KarrasGrid(sigma_min=0.02))
+    samples, data = sampler.sample(denoiser, x_T, num_steps), images(COUNT, generator)
     return (samples.flatten().sort().values - data.flatten().sort().values).abs().mean().item()
+
+
+def test_halved_twice_a_student_keeps_in_two_steps_what_its_teacher_does_in_eight() -> None:
+    schedule, (prediction, objective) = schedule_of("flow"), objective_of("v")
+    torch.manual_seed(0)
+    first = denoiser = trained(Denoiser(Network(), schedule, prediction), objective, steps=150)
+    ddim = DDIM(grid=FlowTimeGrid())
+    for num_steps in (4, 2):
+        objective = ProgressiveDistillation(num_steps)
+        objective.learn_from(denoiser)
+        denoiser = trained(copy.deepcopy(denoiser), objective, steps=50, lr=0.005)
+    assert distance(first, ddim, 2) > 0.25
+    assert distance(denoiser, ddim, 2) < 1.25 * distance(first, ddim, 8) < BOUND
 
 
 PAIRS = [

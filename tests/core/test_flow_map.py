@@ -324,7 +324,8 @@ def test_with_s_at_0_the_discrete_rule_is_consistency_training(schedule: str, pr
     denoiser = Denoiser(Ignoring(), SCHEDULES[schedule], VPrediction())
     x0 = torch.randn(6, 1, 4, 4)
     losses = []
-    for objective in (FlowMapObjective(share_at_t=0, share_at_0=1), ConsistencyObjective()):
+    ratios = (0.0, 0.5, 0.75)
+    for objective in (FlowMapObjective(DiscreteRule(ratios), share_at_t=0, share_at_0=1), ConsistencyObjective(ratios)):
         draw = objective.draw(x0.shape, denoiser.schedule, keyed_generator("cpu", 3))
         torch.manual_seed(1)
         losses.append(objective.losses(denoiser, denoiser, x0, draw, progress=progress))
@@ -530,7 +531,7 @@ def trained_errors(rule: JumpRule, steps: int) -> list[float]:
         return [rms(DDIM().sample(denoiser, x_T, n) - data.flow(x_T, 1.0, 0.0)) for n in (1, 2, 4)]
 
 
-TRAINED = {"discrete": DiscreteRule(), "shortcut": ShortcutRule(), "mean_flow": MeanFlowRule()}
+TRAINED = {"discrete": DiscreteRule((0.0, 0.5, 0.75, 0.875)), "shortcut": ShortcutRule(), "mean_flow": MeanFlowRule()}
 
 
 @pytest.mark.parametrize("rule", TRAINED)
@@ -597,6 +598,10 @@ def test_rules_without_a_derivative_take_timesteps(rule: str) -> None:
     ("build", "message"),
     [
         (lambda: FlowMapObjective(share_at_t=-0.1), r"share_at_t=-0\.1: a number from 0 to 1 is expected"),
+        (
+            lambda: FlowMapObjective(ShortcutRule(), share_at_t=0),
+            "share_at_t=0: ShortcutRule learns .* above 0 is expected",
+        ),
         (lambda: FlowMapObjective(share_at_t=0.75, share_at_0=0.5), r"share_at_0=0\.5: .* 1 - share_at_t = 0\.25 is"),
         (lambda: DiscreteRule(()), r"ratios=\[\]: numbers from 0 to below 1 that rise are expected"),
         (lambda: DiscreteRule((0.5, 0.25)), r"ratios=\[0\.5, 0\.25\]: numbers"),

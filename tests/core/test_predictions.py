@@ -15,6 +15,7 @@ from lightdiff.core import (
     Prediction,
     Scales,
     SNRWeighting,
+    TruncatedSNRWeighting,
     UnitWeighting,
     VPrediction,
     X0Prediction,
@@ -90,7 +91,14 @@ def test_x0_weight_turns_the_error_of_x0_into_that_of_the_output(name: str, sche
 
 @pytest.mark.parametrize(
     "weighting",
-    [SNRWeighting(), MinSNRWeighting(5.0), P2Weighting(), P2Weighting(0.5, 2.0), EDMWeighting(0.5)],
+    [
+        SNRWeighting(),
+        TruncatedSNRWeighting(),
+        MinSNRWeighting(5.0),
+        P2Weighting(),
+        P2Weighting(0.5, 2.0),
+        EDMWeighting(0.5),
+    ],
     ids=lambda w: type(w).__name__,
 )
 def test_a_weighting_means_the_same_loss_in_every_space(weighting: object) -> None:
@@ -116,6 +124,13 @@ def test_weights_have_their_papers_values() -> None:
     for name, value in expected.items():
         torch.testing.assert_close(MinSNRWeighting(5.0)(Scales(alpha, sigma), PREDICTIONS[name]), value)
     torch.testing.assert_close(SNRWeighting()(Scales(alpha, sigma), PREDICTIONS["epsilon"]), torch.ones_like(snr))
+    # the loss of truncated SNR is the larger one of the squared errors of x0_hat and of the noise
+    truncated = {
+        "x0": torch.maximum(snr, torch.ones_like(snr)),
+        "epsilon": torch.maximum(1 / snr, torch.ones_like(snr)),
+    }
+    for name, value in truncated.items():
+        torch.testing.assert_close(TruncatedSNRWeighting()(Scales(alpha, sigma), PREDICTIONS[name]), value)
     # EDM's weight (s^2 + sd^2) / (s sd)^2 on x0_hat is the weight 1 on the network's output
     s = sigma / alpha
     torch.testing.assert_close(EDMWeighting(0.5)(Scales(alpha, sigma), X0Prediction()), (s**2 + 0.25) / (s * 0.5) ** 2)
@@ -154,7 +169,7 @@ def test_impossible_numbers_of_p2_are_refused(setting: str, value: float) -> Non
 
 @pytest.mark.parametrize(
     "weighting",
-    [UnitWeighting(), SNRWeighting(), MinSNRWeighting(), P2Weighting(), EDMWeighting()],
+    [UnitWeighting(), SNRWeighting(), TruncatedSNRWeighting(), MinSNRWeighting(), P2Weighting(), EDMWeighting()],
     ids=lambda w: type(w).__name__,
 )
 @pytest.mark.parametrize("name", list(PREDICTIONS))

@@ -36,11 +36,15 @@ SCHEDULES, PREDICTIONS, WEIGHTINGS = map(members, ("schedule", "objective/predic
 DISCRETE = ("linear", "scaled_linear", "cosine", "sigmoid")
 SMALL = 6.2
 """Bound of the weight of every pair that is accepted, except for the next ones. It is reached by v with edm on flow."""
-BOUNDS = {("x0", "snr"): 2.5e4, ("x0", "edm"): 2.5e4}
+BOUNDS = {("x0", "snr"): 2.5e4, ("x0", "edm"): 2.5e4, ("x0", "truncated_snr"): 2.5e4}
 """With timesteps, SNR is at most that of the first timestep."""
 REFUSED = {
-    *((schedule, "epsilon", "edm") for schedule in (*DISCRETE, "edm", "flow")),
-    *((schedule, "x0", weighting) for schedule in ("flow", "edm") for weighting in ("snr", "edm")),
+    *(
+        (schedule, "epsilon", weighting)
+        for schedule in (*DISCRETE, "edm", "flow")
+        for weighting in ("edm", "truncated_snr")
+    ),
+    *((schedule, "x0", weighting) for schedule in ("flow", "edm") for weighting in ("snr", "edm", "truncated_snr")),
 }
 
 

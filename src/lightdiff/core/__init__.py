@@ -34,10 +34,20 @@ from lightdiff.core.denoiser import TIME_INPUTS, Condition, Denoiser, second_tim
 from lightdiff.core.diffusion import DiffusionObjective
 from lightdiff.core.discrete import DiscreteSchedule
 from lightdiff.core.distance import L1, MSE, Distance, Huber, PseudoHuber
+from lightdiff.core.distillation import DistillationDraw, ProgressiveDistillation
 from lightdiff.core.exact import ExactDenoiser
 from lightdiff.core.few_step import FewStepDraw, FewStepObjective
 from lightdiff.core.flow_map import FlowMapObjective, JumpDraw
-from lightdiff.core.grid import KarrasGrid, LeadingGrid, LogSNRGrid, QuadraticGrid, TimeGrid, TrailingGrid, UniformGrid
+from lightdiff.core.grid import (
+    FlowTimeGrid,
+    KarrasGrid,
+    LeadingGrid,
+    LogSNRGrid,
+    QuadraticGrid,
+    TimeGrid,
+    TrailingGrid,
+    UniformGrid,
+)
 from lightdiff.core.guidance import ClassifierFree, ClassifierFreeGuidance, Guidance, NoGuidance
 from lightdiff.core.input_perturbation import InputPerturbation
 from lightdiff.core.jump_rules import DiscreteRule, JumpRule, Jumps, MeanFlowRule, ShortcutRule
@@ -72,6 +82,7 @@ from lightdiff.core.weighting import (
     MinSNRWeighting,
     P2Weighting,
     SNRWeighting,
+    TruncatedSNRWeighting,
     UnitWeighting,
     Weighting,
     X0Weighting,
@@ -95,6 +106,7 @@ __all__ = [
     "DiscreteSchedule",
     "DiscreteUniformTime",
     "Distance",
+    "DistillationDraw",
     "Draw",
     "EDMPrediction",
     "EDMSchedule",
@@ -106,6 +118,7 @@ __all__ = [
     "FlowMapObjective",
     "FlowPrediction",
     "FlowSchedule",
+    "FlowTimeGrid",
     "GaussianNoise",
     "Guidance",
     "Huber",
@@ -128,6 +141,7 @@ __all__ = [
     "P2Weighting",
     "PixelCodec",
     "Prediction",
+    "ProgressiveDistillation",
     "PseudoHuber",
     "QuadraticGrid",
     "SNRWeighting",
@@ -138,6 +152,7 @@ __all__ = [
     "TimeGrid",
     "TimeSampler",
     "TrailingGrid",
+    "TruncatedSNRWeighting",
     "UniformGrid",
     "UniformNoise",
     "UniformTime",

@@ -82,6 +82,34 @@ class TrailingGrid(TimeGrid):
 
 
 @dataclass(frozen=True)
+class FlowTimeGrid(TimeGrid):
+    """Times whose flow time sigma / (alpha + sigma) is uniform, from that of t = 1 to 0.
+
+    With a discrete schedule each time is moved up to a timestep. Every second time of 2 N steps is a time of N steps, on which
+    progressive distillation relies.
+
+    Raises:
+        ValueError: on a call: the schedule has no inverse, or two times of num_steps steps fall on the same timestep.
+    """
+
+    needs: ClassVar[tuple[Need, ...]] = (INVERSE,)
+
+    def _times(self, schedule: NoiseSchedule, num_steps: int) -> Tensor:
+        times = self.at(schedule, _falling(num_steps))
+        if not (times.diff() < 0).all():
+            raise ValueError(
+                f"num_steps={num_steps}: this schedule has too few timesteps of little noise for so many steps"
+            )
+        return times
+
+    @staticmethod
+    def at(schedule: NoiseSchedule, share: Tensor) -> Tensor:
+        """Return the times (B,) with these shares of the flow time of t = 1, numbers (B,) in [0, 1]."""
+        t = schedule.snap(schedule.t_from_flow_time(share * schedule.exact(torch.ones_like(share)).flow_time))
+        return torch.where((share == 0) | (share == 1), share, t)
+
+
+@dataclass(frozen=True)
 class LeadingGrid(TimeGrid):
     """The timesteps (N - 1) d, ..., 2 d, d, 0 with d = T // N, then t = 0.
 

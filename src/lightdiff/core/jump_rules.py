@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -59,6 +60,9 @@ class Jumps:
 class JumpRule(ABC):
     """Base class of the rules."""
 
+    needs_share_at_t: ClassVar[bool] = False
+    """Whether only the jumps of no length say what the images are like, so that there must be some."""
+
     @property
     def needs_end(self) -> bool:
         """Whether the target changes with the progress of training; see `Objective.needs_end`."""
@@ -98,7 +102,7 @@ class DiscreteRule(JumpRule):
         ValueError: ratios is empty, falls, or has a number outside [0, 1).
     """
 
-    ratios: Sequence[float] = (0.0, 0.5, 0.75, 0.875)
+    ratios: Sequence[float] = (0.5, 0.75, 0.875)
 
     def __post_init__(self) -> None:
         checked_ratios(self.ratios)
@@ -131,6 +135,8 @@ class ShortcutRule(JumpRule):
     x_u is where the first jump lands, and share = s / (t + s). Jumps of no length, s = t, have the target D: from them the others
     learn. Unlike the paper's, the lengths are any numbers, not powers of 1/2.
     """
+
+    needs_share_at_t: ClassVar[bool] = True
 
     def __call__(self, jumps: Jumps, progress: float) -> tuple[Tensor, Tensor]:
         at_t, at_s = jumps.scales()

@@ -64,7 +64,15 @@ class Teacher:
         return None if conditioner is None else conditioner(inputs, drop)
 
     @torch.no_grad()
-    def __call__(self, x_t: Tensor, t: Tensor, at_t: Scales, cond: Condition | None = None) -> Tensor:
+    def __call__(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        at_t: Scales,
+        cond: Condition | None = None,
+        *,
+        until: tuple[Tensor, Scales] | None = None,
+    ) -> Tensor:
         """Return the teacher's x0_hat (B, ...), guided if it has a guidance scale.
 
         Args:
@@ -72,6 +80,8 @@ class Teacher:
             t: their times (B,) on the student's schedule.
             at_t: exact scales (B,) of the student's schedule at t.
             cond: what `condition` has returned.
+            until: the times s (B,) where the jumps end, with their scales (B,), for a teacher that takes s. None: the ordinary
+                estimate.
 
         Raises:
             ValueError: a conditional teacher is asked without a condition.
@@ -79,22 +89,23 @@ class Teacher:
         denoiser = self._at(x_t)
         if cond is None and denoiser.conditioner is not None:
             raise ValueError("teacher: it needs a condition; give `losses` what `Objective.conditioned` returns")
-        x_t, t = self._converted(x_t, t, at_t)
+        t, factor = self._own(t, at_t)
+        x_t = per_image(factor, x_t) * x_t
+        s = None if until is None else self._own(*until)[0]
         if self.guidance_scale == 1:
-            return denoiser(x_t, t, cond)
+            return denoiser(x_t, t, cond, s)
         null_cond = denoiser.conditioner.null()  # type: ignore[union-attr,operator]
-        return ClassifierFreeGuidance(denoiser, self.guidance_scale, null_cond)(x_t, t, cond)
+        return ClassifierFreeGuidance(denoiser, self.guidance_scale, null_cond)(x_t, t, cond, s)
 
-    def _converted(self, x_t: Tensor, t: Tensor, at_t: Scales) -> tuple[Tensor, Tensor]:
-        """Return x_t and t as they are on the teacher's schedule."""
+    def _own(self, t: Tensor, at_t: Scales) -> tuple[Tensor, Tensor]:
+        """Return the teacher's own time for t, and the factor by which x_t is scaled there, both (B,)."""
         schedule = self.denoiser.schedule
         here = schedule.exact(t)
         # compared row by row on the device, because a decision in Python would wait for a GPU
         same = (here.alpha == at_t.alpha) & (here.sigma == at_t.sigma)
-        t = torch.where(same, t, schedule.t_from_flow_time(at_t.flow_time).clamp(max=1).to(t.dtype))
-        here = schedule.exact(t)
-        factor = torch.where(same, 1, (here.alpha + here.sigma) / (at_t.alpha + at_t.sigma))
-        return per_image(factor, x_t) * x_t, t
+        own = torch.where(same, t, schedule.t_from_flow_time(at_t.flow_time).clamp(max=1).to(t.dtype))
+        here = schedule.exact(own)
+        return own, torch.where(same, 1, (here.alpha + here.sigma) / (at_t.alpha + at_t.sigma))
 
     def _at(self, like: Tensor) -> Denoiser:
         """Return the denoiser on the device and in the dtype of a tensor."""

@@ -86,6 +86,14 @@ class SNRWeighting(X0Weighting):
 
 
 @dataclass(frozen=True)
+class TruncatedSNRWeighting(X0Weighting):
+    """The weight w = max(SNR, 1) (Salimans & Ho 2022, arXiv:2202.00512, section 4); unlike SNR it is not 0 at alpha = 0."""
+
+    def on_x0(self, scales: Scales) -> Tensor:
+        return ((scales.alpha / scales.sigma) ** 2).clamp(min=1)
+
+
+@dataclass(frozen=True)
 class MinSNRWeighting(X0Weighting):
     """The weight w = min(SNR, gamma) (Hang et al. 2023, arXiv:2303.09556, section 3.4).
 
