@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from lightdiff import load_model
+from lightdiff.config.build import build_model
+from lightdiff.model.export import save_export
 from runs import ROOT, composed, last, train
 from small_sets import write_small_sets
 from tiny_clip import WIDTH, save_tiny_clip
@@ -39,10 +41,13 @@ DATA = {
     "cars": ["dataset=folder"],
     # the classifier of the measurement would be trained on noise
     "cifar_gpu": ["callbacks.evaluation=null"],
+    "cifar_one_step": ["callbacks.evaluation=null"],
 }
+TEACHERS = {"digits_one_step": "digits_fast", "fashion_one_step": "fashion_fast", "cifar_one_step": "cifar_gpu"}
+"""Experiments that begin with a trained model, and the one that trains it."""
 
 
-LARGE = ("cars", "cifar_gpu")
+LARGE = ("cars", "cifar_gpu", "cifar_one_step")
 """Experiments whose networks take most of the time; narrow ones of them are built in test_experiments_on_any_data.py."""
 
 
@@ -60,6 +65,9 @@ def test_runs_two_steps_samples_and_reloads(name: str, images: Path, tmp_path: P
     if others:
         clip = save_tiny_clip(tmp_path / "clip")
         where += [f"conditioning.pretrained={clip}", f"conditioning.token_dim={WIDTH}", "conditioning.max_tokens=32"]
+    if name in TEACHERS:
+        save_export(build_model(composed(f"experiment={TEACHERS[name]}")), tmp_path / "teacher", weights="raw")
+        where += [f"init_from={tmp_path / 'teacher'}"]
     config = composed(f"experiment={name}", *DATA.get(name, []), *others, *where, *SMALL)
     if config["dataset"].get("data_dir") == "data":
         config["dataset"]["data_dir"] = str(images)
