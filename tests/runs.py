@@ -67,6 +67,7 @@ def train(config: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def train_in_two_processes(config: dict, folder: Path, *, until: int | None = None) -> None:
     """As `train`, by a job of two processes; they are killed after the batch `until`, if there is one."""
+    config = {**config, "trainer": {**config["trainer"], "devices": 2}}
     if until is not None:
         killing = {"kill": {"_target_": "runs.KillAt", "batch": until}, **config["callbacks"]}
         try:
@@ -76,7 +77,6 @@ def train_in_two_processes(config: dict, folder: Path, *, until: int | None = No
             write_config(folder, config)
             return
         raise AssertionError("the run was over before it could be killed")
-    config = {**config, "trainer": {**config["trainer"], "devices": 2}}
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "config.yaml").exists():
         write_config(folder, config)

@@ -33,6 +33,8 @@ REFUSED = {
     for objective in ("epsilon", "min_snr", "log_variance", "input_perturbation")
 }
 """The pairs that cannot work: with epsilon nothing is known of x0 where alpha = 0."""
+NEEDS = {"flow_map": ["model.takes_s=true"]}
+"""What an objective needs of the other groups."""
 
 
 @cache
@@ -66,7 +68,7 @@ def test_trains_and_samples_or_is_refused(
     schedule: str, objective: str, channels: int, teacher: Callable[..., str]
 ) -> None:
     settings = (f"schedule={schedule}", f"dataset.channels={channels}")
-    config = composed(*TINY, *settings, f"objective={objective}")
+    config = composed(*TINY, *settings, f"objective={objective}", *NEEDS.get(objective, []))
     if "teacher" in config["objective"]:
         config["objective"]["teacher"] = teacher(*settings)
     try:
@@ -106,6 +108,8 @@ def test_every_sampler_takes_every_grid_or_refuses_in_one_line(sampler: str, gri
         assert generation.images(model, range(1)).isfinite().all()
 
 
+BASES = {"rule": ["objective=flow_map", "model.takes_s=true", "time_input=t"]}
+"""What the parts of an objective are chosen for; those that are not named here, for objective=v."""
 PARTS = [
     f"objective/{choice.parent.name}={choice.stem}" for choice in sorted((ROOT / "conf" / "objective").glob("*/*.yaml"))
 ]
@@ -113,7 +117,8 @@ PARTS = [
 
 @pytest.mark.parametrize("part", PARTS)
 def test_every_part_of_an_objective_can_be_chosen_alone(part: str) -> None:
-    model = build_model(composed(*TINY, "schedule=cosine", "objective=v", part))
+    kind = part.removeprefix("objective/").partition("=")[0]
+    model = build_model(composed(*TINY, "schedule=cosine", *BASES.get(kind, ["objective=v"]), part))
     images = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
     losses = model.objective(model.trained, model.encode(images), generator=keyed_generator("cpu", 0))
     assert losses.isfinite().all()

@@ -20,6 +20,7 @@ from lightdiff.config.build import build_objective
 from lightdiff.config.instantiate import instantiate
 from lightdiff.core import (
     Denoiser,
+    FlowMapObjective,
     FlowTimeGrid,
     KarrasGrid,
     LogitNormalTime,
@@ -72,16 +73,17 @@ def images(count: int, generator: torch.Generator) -> Tensor:
 
 
 class Network(nn.Module):
-    """A multilayer perceptron of one pixel and sines of the time."""
+    """A multilayer perceptron of one pixel and sines of the time, and of the second time if it takes one."""
 
-    def __init__(self, width: int = 64, waves: int = 8) -> None:
+    def __init__(self, width: int = 64, waves: int = 8, takes_s: bool = False) -> None:
         super().__init__()
+        self.takes_s = takes_s
         self.frequencies = torch.linspace(math.log(0.002), math.log(0.06), waves).exp()
-        self.from_pixel, self.from_time = nn.Linear(2, width), nn.Linear(2 * waves, width)
+        self.from_pixel, self.from_time = nn.Linear(2, width), nn.Linear(2 * waves * (1 + takes_s), width)
         self.rest = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
 
-    def forward(self, x: Tensor, time: Tensor, cond: object = None) -> Tensor:
-        angles = time[:, None].float() * self.frequencies
+    def forward(self, x: Tensor, time: Tensor, cond: object = None, s: Tensor | None = None) -> Tensor:
+        angles = torch.cat([each[:, None].float() * self.frequencies for each in (time, s) if each is not None], 1)
         pixel = x.flatten(1)
         # the second feature is bounded, because x_t reaches 80 and more on the EDM schedule
         features = torch.cat([torch.asinh(10 * pixel), pixel / (1 + pixel**2).sqrt()], 1)
@@ -94,7 +96,8 @@ def error(
 ) -> float:
     """Train a network, sample, and return the Wasserstein distance of the samples from the data."""
     torch.manual_seed(seed)
-    return distance(trained(Denoiser(Network(), schedule, prediction), objective, seed, steps))
+    network = Network(takes_s=isinstance(objective, FlowMapObjective))
+    return distance(trained(Denoiser(network, schedule, prediction), objective, seed, steps))
 
 
 def trained(denoiser: Denoiser, objective: Objective, seed: int = 0, steps: int = 400, lr: float = 0.02) -> Denoiser:

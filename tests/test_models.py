@@ -1,7 +1,8 @@
-"""The model that comes with the project draws what it is asked for."""
+"""The models that come with the project draw what they are asked for."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from lightdiff import DiffSet, load_model
@@ -10,11 +11,13 @@ from lightdiff.utils.images import to_uint8
 from runs import ROOT
 
 
-def test_the_shipped_model_draws_the_digits_it_is_asked_for() -> None:
-    folder = ROOT / "models" / "mnist_fast"
+@pytest.mark.parametrize(("name", "num_steps"), [("mnist_fast", 10), ("mnist_one_step", 1)])
+def test_a_shipped_model_draws_the_digits_it_is_asked_for(name: str, num_steps: int) -> None:
+    folder = ROOT / "models" / name
+    assert (folder / "model.safetensors").is_file(), f"models/{name} does not come along"
     assert (folder / "model.safetensors").stat().st_size < 5_000_000
     model = load_model(folder)
-    images = to_uint8(model.sample(200, sampler="ddim", num_steps=10, seed=0))
+    images = to_uint8(model.sample(200, sampler="ddim", num_steps=num_steps, seed=0))
     extractor = ClassifierExtractor()
     extractor.prepare(DiffSet("mnist", image_size=28, resize_mode="none"), "cpu")
     read = extractor(images).logits.argmax(1)

@@ -85,7 +85,7 @@ def test_a_notebook_runs_in_its_folder(
     path: Path, run: Path, tmp_path: Path, base_installation: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     shortened = {"LIGHTDIFF_RUN": run, "LIGHTDIFF_EPOCHS": 1, "LIGHTDIFF_STEPS": 5, "LIGHTDIFF_LOGS": tmp_path}
-    shortened["LIGHTDIFF_BATCHES"] = 2
+    shortened |= {"LIGHTDIFF_BATCHES": 2, "LIGHTDIFF_IMAGES": 10}
     if path.stem == THREE_SETS:
         shortened["LIGHTDIFF_DATA"] = request.getfixturevalue("real_data")
     for variable, value in shortened.items():

@@ -39,4 +39,5 @@ PARTS = {
     "f": Part("Time to quality", "quality", "race"),
     "g": Part("Memory, start-up, checkpoint and what surrounds the step", "overhead", "costs"),
     "h": Part("Few steps against 1,000 at equal quality", "sampling", "few_steps"),
+    "i": Part("One step against one evaluation of the packages' networks", "one_step", "against_rivals"),
 }

@@ -16,7 +16,7 @@ from lightdiff import load_model
 from lightdiff.config.build import build_model
 from lightdiff.model import CheckpointError
 from lightdiff.model.content import FORMAT
-from lightdiff.samplers import DDIM
+from lightdiff.samplers import DDIM, Renoise
 from runs import tiny, train
 
 Command = Callable[..., CompletedProcess[str]]
@@ -127,6 +127,48 @@ def test_a_diffusers_pipeline_gives_the_same_images(overrides: str, command: Com
     assert expected.std() > 0.05
 
 
+CONSISTENT = {
+    "schedule=linear objective/prediction=epsilon": "epsilon",
+    "schedule=cosine": "v_prediction",
+    "schedule=linear schedule.zero_terminal_snr=true": "v_prediction",
+}
+
+
+@pytest.mark.parametrize("overrides", list(CONSISTENT))
+def test_a_consistency_model_draws_the_same_images_in_diffusers(
+    overrides: str, command: Command, tmp_path: Path
+) -> None:
+    from diffusers import DDPMPipeline, LCMScheduler
+
+    checkpoint = saved(tmp_path, *DIFFUSERS, "objective=consistency", *overrides.split())
+    done = command("export.py", f"ckpt_path={checkpoint}", "format=diffusers", "out=pipeline")
+    assert done.returncode == 0, done.stderr
+    pipeline = DDPMPipeline.from_pretrained(tmp_path / "pipeline", local_files_only=True)
+    pipeline.set_progress_bar_config(disable=True)
+    assert isinstance(pipeline.scheduler, LCMScheduler)
+    assert pipeline.scheduler.config["prediction_type"] == CONSISTENT[overrides]
+    # all in float64, with the alphas_cumprod that their float32 betas stand for
+    pipeline.unet.double()
+    model = load_model(checkpoint).double()
+    bars = model.schedule.alphas_cumprod
+    torch.testing.assert_close(pipeline.scheduler.alphas_cumprod.double(), bars, rtol=1e-3, atol=1e-6)
+    pipeline.scheduler.alphas_cumprod = bars
+    for num_steps in (1, 2, 4):
+        images = pipeline(
+            batch_size=2,
+            num_inference_steps=num_steps,
+            generator=torch.Generator().manual_seed(0),
+            output_type="np",
+        ).images
+        generator = torch.Generator().manual_seed(0)
+        x_T = torch.randn(2, *model.image_shape, generator=generator, dtype=torch.float64)
+        with torch.inference_mode():
+            x = Renoise(clip_denoised=True).sample(model.denoiser, x_T, num_steps, generator=generator)
+        expected = (x / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy()
+        np.testing.assert_allclose(images, expected, rtol=0, atol=1e-10)
+        assert expected.std() > 0.05
+
+
 INEXPRESSIBLE = {
     "model=unet_small": "model=UNet: format=diffusers cannot express it; choices: DiffusersUNet2D, or format=safetensors",
     "conditioning=label": "conditioning=LabelConditioner: format=diffusers cannot express it; choices: none",
@@ -134,6 +176,8 @@ INEXPRESSIBLE = {
     "schedule=cosine schedule.betas.offset=0.02": "schedule.betas=another table",
     "schedule=flow objective=v": "schedule=FlowSchedule: format=diffusers cannot express it; choices: cosine, linear, ",
     "schedule=flow objective=flow": "objective.prediction=FlowPrediction: format=diffusers cannot express it; choices: Eps",
+    "schedule=edm objective=consistency objective/prediction=edm": "objective.prediction=EDMPrediction: ",
+    "model=unet_small model.takes_s=true": "model=UNet: format=diffusers cannot express it; choices: DiffusersUNet2D",
     "objective/noise=uniform": "objective.noise=UniformNoise: ",
     "time_input=t": "time_input=t: ",
     "codec.value_range=[0,1]": "codec.value_range=[0.0, 1.0]: ",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from lightdiff.callbacks.checkpoints import Checkpoints
 from lightdiff.callbacks.curves import Curves
 from lightdiff.callbacks.data import ShowData
+from lightdiff.callbacks.few_steps import CompareSteps
 from lightdiff.callbacks.nonfinite import GuardNonFinite, NonFiniteError
 from lightdiff.callbacks.plots import PlotLoss, PlotSchedule
 from lightdiff.callbacks.predictions import ShowPredictions
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Checkpoints",
+    "CompareSteps",
     "Curves",
     "EvaluateSamples",
     "GuardNonFinite",

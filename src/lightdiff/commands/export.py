@@ -1,8 +1,14 @@
 """Write a trained model as a folder for sharing, in formats in which there is no place for code.
 
-The format safetensors takes every model, for `load_model` and `sample.py`. The format diffusers makes a DDIMPipeline of those
-models that diffusers can express. Called with `use_clipped_model_output=True`, the pipeline draws the same images as our sampler
-ddim from the same noise.
+The format safetensors takes every model, for `load_model` and `sample.py`. The format diffusers takes the models that diffusers
+can express, and draws the same images from the same noise:
+
+- A DDIMPipeline, called with `use_clipped_model_output=True`, draws as our sampler ddim.
+- A consistency model becomes a DDPMPipeline with diffusers' LCMScheduler, which draws as our sampler renoise where the number of
+  steps divides that of the timesteps. The scheduler would mix x0_hat with x_t; its factors c_skip and c_out are made 0 and 1.
+
+Consistency models of schedule=edm cannot be expressed: diffusers' CMStochasticIterativeScheduler gives the network 250 log(sigma)
+as its time, and lightdiff gives 100 log(sigma). Nor can networks with takes_s, which diffusers would call without s.
 """
 
 from __future__ import annotations
@@ -21,6 +27,7 @@ from lightdiff.config.command_settings import ModelSettings, check_command
 from lightdiff.config.instantiate import ConfigError
 from lightdiff.config.plain import plain
 from lightdiff.core import (
+    ConsistencyObjective,
     DiscreteSchedule,
     EpsilonPrediction,
     PixelCodec,
@@ -51,6 +58,9 @@ PREDICTIONS: dict[type[Prediction], str] = {
     X0Prediction: "sample",
 }
 """Prediction -> its name in diffusers."""
+ORDINARY = ("DDIMPipeline", "DDIMScheduler")
+CONSISTENT = ("DDPMPipeline", "LCMScheduler")
+"""Pipeline and scheduler in diffusers of consistency models, and of all others."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +88,14 @@ def export(cfg: DictConfig) -> Path:
         model.dataset = portable(dataset_of_run(checkpoint) or {}) or None
     if settings.half and settings.format == "diffusers":
         raise ConfigError("half=true: only with format=safetensors")
-    schedule = diffusers_schedule(model) if settings.format == "diffusers" else None
+    scheduler = diffusers_scheduler(model) if settings.format == "diffusers" else None
     out = user_path(settings.out)
     if has_content(out):
         raise ConfigError(f"out={out}: a new or an empty folder is expected")
     with output_folder(out) as folder:
-        if schedule is not None:
-            save_pipeline(model.network, str(folder), schedule)  # type: ignore[arg-type]
+        if scheduler is not None:
+            pipeline = CONSISTENT if isinstance(model.objective, ConsistencyObjective) else ORDINARY
+            save_pipeline(model.network, str(folder), *pipeline, scheduler)  # type: ignore[arg-type]
         else:
             save_export(
                 model, folder, weights="raw" if model.ema_decay is None else settings.weights, half=settings.half
@@ -93,8 +104,8 @@ def export(cfg: DictConfig) -> Path:
     return out
 
 
-def diffusers_schedule(model: DiffusionModel) -> dict[str, Any]:
-    """Return the model's schedule and prediction as arguments of diffusers' DDIMScheduler.
+def diffusers_scheduler(model: DiffusionModel) -> dict[str, Any]:
+    """Return the model's schedule and prediction as arguments of its scheduler in diffusers.
 
     Raises:
         ConfigError: diffusers has no pipeline for such a model; one line with the key, the value and the choices.
@@ -126,7 +137,7 @@ def diffusers_schedule(model: DiffusionModel) -> dict[str, Any]:
         raise refuse("codec", type(model.codec).__name__, "PixelCodec")
     if model.codec.value_range != (-1.0, 1.0):
         raise refuse("codec.value_range", list(model.codec.value_range), "[-1, 1]")
-    return {
+    settings = {
         **_table(model.schedule),
         "rescale_betas_zero_snr": model.schedule.zero_terminal_snr,
         "prediction_type": PREDICTIONS[type(prediction)],
@@ -135,6 +146,10 @@ def diffusers_schedule(model: DiffusionModel) -> dict[str, Any]:
         "clip_sample": True,
         "set_alpha_to_one": True,
     }
+    if not isinstance(model.objective, ConsistencyObjective):
+        return settings
+    # so large a scaling makes c_skip = 0 and c_out = 1 to the last digit at every timestep but 0
+    return {**settings, "original_inference_steps": model.schedule.num_train_timesteps, "timestep_scaling": 1e9}
 
 
 def _table(schedule: DiscreteSchedule) -> dict[str, Any]:

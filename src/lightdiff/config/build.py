@@ -53,7 +53,7 @@ def build_model(cfg: Any, *, fused: bool | None = None) -> DiffusionModel:
     parts["optimizer"] = build_optimizer(config, fused)
     try:
         model = call(DiffusionModel, settings, key="", **parts)
-        with naming("objective", config["objective"]):
+        with naming("", {**config, **config["objective"]}):
             load_teacher(model, Trust.of(config.get("trust")))
             model.objective.check_training(model.trained)
         with naming("", config):
@@ -61,16 +61,9 @@ def build_model(cfg: Any, *, fused: bool | None = None) -> DiffusionModel:
         return model
     except ConfigError as error:
         name = re.split("[=:.]", str(error), maxsplit=1)[0]
-        raise ConfigError(_WHERE.get(name, name) + str(error)[len(name) :]) from error
-
-
-_WHERE = {
-    "network": "model",
-    "prediction": "objective.prediction",
-    "num_steps": "objective.num_steps",
-    "time_sampler": "objective.time_sampler",
-}
-"""Argument of the model -> its key in the configuration, where the two have different names."""
+        # the argument of the model or part of its objective, and its key in the configuration
+        keys = {"network": "model", **{part: f"objective.{part}" for part in config["objective"]}}
+        raise ConfigError(keys.get(name, name) + str(error)[len(name) :]) from error
 
 
 def build_objective(cfg: Any) -> tuple[Objective, Prediction | None]:

@@ -44,7 +44,7 @@ class FlowMapObjective(FewStepObjective):
         teacher, guidance_scale: as in `FewStepObjective`.
 
     Raises:
-        ValueError: a share is negative, or both together are above 1.
+        ValueError: a share is negative, both together are above 1, or share_at_t is 0 and the rule needs jumps of no length.
     """
 
     def __init__(
@@ -65,6 +65,10 @@ class FlowMapObjective(FewStepObjective):
         if not 0 <= share_at_0 <= 1 - share_at_t:
             raise ValueError(
                 f"share_at_0={share_at_0}: a number from 0 to 1 - share_at_t = {1 - share_at_t:g} is expected"
+            )
+        if rule.needs_share_at_t and share_at_t == 0:
+            raise ValueError(
+                f"share_at_t=0: {type(rule).__name__} learns the images from jumps of no length; a number above 0 is expected"
             )
         self.rule = rule
         self.needs_end = rule.needs_end

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -59,6 +60,9 @@ class Jumps:
 class JumpRule(ABC):
     """Base class of the rules."""
 
+    needs_share_at_t: ClassVar[bool] = False
+    """Whether only the jumps of no length say what the images are like, so that there must be some."""
+
     @property
     def needs_end(self) -> bool:
         """Whether the target changes with the progress of training; see `Objective.needs_end`."""
@@ -98,7 +102,7 @@ class DiscreteRule(JumpRule):
         ValueError: ratios is empty, falls, or has a number outside [0, 1).
     """
 
-    ratios: Sequence[float] = (0.0, 0.5, 0.75, 0.875)
+    ratios: Sequence[float] = (0.5, 0.75, 0.875)
 
     def __post_init__(self) -> None:
         checked_ratios(self.ratios)
@@ -117,7 +121,7 @@ class DiscreteRule(JumpRule):
         at_t, at_s = jumps.scales()
         tau_t, tau_s = at_t.flow_time, at_s.flow_time
         tau_r = tau_s + ratio * (tau_t - tau_s)
-        r = jumps.denoiser.schedule.t_from_flow_time(tau_r)
+        r = jumps.denoiser.schedule.t_from_flow_time(tau_r).to(jumps.t.dtype)
         x_r = jump(jumps.x_t, jumps.direction, at_t, jumps.denoiser.schedule.exact(r))
         return joined(jumps.direction, jumps.other(x_r, r, jumps.s), first_share(tau_t, tau_r, tau_s))
 
@@ -132,11 +136,13 @@ class ShortcutRule(JumpRule):
     learn. Unlike the paper's, the lengths are any numbers, not powers of 1/2.
     """
 
+    needs_share_at_t: ClassVar[bool] = True
+
     def __call__(self, jumps: Jumps, progress: float) -> tuple[Tensor, Tensor]:
         at_t, at_s = jumps.scales()
         tau_t, tau_s = at_t.flow_time, at_s.flow_time
         tau_u = (tau_t + tau_s) / 2
-        u = jumps.denoiser.schedule.t_from_flow_time(tau_u)
+        u = jumps.denoiser.schedule.t_from_flow_time(tau_u).to(jumps.t.dtype)
         first = jumps.other(jumps.x_t, jumps.t, u)
         x_u = jump(jumps.x_t, first, at_t, jumps.denoiser.schedule.exact(u))
         target = joined(first, jumps.other(x_u, u, jumps.s), first_share(tau_t, tau_u, tau_s))

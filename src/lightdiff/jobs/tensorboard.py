@@ -44,6 +44,7 @@ DESCRIPTIONS = {
     "samples/grid": "Samples, from the same noise every time.",
     "samples/strip": "How the first of them arises, with the time t above each stage.",
     "samples/denoising": "How these samples arise from noise; at most 16 of them, and all in the GIF beside the run's pictures.",
+    "samples/steps": "The same noise after few and after more steps of the sampler, a row for each number of steps.",
     "samples/prediction": "Validation images, the same with noise (t grows to the right), and the network's guess of the image.",
     "plots/loss": "Training and validation loss against optimizer steps.",
     "plots/schedule_scales": "alpha(t) and sigma(t): a noisy image is alpha * image + sigma * noise.",

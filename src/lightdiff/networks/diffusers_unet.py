@@ -170,14 +170,18 @@ class DiffusersUNet2DCondition(_DiffusersUNet):
         ).sample
 
 
-def save_pipeline(network: DiffusersUNet2D, folder: str, schedule: dict[str, Any]) -> None:
-    """Save a network as a folder of safetensors and JSON files, which diffusers' `DDIMPipeline.from_pretrained` can load.
+def save_pipeline(
+    network: DiffusersUNet2D, folder: str, pipeline: str, scheduler: str, settings: dict[str, Any]
+) -> None:
+    """Save a network as a folder of safetensors and JSON files, which `from_pretrained` of diffusers' pipeline can load.
 
     Args:
         network: network without a condition (cond_dim is None).
         folder: path of the folder.
-        schedule: arguments of diffusers' DDIMScheduler.
+        pipeline: name of diffusers' class of the pipeline, which is made of a unet and a scheduler.
+        scheduler: name of diffusers' class of the scheduler.
+        settings: arguments of the scheduler.
     """
     diffusers = _diffusers()
-    pipeline = diffusers.DDIMPipeline(unet=network.unet, scheduler=diffusers.DDIMScheduler(**schedule))
-    pipeline.save_pretrained(folder, safe_serialization=True)
+    made = getattr(diffusers, pipeline)(unet=network.unet, scheduler=getattr(diffusers, scheduler)(**settings))
+    made.save_pretrained(folder, safe_serialization=True)

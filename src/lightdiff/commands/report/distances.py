@@ -67,7 +67,7 @@ def _sampling(cell: Record) -> str:
     """Return how the samples were drawn: sampler, steps, what is not as usual, and their number."""
     words = [
         cell["sampler"]["name"],
-        f"{cell['num_steps']} steps",
+        f"{cell['num_steps']} step{'s' * (cell['num_steps'] > 1)}",
         "" if cell["guidance_scale"] == 1 else f"guidance {guidance_text(cell)}",
         "" if cell["weights"] == "ema" else f"{cell['weights']} weights",
         f"{cell['num_samples']:,} samples",
