@@ -92,9 +92,7 @@ def test_goes_on_bit_for_bit(config: dict[str, Any], tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", [DISTILLED, CONSISTENT], ids=["progressive_distillation", "consistency"])
-def test_two_processes_learn_what_one_does_and_go_on_bit_for_bit(
-    objective: tuple[str, ...], teacher: Path, tmp_path: Path
-) -> None:
+def test_two_processes_learn_what_one_does(objective: tuple[str, ...], teacher: Path, tmp_path: Path) -> None:
     named = (f"objective.teacher={teacher}", "objective.guidance_scale=2.0", "trainer.precision=64-true")
     config = tiny(*BY_LABEL[:2], *objective, *named)
     alone = train(config, tmp_path / "one")
@@ -102,11 +100,16 @@ def test_two_processes_learn_what_one_does_and_go_on_bit_for_bit(
     for name, weight in alone["state_dict"].items():
         if isinstance(weight, torch.Tensor):
             torch.testing.assert_close(last(tmp_path / "two")["state_dict"][name], weight, rtol=1e-8, atol=1e-10)
-    shorter = {**config, "trainer": {**config["trainer"], "max_epochs": 1}}
-    train_in_two_processes(shorter, tmp_path / "parts")
-    (tmp_path / "parts" / "config.yaml").unlink()
-    train_in_two_processes(config, tmp_path / "parts")
-    assert differences(last(tmp_path / "parts")["state_dict"], last(tmp_path / "two")["state_dict"]) == []
+
+
+@pytest.mark.slow
+def test_two_processes_that_are_killed_go_on_bit_for_bit(config: dict[str, Any], tmp_path: Path) -> None:
+    train_in_two_processes(config, tmp_path / "whole")
+    train_in_two_processes(config, tmp_path / "killed", until=4)
+    assert last(tmp_path / "killed")["global_step"] == 3
+    train_in_two_processes(config, tmp_path / "killed")
+    for name in ("state_dict", "optimizer_states", "lightdiff"):
+        assert differences(last(tmp_path / "whole")[name], last(tmp_path / "killed")[name], name) == []
 
 
 def test_a_run_whose_teacher_has_changed_is_not_resumed(teacher: Path, tmp_path: Path, command: Run) -> None:
