@@ -139,7 +139,8 @@ def test_a_run_whose_teacher_has_changed_is_not_resumed(teacher: Path, tmp_path:
 
 
 MISFITS = {
-    "objective.teacher=null": "objective.guidance_scale=2.0: it guides the teacher, and teacher=null; choices: 1",
+    "objective.teacher=null": "objective.guidance_scale=2.0: it guides the teacher, and teacher=null; name a trained model (the "
+    "recipes *_one_step take the one of init_from=), or choose 1",
     "objective.teacher=nowhere": "objective.teacher=nowhere: no such checkpoint or run folder",
     "objective.teacher=readme.txt": "objective.teacher=readme.txt: not loaded",
     "objective.teacher=.": "objective.teacher=.: this folder has no checkpoints/last.ckpt",

@@ -95,8 +95,8 @@ class FewStepObjective(DiffusionObjective):
             raise ValueError(f"teacher={self.teacher}: it is not loaded; hand it over with learn_from")
         if self.frozen is None and self.guidance_scale != 1:
             raise ValueError(
-                f"guidance_scale={self.guidance_scale}: it guides the teacher, and teacher=null; name a trained model (the recipes "
-                "*_one_step take the one of init_from=), or choose 1"
+                f"guidance_scale={self.guidance_scale}: it guides the teacher, and teacher=null; name a trained model (the "
+                "recipes *_one_step take the one of init_from=), or choose 1"
             )
 
     def draw(
