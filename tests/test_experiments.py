@@ -66,9 +66,9 @@ def test_runs_two_steps_samples_and_reloads(name: str, images: Path, tmp_path: P
         clip = save_tiny_clip(tmp_path / "clip")
         where += [f"conditioning.pretrained={clip}", f"conditioning.token_dim={WIDTH}", "conditioning.max_tokens=32"]
     if name in TEACHERS:
-        save_export(
-            build_model(composed(f"experiment={TEACHERS[name]}", "ema_decay=null")), tmp_path / "teacher", weights="ema"
-        )
+        teacher = build_model(composed(f"experiment={TEACHERS[name]}", "ema_decay=null"))
+        (tmp_path / "teacher").mkdir()
+        save_export(teacher, tmp_path / "teacher", weights="ema")
         where += [f"init_from={tmp_path / 'teacher'}"]
     config = composed(f"experiment={name}", *DATA.get(name, []), *others, *where, *SMALL)
     if config["dataset"].get("data_dir") == "data":
