@@ -166,14 +166,20 @@ def test_networks_with_a_second_time_are_told_where_their_steps_end() -> None:
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
+def taught(num_steps: int) -> ProgressiveDistillation:
+    objective = ProgressiveDistillation(num_steps)
+    objective.learn_from(GaussianDenoiser(SCHEDULES["flow"]))
+    return objective
+
+
 def test_refused() -> None:
+    student = Denoiser(nn.Identity(), SCHEDULES["linear"], VPrediction())
     with pytest.raises(ValueError, match=r"^num_steps=0: 1 or more"):
         ProgressiveDistillation(0)
     with pytest.raises(
         ValueError, match=r"^num_steps=500: the teacher takes twice as many steps; num_steps=1000: .*timesteps"
     ):
-        ProgressiveDistillation(500).check(VPrediction(), SCHEDULES["linear"])
-    ProgressiveDistillation(64).check(VPrediction(), SCHEDULES["linear"])
-    student = Denoiser(nn.Identity(), SCHEDULES["flow"], VPrediction())
+        taught(500).check_training(student)
+    taught(64).check_training(student)
     with pytest.raises(ValueError, match=r"^teacher=null: a trained model is needed"):
         ProgressiveDistillation().check_training(student)

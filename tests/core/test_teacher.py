@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightdiff.conditioning import LabelConditioner
 from lightdiff.core import (
@@ -15,8 +15,10 @@ from lightdiff.core import (
     Denoiser,
     Draw,
     FewStepDraw,
+    FlowMapObjective,
     FlowSchedule,
     NoiseSchedule,
+    ProgressiveDistillation,
     Teacher,
     VPrediction,
     keyed_generator,
@@ -199,6 +201,29 @@ def test_two_processes_compute_what_one_does() -> None:
     torch.testing.assert_close(means, gradients(slice(None)), rtol=1e-9, atol=1e-12)
 
 
+class OneWay(FlowSchedule):
+    """A schedule without an inverse."""
+
+    _time_of = NoiseSchedule._time_of
+
+
+@pytest.mark.parametrize("name", ["consistency", "flow_map", "progressive_distillation"])
+def test_a_schedule_without_an_inverse_is_refused_before_training_alone(name: str) -> None:
+    objective = {
+        "consistency": ConsistencyObjective,
+        "flow_map": FlowMapObjective,
+        "progressive_distillation": ProgressiveDistillation,
+    }[name]()
+    objective.check(VPrediction(), OneWay())
+    objective.learn_from(GaussianDenoiser(SCHEDULES["flow"]))
+    message = (
+        rf"objective={name}: it needs a schedule with an inverse \(t_from_log_snr\), which OneWay does not have; "
+        "choices: DiscreteSchedule, .*FlowSchedule.*, or another objective"
+    )
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        objective.check_training(Denoiser(nn.Identity(), OneWay(), VPrediction()))
+
+
 def test_refused() -> None:
     flow = SCHEDULES["flow"]
     objective = ConsistencyObjective(guidance_scale=2.0)
@@ -213,9 +238,6 @@ def test_refused() -> None:
         ConsistencyObjective(guidance_scale=float("nan"))
     with pytest.raises(ValueError, match="teacher: it needs a condition"):
         Teacher(conditional(flow))(noise(), T, flow.exact(T))
-
-    class OneWay(FlowSchedule):
-        _time_of = NoiseSchedule._time_of
 
     with pytest.raises(ValueError, match="teacher: OneWay has no inverse"):
         Teacher(GaussianDenoiser(OneWay()))

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from lightdiff import load_model
+from lightdiff.core import FlowMapObjective
 from runs import TINY, composed, differences, killed, last, scalars, train, train_in_two_processes
 
 NETWORK = (
@@ -114,3 +115,10 @@ def test_mean_flow_trains_in_every_way(variant: str, tmp_path: Path) -> None:
     content = train(config, tmp_path / "version_0")
     assert all(weight.isfinite().all() for weight in content["state_dict"].values() if isinstance(weight, torch.Tensor))
     assert all(0 < loss < 10 for _, loss in scalars(tmp_path / "version_0")["val/loss"])
+
+
+@pytest.mark.parametrize("first", [0.8, 0.9, 0.7, 0.6, 0.4, 0.1])
+def test_both_shares_may_be_all_of_the_images(first: float) -> None:
+    """1 - share_at_t is rounded: 1 - 0.8 is below 0.2."""
+    rest = round(1 - first, 1)
+    assert FlowMapObjective(share_at_t=first, share_at_0=rest).share_at_0 == rest

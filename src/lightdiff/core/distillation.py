@@ -15,7 +15,6 @@ from lightdiff.core.grid import FlowTimeGrid
 from lightdiff.core.jumps import first_share, joined, jump
 from lightdiff.core.noise import GaussianNoise, Noise
 from lightdiff.core.objective import Draw
-from lightdiff.core.prediction import Prediction
 from lightdiff.core.schedule import NoiseSchedule
 from lightdiff.core.weighting import TruncatedSNRWeighting, Weighting
 
@@ -72,17 +71,14 @@ class ProgressiveDistillation(FewStepObjective):
             raise ValueError(f"num_steps={num_steps}: 1 or more is expected")
         self.num_steps = num_steps
 
-    def check(self, prediction: Prediction, schedule: NoiseSchedule) -> None:
-        super().check(prediction, schedule)
-        try:
-            FlowTimeGrid()(schedule, 2 * self.num_steps)
-        except ValueError as error:
-            raise ValueError(f"num_steps={self.num_steps}: the teacher takes twice as many steps; {error}") from error
-
     def check_training(self, denoiser: Denoiser) -> None:
         super().check_training(denoiser)
         if self.frozen is None:
             raise ValueError("teacher=null: a trained model is needed, whose steps are halved; give its run folder")
+        try:
+            FlowTimeGrid()(denoiser.schedule, 2 * self.num_steps)
+        except ValueError as error:
+            raise ValueError(f"num_steps={self.num_steps}: the teacher takes twice as many steps; {error}") from error
 
     def draw(
         self,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -13,8 +14,9 @@ from torch import Tensor
 from lightdiff.core.denoiser import Condition, Denoiser
 from lightdiff.core.diffusion import DiffusionObjective
 from lightdiff.core.distance import MSE, Distance
+from lightdiff.core.needs import INVERSE, Need, name_in_configuration, siblings, unmet
 from lightdiff.core.noise import GaussianNoise, Noise
-from lightdiff.core.objective import Draw
+from lightdiff.core.objective import Draw, Objective
 from lightdiff.core.scales import Scales
 from lightdiff.core.schedule import NoiseSchedule
 from lightdiff.core.shapes import per_image
@@ -61,6 +63,9 @@ class FewStepObjective(DiffusionObjective):
         ValueError: guidance_scale is not a finite number.
     """
 
+    needs: ClassVar[tuple[Need, ...]] = (INVERSE,)
+    """What training with the objective needs of a schedule."""
+
     def __init__(
         self,
         weighting: Weighting = UnitWeighting(),
@@ -91,6 +96,12 @@ class FewStepObjective(DiffusionObjective):
 
     def check_training(self, denoiser: Denoiser) -> None:
         super().check_training(denoiser)
+        lacking = unmet(type(self), denoiser.schedule)
+        if lacking is not None:
+            # all schedules of lightdiff have an inverse
+            choices = ", ".join(schedule.__name__ for schedule in siblings(NoiseSchedule))
+            name = name_in_configuration(type(self), Objective)
+            raise ValueError(f"objective={name}: {lacking}; choices: {choices}, or another objective")
         if self.frozen is None and self.teacher is not None:
             raise ValueError(f"teacher={self.teacher}: it is not loaded; hand it over with learn_from")
         if self.frozen is None and self.guidance_scale != 1:

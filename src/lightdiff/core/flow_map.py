@@ -62,7 +62,8 @@ class FlowMapObjective(FewStepObjective):
         super().__init__(weighting, distance, time_sampler, noise, teacher, guidance_scale)
         if not 0 <= share_at_t <= 1:
             raise ValueError(f"share_at_t={share_at_t}: a number from 0 to 1 is expected")
-        if not 0 <= share_at_0 <= 1 - share_at_t:
+        # 1 - share_at_t can be less than share_at_0 by rounding, as for 0.8 and 0.2
+        if not (share_at_0 >= 0 and share_at_t + share_at_0 <= 1):
             raise ValueError(
                 f"share_at_0={share_at_0}: a number from 0 to 1 - share_at_t = {1 - share_at_t:g} is expected"
             )
@@ -79,13 +80,8 @@ class FlowMapObjective(FewStepObjective):
         super().check_training(denoiser)
         if not denoiser.takes_s:
             raise ValueError(
-                f"model.takes_s=false: objective=flow_map trains a network that takes the time s where a jump ends, which "
+                "model.takes_s=false: objective=flow_map trains a network that takes the time s where a jump ends, which "
                 f"{type(denoiser.network).__name__} does not; choices: model.takes_s=true with model=unet, resunet or dit"
-            )
-        if not denoiser.schedule.has_inverse:
-            raise ValueError(
-                f"schedule={type(denoiser.schedule).__name__}: objective=flow_map needs a schedule with an inverse "
-                f"(t_from_log_snr)"
             )
         self.rule.check_training(denoiser)
 

@@ -1,4 +1,4 @@
-"""What a prediction, a time sampler or a time grid needs of a schedule, and the siblings that can take its place."""
+"""What predictions, time samplers, time grids and objectives need of a schedule, and the siblings that can take their place."""
 
 from __future__ import annotations
 
@@ -48,12 +48,26 @@ def check_needs(kind: type, base: type, schedule: Any, *, more: str = "") -> Non
     Raises:
         ValueError: it has not; one line with the name in the configuration, the reason and the siblings that fit.
     """
+    reason = unmet(kind, schedule)
+    if reason is not None:
+        fitting = (other for other in siblings(base) if unmet(other, schedule) is None)
+        choices = ", ".join(name_in_configuration(other, base) for other in fitting)
+        raise ValueError(
+            f"{_KEYS[base.__name__]}={name_in_configuration(kind, base)}: {reason}; choices: {choices}{more}"
+        )
+
+
+def unmet(kind: type, schedule: Any) -> str | None:
+    """Return what a schedule lacks of what a class needs, in words for a message; None if it lacks nothing.
+
+    Args:
+        kind: the class; its attribute `needs` lists what it needs.
+        schedule: the noise schedule.
+    """
     for need in kind.needs:  # type: ignore[attr-defined]
         if not need.met(schedule):
-            fitting = (other for other in siblings(base) if all(each.met(schedule) for each in other.needs))
-            choices = ", ".join(name_in_configuration(other, base) for other in fitting)
-            key, reason = _KEYS[base.__name__], need.reason.format(schedule=type(schedule).__name__)
-            raise ValueError(f"{key}={name_in_configuration(kind, base)}: {reason}; choices: {choices}{more}")
+            return need.reason.format(schedule=type(schedule).__name__)
+    return None
 
 
 _KEYS = {"Prediction": "prediction", "TimeSampler": "time_sampler", "TimeGrid": "grid"}
