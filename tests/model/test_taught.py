@@ -49,6 +49,9 @@ def test_trains_after_its_teacher_and_needs_it_no_more(
     # a path relative to the working directory, as for init_from
     done = command("train.py", *taught(Path("old"), *objective))
     assert done.returncode == 0, done.stderr
+    grid = " sampler/grid=flow_time" * (objective == DISTILLED)
+    drawn = f"sample.py ckpt_path=lightning_logs/digits/version_0 sampler=ddim{grid} sampler.num_steps=3"
+    assert f"\nnext:       python {drawn}\n" in done.stdout
     assert (gone / "checkpoints" / "last.ckpt").read_bytes() == content
     run = tmp_path / "lightning_logs" / "digits" / "version_0"
     checkpoint, alone = last(run), last(teacher)
@@ -167,6 +170,13 @@ MISFITS = {
         "objective.num_steps=600: the teacher takes twice as many steps; num_steps=1200: this schedule has too few timesteps"
     ),
 }
+
+
+def test_a_recipe_without_its_trained_model_is_refused_in_one_line(command: Run, tmp_path: Path) -> None:
+    done = command("train.py", "experiment=digits_one_step", "trainer=cpu")
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: objective.guidance_scale=1.5: it guides the teacher, and teacher=null; name ")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture(scope="module")

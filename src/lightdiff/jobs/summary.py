@@ -12,10 +12,14 @@ from pytorch_lightning.utilities.model_summary import get_human_readable_count
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lightdiff.config.build import build_sampler
 from lightdiff.config.names import trusting
+from lightdiff.core import FewStepObjective, Objective, TimeGrid
+from lightdiff.core.needs import name_in_configuration, siblings
 from lightdiff.data import DiffSet
 from lightdiff.data.listing import in_words
 from lightdiff.model import DiffusionModel
+from lightdiff.samplers import SAMPLERS, name_of
 from lightdiff.utils.files import shown, user_path
 from lightdiff.utils.program import typed
 from lightdiff.utils.quoting import path_text, setting, word
@@ -75,13 +79,14 @@ def batch_norm_warning(trainer: Trainer, model: DiffusionModel) -> list[str]:
     ]
 
 
-def run_summary(folder: Path, config: dict[str, Any], result: dict[str, Any]) -> str:
+def run_summary(folder: Path, config: dict[str, Any], result: dict[str, Any], objective: Objective) -> str:
     """Return what a finished run has reached, where its files are, and what can be typed next.
 
     Args:
         folder: the run's folder.
         config: the run's configuration.
         result: the content of its result.json.
+        objective: what the model was trained with.
     """
     lines = []
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in result.get("metrics", {}).items())
@@ -97,8 +102,10 @@ def run_summary(folder: Path, config: dict[str, Any], result: dict[str, Any]) ->
     commands = [f"tensorboard --logdir {word(path_text(log_dir if log_dir in folder.parents else folder))}"]
     if (folder / "checkpoints" / "last.ckpt").is_file():
         of_model = {name: config.get(name) for name in OF_THE_MODEL}
+        # the usual sampler of sample.py is not what a model of few steps is for
+        sampler = own_sampler(config) if isinstance(objective, FewStepObjective) else ""
         commands = [
-            f"{typed('sample')} {setting('ckpt_path', folder)}{trusting(of_model)}",
+            f"{typed('sample')} {setting('ckpt_path', folder)}{sampler}{trusting(of_model)}",
             *commands,
             f"{typed('train')} {setting('resume', folder)} trainer.max_{unit}={2 * result.get(unit, 0)}"
             f"{trusting(config)}",
@@ -107,6 +114,18 @@ def run_summary(folder: Path, config: dict[str, Any], result: dict[str, Any]) ->
         lines.append("checkpoint: none, because no callback saves one (callbacks.checkpoints)")
     lines += [f"{'next:' if i == 0 else '':<12}{command}" for i, command in enumerate(commands)]
     return "\n".join(lines)
+
+
+def own_sampler(config: dict[str, Any]) -> str:
+    """Return the arguments with which sample.py takes a run's sampler, with a space in front; "" if the sampler is a user's own."""
+    sampler, num_steps = build_sampler(config)
+    if name_of(sampler) not in SAMPLERS:
+        return ""
+    grid = f" sampler/grid={name_in_configuration(type(sampler.grid), TimeGrid)}"
+    own_grid = type(sampler.grid) in siblings(TimeGrid)
+    return (
+        f" sampler={name_of(sampler)}{grid * own_grid} sampler.num_steps={'null' if num_steps is None else num_steps}"
+    )
 
 
 def _number(module: nn.Module) -> int:

@@ -104,7 +104,7 @@ def _run(folder: Path, config: dict[str, Any], settings: TrainSettings | None, r
     if not rank_zero:
         return {}
     result = read_result(folder) or {}
-    print(run_summary(folder, config, result), flush=True)
+    print(run_summary(folder, config, result, job.model.objective), flush=True)
     return result
 
 
