@@ -1,4 +1,4 @@
-"""bench/parts: parts a to e, g and h at a tiny size."""
+"""bench/parts: parts a to e and g to i at a tiny size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from lightdiff.core import Denoiser, DiscreteSchedule, EpsilonPrediction, LeadingGrid, linear_betas
 from lightdiff.samplers import DDIM
 from needs import needs
-from parts import loader, memory, overhead, peak, rivals, sampling, training
+from parts import loader, memory, one_step, overhead, peak, rivals, sampling, training
 from parts.measure import FeatureDistance
 from parts.settings import ROOT, Settings
 
@@ -132,3 +132,18 @@ def test_few_steps_against_many(settings: Settings, monkeypatch: pytest.MonkeyPa
     quality_row, speed = sampling.few_steps(replace(settings, samples=3, ours=()), many=6, few=2, chunk=2)
     assert quality_row.values == {"ddpm, 6": 3, **{f"{name}, 2": 3 for name in sampling.FAST}}
     assert speed.ratio and all(len(seconds) == 2 for seconds in speed.details["seconds"].values())
+
+
+@needs("diffusers")
+def test_one_step_against_one_evaluation(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"widths": (8, 16), "blocks_per_level": 1, "attention_levels": (1,)}
+    match = rivals.Match(rivals.diffusers, lambda: rivals.DiffusersUNet2D(**small), {})
+    monkeypatch.setattr(one_step, "MATCHES", {"diffusers": match})
+    monkeypatch.setattr(FeatureDistance, "__init__", lambda self, *_, **__: None)
+    monkeypatch.setattr(FeatureDistance, "__call__", lambda self, images: float(len(images)))
+    quality, speed = one_step.against_rivals(replace(settings, samples=3, ours=()), chunk=2)
+    ours = {"1 step", "2 steps", "4 steps", "mnist_fast, ddpm, 20 steps"}
+    assert quality.values == dict.fromkeys(ours, 3) and quality.ratio and quality.ratio.median == 1
+    assert speed.values.keys() == {*ours, "diffusers"}
+    seconds = speed.details["seconds an image"]
+    assert speed.ratio and speed.ratio.median == pytest.approx(seconds["diffusers"][0] / seconds["1 step"][0])

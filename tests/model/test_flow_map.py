@@ -80,7 +80,7 @@ def test_two_processes_that_are_killed_and_resumed_end_as_if_nothing_had_been(ru
 @pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 def test_two_processes_equal_one(rule: str, tmp_path: Path) -> None:
-    """A fast test of the gradients is in tests/core/test_flow_map.py. Dropout is drawn for each process by itself."""
+    """A fast test of the gradients is in tests/core/test_flow_map_losses.py. Dropout is drawn for each process by itself."""
     config = composed(*SETTINGS, *RULES[rule], "trainer.precision=64-true", "model.dropout=0")
     one, two = tmp_path / "one" / "version_0", tmp_path / "two" / "version_0"
     alone = train(config, one)
