@@ -97,7 +97,7 @@ class NoInverse(FlowSchedule):
         (
             FlowMapObjective(),
             Denoiser(Ignoring(), NoInverse(), VPrediction()),
-            r"schedule=NoInverse: objective=flow_map needs a schedule with an inverse \(t_from_log_snr\)",
+            r"objective=flow_map: it needs a schedule with an inverse \(t_from_log_snr\), which NoInverse .*; choices: .*",
         ),
     ],
 )

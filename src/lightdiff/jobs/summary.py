@@ -117,7 +117,7 @@ def run_summary(folder: Path, config: dict[str, Any], result: dict[str, Any], ob
 
 
 def own_sampler(config: dict[str, Any]) -> str:
-    """Return the arguments with which sample.py takes a run's sampler, with a space in front; "" if the sampler is a user's own."""
+    """Return the arguments with which sample.py takes a run's sampler, with a space in front; "" if it is a user's own."""
     sampler, num_steps = build_sampler(config)
     if name_of(sampler) not in SAMPLERS:
         return ""
