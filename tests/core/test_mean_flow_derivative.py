@@ -120,6 +120,8 @@ def test_the_derivative_of_mean_flow_knows_the_dropout() -> None:
 
 
 def test_mean_flow_ignores_that_the_network_is_compiled() -> None:
+    # what earlier tests compiled, or failed to compile, would be used again or not tried again
+    torch.compiler.reset()
     denoiser = random_denoiser("resunet", "flow", "v")
     expected = losses_of("mean_flow", denoiser)
     expected_gradients = gradients(expected, denoiser)
