@@ -42,7 +42,10 @@ MAY_IMPORT = {
     },
     "jobs": {
         *("torch", "pytorch_lightning", "yaml", "filelock", "tensorboard"),
-        *(f"lightdiff.{name}" for name in ("utils", "core", "data", "model", "callbacks", "config", "jobs")),
+        *(
+            f"lightdiff.{name}"
+            for name in ("utils", "core", "samplers", "data", "model", "callbacks", "config", "jobs")
+        ),
     },
 }
 """Room -> what its files may import; commands may import everything."""

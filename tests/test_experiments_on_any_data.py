@@ -77,6 +77,9 @@ def test_every_experiment_takes_every_data_set_or_refuses_it_in_one_line(
     name: str, dataset: str, files: Path, unset_weights: None
 ) -> None:
     overrides = [f"experiment={name}", *of(dataset, files), "trainer=cpu", "ema_decay=null"]
+    if name.endswith("_one_step"):
+        # their teacher is a model of one data set
+        overrides += ["objective.teacher=null", "objective.guidance_scale=1"]
     refused, mended = refused_pair(name, dataset)
     if refused:
         with pytest.raises(ConfigError, match=rf"^{refused}[^\n]*$"):

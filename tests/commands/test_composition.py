@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_dir
 from lightdiff.callbacks import SampleImages
 from lightdiff.config.build import build_data, build_model, build_sampler
 from lightdiff.jobs.trainer import build_callbacks
+from lightdiff.model import save_export
 from runs import ROOT, composed
 from tiny_clip import WIDTH, save_tiny_clip
 
@@ -27,7 +28,10 @@ NEEDS = {
     "conditioning=text": CROSS_ATTENTION,
     "conditioning=text_small": CROSS_ATTENTION,
     "model=diffusers_text_unet": ["conditioning=text"],
+    "objective=flow_map": ["model.takes_s=true"],
 }
+PARENTS = {"objective/rule": ["objective=flow_map"]}
+"""Groups that only one choice of another group has."""
 
 
 def choice(path: Path) -> str:
@@ -83,7 +87,7 @@ def test_every_file_composes(path: Path) -> None:
     if group == "metrics":  # a list of choices
         override = f"metrics=[{path.stem}]"
     needed = NEEDED_BY[root] if root in NEEDED_BY else [MISSING[choice(path)]] if choice(path) in MISSING else []
-    composed(override, *needed, name=root)
+    composed(*PARENTS.get(group, []), override, *needed, name=root)
 
 
 @pytest.mark.parametrize("path", group_files("model", "schedule", "objective", "sampler", "conditioning"), ids=choice)
@@ -95,6 +99,9 @@ def test_every_member_builds(path: Path, tmp_path: Path) -> None:
     if path.parent.name != "model":
         overrides.append("model=unet_small")
     overrides += NEEDS.get(choice(path), [])
+    if choice(path) == "objective=progressive_distillation":
+        save_export(build_model(composed("model=unet_small", "ema_decay=null")), tmp_path, weights="ema")
+        overrides.append(f"objective.teacher={tmp_path}")
     if path.parent.name == "schedule":
         overrides.append("objective=v")  # fits every schedule; epsilon does not
     model = build_model(composed(*overrides))

@@ -48,7 +48,7 @@ OVERRIDES = {
     "conditioning=label conditioning.drop_probb=1": "conditioning.drop_probb: no such key; did you mean drop_prob?",
     "experiment=foo": "experiment=foo: no such choice; choices: ",
     "logger=null": "logger=null: no such choice; choices: csv, tensorboard",
-    "callbacks=3": "callbacks=3: no such choice; choices: default, evaluation, no_samples",
+    "callbacks=3": "callbacks=3: no such choice; choices: default, evaluation, few_step",
     "+experiment=digits_fast": "+experiment=digits_fast: this group has its place; write it without +",
     "+trainer.max_epochs=3": "+trainer.max_epochs: this key is there already; write it without +",
     "+trainer.max_epoch=3": "trainer.max_epoch: no such key; did you mean max_epochs?",
