@@ -162,6 +162,7 @@ class DiffusionModel(SamplingModel):
         if stage == "fit":
             # a part that no checkpoint can describe is refused now and not when the first one is saved
             self.describe()
+            self.check_end(self.trainer)
         self._checked_stages: set[str] = set()
         # set by `on_train_start`
         self._total_steps = math.inf
@@ -252,7 +253,6 @@ class DiffusionModel(SamplingModel):
 
     def configure_optimizers(self) -> Any:
         self.objective.check_training(self.trained)
-        self.check_end(self.trainer)
         optimizer = self._new_optimizer()
         if self._make_lr_scheduler is None:
             return optimizer
