@@ -60,7 +60,7 @@ PREDICTIONS: dict[type[Prediction], str] = {
 """Prediction -> its name in diffusers."""
 ORDINARY = ("DDIMPipeline", "DDIMScheduler")
 CONSISTENT = ("DDPMPipeline", "LCMScheduler")
-"""Pipeline and scheduler in diffusers of consistency models, and of all others."""
+"""Pipeline and scheduler in diffusers: `CONSISTENT` for consistency models, `ORDINARY` for all others."""
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,7 @@ class FewStepObjective(DiffusionObjective):
 
     @property
     def teacher_sha256(self) -> str | None:
+        """SHA-256 of the teacher's weights; None where no teacher is loaded."""
         return None if self.frozen is None else self.frozen.sha256
 
     def check_training(self, denoiser: Denoiser) -> None:
