@@ -1,18 +1,21 @@
 """Conditioner: from labels or captions to the tensors a network is conditioned on.
 
-A condition is a dict with any of `vector (B, D)`, `tokens (B, L, D)` and `mask (B, L)`.
+A condition is a dict with any of `vector (B, D)`, `tokens (B, L, D)`, `mask (B, L)` and `image (B, C', H, W)`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 Labels = int | str | Sequence[int | str] | Tensor | None
 """Classes a user asks for: numbers or names, one or several; None: each class once."""
+Inputs = Any
+"""What a conditioner makes a condition of: a tensor (B, ...), or for several conditioners a tuple of their inputs."""
 LISTED = 30
 """Number of classes that a message lists."""
 
@@ -24,6 +27,9 @@ class Conditioner(nn.Module, ABC):
     classifier-free guidance needs that trained unconditional branch. `cond_keys` names the entries of a condition.
     `class_names` are the names of the labels 0, 1, ..., where they are known.
     """
+
+    takes: ClassVar[tuple[str, ...]] = ("labels",)
+    """What a user can ask for when sampling: any of labels, prompt and condition (images)."""
 
     cond_keys: tuple[str, ...]
     drop_prob: float
@@ -41,24 +47,49 @@ class Conditioner(nn.Module, ABC):
         names = tuple(self.class_names or ())
         return names + tuple(str(number) for number in range(len(names), self.num_labels or 0))
 
+    def check(self, batch: dict[str, Any]) -> None:
+        """Check what `inputs` reads of a batch; it reads every value.
+
+        Raises:
+            ValueError: one line with the part of the batch, what it is, and what is expected.
+        """
+        check_labels(batch.get("label"), len(batch["image"]), self)
+
     @abstractmethod
-    def inputs(self, batch: dict[str, Tensor], chance: Tensor) -> Tensor:
+    def inputs(self, batch: dict[str, Any], chance: Tensor) -> Inputs:
         """What `forward` takes, (B, ...), out of a batch of the data set; `chance` (B,), uniform in [0, 1), decides what is
         left to chance, such as the template of a caption."""
 
     @abstractmethod
-    def choose(self, *, labels: Labels, prompt: str | Sequence[str] | None) -> Tensor:
-        """What `forward` takes, (K, ...), for a user's wish. Image i shows entry i modulo K."""
+    def choose(self, *, labels: Labels, prompt: str | Sequence[str] | None, condition: Tensor | None = None) -> Inputs:
+        """What `forward` takes, (K, ...), for a user's wish. Image i shows entry i modulo K.
+
+        Args:
+            labels: classes, for conditioners that take labels.
+            prompt: texts, for conditioners that take a prompt.
+            condition: uint8 images (K, C, h, w), for conditioners that take images.
+
+        Raises:
+            ValueError: a wish that does not exist or cannot be had.
+        """
 
     @abstractmethod
-    def forward(self, inputs: Tensor, drop: Tensor | None = None) -> dict[str, Tensor]:
-        """Conditions of B images; rows where `drop` (B,) is true get the null condition."""
+    def forward(self, inputs: Inputs, drop: Tensor | None = None) -> dict[str, Tensor]:
+        """Conditions of B images; rows that `dropped` has chosen get the null condition."""
 
     @abstractmethod
     def null(self) -> dict[str, Tensor]:
         """The null condition, as a batch of 1."""
 
-    def inputs_of_rows(self, choice: Tensor, rows: range, device: torch.device) -> Tensor:
+    def dropped(self, drop: Tensor) -> Tensor:
+        """Return which of B training images lose their condition, by `drop` (B,), uniform in [0, 1)."""
+        return drop < self.drop_prob
+
+    def unconditional(self, cond: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the condition, as a batch of 1 or B, with which guidance compares `cond`: the null condition."""
+        return self.null()
+
+    def inputs_of_rows(self, choice: Inputs, rows: range, device: torch.device) -> Inputs:
         """The entries of `choice` (K, ...) for images `rows`."""
         return choice[torch.arange(rows.start, rows.stop) % len(choice)].to(device)
 
@@ -101,3 +132,23 @@ def label_choices(num_classes: int, class_names: Sequence[str] | None) -> str:
     numbered += [str(number) for number in range(len(names), num_classes)]
     more = f", ... ({num_classes} in all)" if num_classes > LISTED else ""
     return ", ".join(numbered[:LISTED]) + more
+
+
+def check_labels(labels: Any, rows: int, conditioning: Conditioner) -> None:
+    """Check that the labels of a batch are those of so many images, and that the conditioner knows them.
+
+    Raises:
+        ValueError: one line with what they are and what is expected.
+    """
+    expected = f"whole numbers of the shape ({rows},)"
+    if labels is None:
+        raise ValueError(f"label=None: {type(conditioning).__name__} needs the labels of the images, {expected}")
+    if not isinstance(labels, Tensor):
+        raise ValueError(f"label={type(labels).__name__}: a tensor is expected, {expected}")
+    if labels.is_floating_point() or labels.dtype == torch.bool or tuple(labels.shape) != (rows,):
+        raise ValueError(
+            f"label={str(labels.dtype).removeprefix('torch.')} {tuple(labels.shape)}: {expected} are expected"
+        )
+    low, high, count = int(labels.min()), int(labels.max()), conditioning.num_labels
+    if low < 0 or (count is not None and high >= count):
+        raise ValueError(f"label={low}..{high}: the model has the labels 0..{'' if count is None else count - 1}")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 class _Clip(Conditioner):
     """Base class of both conditioners: it checks the settings, holds the captions, and turns labels and prompts into texts."""
 
+    takes = ("labels", "prompt")
     cond_keys = ("tokens",)
 
     def __init__(
@@ -46,7 +47,7 @@ class _Clip(Conditioner):
         self.drop_prob = drop_prob
         self.captions = Captions(class_names, templates)
 
-    def choose(self, *, labels: Labels, prompt: str | Sequence[str] | None) -> Tensor:
+    def choose(self, *, labels: Labels, prompt: str | Sequence[str] | None, condition: Tensor | None = None) -> Tensor:
         if prompt is None:
             numbers = self.captions.first_of(chosen_labels(labels, len(self.class_names), self.class_names))
             return self.inputs_of_texts([self.captions.texts[number] for number in numbers.tolist()])

@@ -50,7 +50,7 @@ class LabelConditioner(Conditioner):
     def inputs(self, batch: dict[str, Tensor], chance: Tensor) -> Tensor:
         return batch["label"]
 
-    def choose(self, *, labels: Labels, prompt: str | Sequence[str] | None) -> Tensor:
+    def choose(self, *, labels: Labels, prompt: str | Sequence[str] | None, condition: Tensor | None = None) -> Tensor:
         if prompt is not None:
             choices = label_choices(self.num_classes, self.class_names)
             raise ValueError(f"prompt={prompt}: this model knows class labels, not text; choices for labels: {choices}")

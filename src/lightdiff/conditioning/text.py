@@ -32,6 +32,7 @@ class TextConditioner(Conditioner):
         ValueError: a caption longer than max_tokens, a width that num_heads does not divide, no captions.
     """
 
+    takes = ("labels", "prompt")
     cond_keys = ("tokens", "mask")
     _ids: Tensor
 
@@ -93,7 +94,7 @@ class TextConditioner(Conditioner):
     def inputs(self, batch: dict[str, Tensor], chance: Tensor) -> Tensor:
         return self._ids[self.captions.numbers(batch["label"], chance)]
 
-    def choose(self, *, labels: Labels, prompt: str | Sequence[str] | None) -> Tensor:
+    def choose(self, *, labels: Labels, prompt: str | Sequence[str] | None, condition: Tensor | None = None) -> Tensor:
         if prompt is not None:
             if labels is not None:
                 raise ValueError(f"labels={labels}: not together with prompt={prompt}")

@@ -94,7 +94,7 @@ class Teacher:
         s = None if until is None else self._own(*until)[0]
         if self.guidance_scale == 1:
             return denoiser(x_t, t, cond, s)
-        null_cond = denoiser.conditioner.null()  # type: ignore[union-attr,operator]
+        null_cond = denoiser.conditioner.unconditional(cond)  # type: ignore[union-attr,operator]
         return ClassifierFreeGuidance(denoiser, self.guidance_scale, null_cond)(x_t, t, cond, s)
 
     def _own(self, t: Tensor, at_t: Scales) -> tuple[Tensor, Tensor]:

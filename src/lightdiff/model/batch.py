@@ -50,7 +50,7 @@ def check_batch(
     Args:
         batch: as `as_batch` gives it.
         image_shape: shape (C, H, W) of the model's x0.
-        conditioning: what the labels are for; None: they are not read.
+        conditioning: checks what it reads of the batch; None: nothing but the images is read.
         codec: what turns the images into x0.
 
     Raises:
@@ -58,7 +58,7 @@ def check_batch(
     """
     _check_images(batch["image"], image_shape, codec)
     if conditioning is not None:
-        _check_labels(batch.get("label"), len(batch["image"]), conditioning)
+        conditioning.check(batch)
 
 
 def _check_images(images: Any, image_shape: tuple[int, int, int], codec: Codec) -> None:
@@ -82,19 +82,6 @@ def _check_images(images: Any, image_shape: tuple[int, int, int], codec: Codec) 
         low, high = images.min().item(), images.max().item()
         if not (low >= -ROUNDING and high <= 1 + ROUNDING):
             raise ValueError(f"image={low:g}..{high:g}: {expected} are expected (the model normalises them itself)")
-
-
-def _check_labels(labels: Any, rows: int, conditioning: Conditioner) -> None:
-    expected = f"whole numbers of the shape ({rows},)"
-    if labels is None:
-        raise ValueError(f"label=None: {type(conditioning).__name__} needs the labels of the images, {expected}")
-    if not isinstance(labels, Tensor):
-        raise ValueError(f"label={type(labels).__name__}: a tensor is expected, {expected}")
-    if labels.is_floating_point() or labels.dtype == torch.bool or tuple(labels.shape) != (rows,):
-        raise ValueError(f"label={_name(labels.dtype)} {tuple(labels.shape)}: {expected} are expected")
-    low, high, count = int(labels.min()), int(labels.max()), conditioning.num_labels
-    if low < 0 or (count is not None and high >= count):
-        raise ValueError(f"label={low}..{high}: the model has the labels 0..{'' if count is None else count - 1}")
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -137,11 +137,13 @@ class Generation:
             conditioner = denoiser.conditioner
             # only the network is computed in another precision
             with torch.autocast(model.device.type, enabled=False):
-                null_cond = conditioner.null()
                 if self.choice is None:
-                    cond = {name: value.expand(len(rows), *value.shape[1:]) for name, value in null_cond.items()}
+                    cond = {
+                        name: value.expand(len(rows), *value.shape[1:]) for name, value in conditioner.null().items()
+                    }
                 else:
                     cond = conditioner(conditioner.inputs_of_rows(self.choice, rows, model.device))
+                null_cond = conditioner.unconditional(cond)
         if self.guidance.scale != 1:
             denoiser = self.guidance.guided(denoiser, null_cond)
         return denoiser, cond, BlockGenerator(self.seed, rows.start, len(rows), model.device)

@@ -231,7 +231,7 @@ class DiffusionModel(SamplingModel):
         if denoiser.conditioner is not None:
             conditioner: Conditioner = denoiser.conditioner  # type: ignore[assignment]
             drop, chance = torch.rand(2, global_rows, generator=generator, device=self.device)
-            inputs, dropped = conditioner.inputs(batch, chance[rows]), drop[rows] < conditioner.drop_prob
+            inputs, dropped = conditioner.inputs(batch, chance[rows]), conditioner.dropped(drop[rows])
             cond = conditioner(inputs, dropped)
             own = self.objective.conditioned(own, inputs, dropped)
         average = self.denoiser_of("ema")
