@@ -12,7 +12,17 @@ which classifier-free guidance needs. Training replaces the condition of some im
 
 from lightdiff.conditioning.base import Conditioner
 from lightdiff.conditioning.clip import ClipConditioner, FrozenClipConditioner
+from lightdiff.conditioning.image import ImageConditioner
 from lightdiff.conditioning.label import LabelConditioner
+from lightdiff.conditioning.super_resolution import SuperResolution
 from lightdiff.conditioning.text import TextConditioner
 
-__all__ = ["ClipConditioner", "Conditioner", "FrozenClipConditioner", "LabelConditioner", "TextConditioner"]
+__all__ = [
+    "ClipConditioner",
+    "Conditioner",
+    "FrozenClipConditioner",
+    "ImageConditioner",
+    "LabelConditioner",
+    "SuperResolution",
+    "TextConditioner",
+]

@@ -17,6 +17,7 @@ from lightdiff.samplers import name_of
 from lightdiff.utils.collectives import from_first
 from lightdiff.utils.ranks import rank_and_world_size
 
+EVERY_CLASS, VALIDATION_IMAGES = "every class in turn", "conditions of the validation images in turn"
 PACKAGES = ("lightdiff", "torch", "torchvision", "torchmetrics")
 
 
@@ -74,7 +75,11 @@ def _sampling_protocol(generation: Generation) -> dict[str, Any]:
         "num_steps": generation.num_steps,
         "guidance_scale": generation.guidance.scale,
         "guidance": generation.guidance.details,
-        "labels": None if generation.choice is None else "every class in turn",
+        "labels": None
+        if generation.choice is None
+        else EVERY_CLASS
+        if generation.condition is None
+        else VALIDATION_IMAGES,
         "seed": generation.seed,
         "precision": generation.precision,
     }
