@@ -61,7 +61,7 @@ def test_noise_is_mixed_in_as_the_equation_says_and_its_level_is_the_last_channe
     image = noisy.inputs({"image": images()}, CHANCE)
     s = image[:, 3:]
     assert torch.equal(s, s[:, :, :1, :1].expand_as(s))
-    assert 0 <= s.min()
+    assert s.min() >= 0
     assert s.max() < 0.5
     assert len(s[:, 0, 0, 0].unique()) == 6
     noise = (image[:, :3] - (1 - s**2).sqrt() * clean) / s

@@ -87,8 +87,8 @@ def with_conditions(
     store = getattr(trainer.datamodule, "val_set", None)  # type: ignore[attr-defined]
     if store is None:
         raise ValueError(
-            f"conditioning={type(model.conditioning).__name__}: pictures of a model that is conditioned on images need the images "
-            "of a DiffSet; pass one to fit, or leave out the callbacks that draw"
+            f"conditioning={type(model.conditioning).__name__}: pictures of a model that is conditioned on images need the "
+            "images of a DiffSet; pass one to fit, or leave out the callbacks that draw"
         )
     return conditioned_like(generation, model, store, count, labels=labels)
 

@@ -14,12 +14,14 @@ from lightdiff.conditioning.base import Conditioner
 from lightdiff.conditioning.clip import ClipConditioner, FrozenClipConditioner
 from lightdiff.conditioning.image import ImageConditioner
 from lightdiff.conditioning.label import LabelConditioner
+from lightdiff.conditioning.several import Conditioners
 from lightdiff.conditioning.super_resolution import SuperResolution
 from lightdiff.conditioning.text import TextConditioner
 
 __all__ = [
     "ClipConditioner",
     "Conditioner",
+    "Conditioners",
     "FrozenClipConditioner",
     "ImageConditioner",
     "LabelConditioner",

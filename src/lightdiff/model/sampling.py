@@ -70,8 +70,8 @@ class SamplingModel(StoredModel):
             Floating-point images (num_samples, C, H, W) in [-1, 1].
 
         Raises:
-            ValueError: a number out of its range, more labels, prompts or conditions than images, or a setting that this model cannot
-                have.
+            ValueError: a number out of its range, more labels, prompts or conditions than images, or a setting that this model
+                cannot have.
         """
         return Generation.of(
             self,

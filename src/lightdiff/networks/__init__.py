@@ -6,8 +6,8 @@ Every network is called in the same way:
 
 x is the noisy image. time is in timesteps (0 to about 1000) unless time_input chooses another form. cond is a dict with any of
 `vector` (B, D), `tokens` (B, L, D), `mask` (B, L) and `image` (B, C', H, W). The attribute `cond_keys` names the keys that a
-network takes, and the attribute `image_shape` is (C, H, W). A network keeps each argument of its constructor in an attribute of the
-same name, so that a checkpoint can describe it.
+network takes, and the attribute `image_shape` is (C, H, W). A network keeps each argument of its constructor in an attribute of
+the same name, so that a checkpoint can describe it.
 """
 
 from lightdiff.networks.basic_unet import BasicUNet
