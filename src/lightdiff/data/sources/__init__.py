@@ -9,6 +9,7 @@ from lightdiff.data.sources.digits import Digits
 from lightdiff.data.sources.folder import Folder
 from lightdiff.data.sources.huggingface import HuggingFace
 from lightdiff.data.sources.mnist import MNIST, FashionMNIST
+from lightdiff.data.sources.paired import Paired
 
 SOURCES: dict[str, type[Source]] = {
     "mnist": MNIST,
@@ -16,6 +17,7 @@ SOURCES: dict[str, type[Source]] = {
     "cifar": CIFAR,
     "digits": Digits,
     "folder": Folder,
+    "paired": Paired,
     "cars": StanfordCars,
 }
 
@@ -27,6 +29,7 @@ __all__ = [
     "FashionMNIST",
     "Folder",
     "HuggingFace",
+    "Paired",
     "Source",
     "Splits",
     "StanfordCars",
