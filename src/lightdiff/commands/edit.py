@@ -123,6 +123,8 @@ def _fitted(config: dict[str, Any], task: EditTask, model: DiffusionModel, gener
     with _one_line():
         task.check(generation, model)
     if generation.condition is not None:
+        if "labels" in model.conditioning.takes and config["labels"] is None and config["prompt"] is None:  # type: ignore[union-attr]
+            raise ConfigError("labels: a value is needed (labels=...) beside condition=... for this model")
         return generation
     if model.conditioning is None or config["labels"] is not None or config["prompt"] is not None:
         return generation
