@@ -107,6 +107,11 @@ def guidance_text(record: Record) -> str:
     return f"{record['guidance_scale']:g} {record.get('guidance', '')}".strip()
 
 
+def guided(record: Record) -> bool:
+    """Return whether the images of a record were drawn with guidance; some kinds of guidance act at the scale 1 too."""
+    return bool(record["guidance_scale"] != 1 or record.get("guidance"))
+
+
 def value_text(entry: dict[str, float | None]) -> str:
     """Return a value in four digits, followed by its spread where it has one: "3.254 ± 0.12"."""
     spread = entry["spread"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -30,6 +31,9 @@ class Combined(Guidance):
     Raises:
         ValueError: there are no parts.
     """
+
+    needs_condition: ClassVar[bool] = False
+    """False, because each part says so for itself; see `parts_by_key`."""
 
     scale: float = field(default=1.0, init=False)
     parts: Mapping[str, Guidance] = field(kw_only=True)
