@@ -26,7 +26,9 @@ class Frozen(Generic[Module]):
     """
 
     def __init__(self, module: Module) -> None:
-        self.module: Module = copy.deepcopy(module).eval().requires_grad_(False)
+        # weights that were copied or moved in inference mode could not be used where gradients are needed
+        with torch.inference_mode(False):
+            self.module: Module = copy.deepcopy(module).eval().requires_grad_(False)
         self.sha256 = _sha256_of(module)
         self._place: tuple[torch.device, torch.dtype] | None = None
 
@@ -34,7 +36,6 @@ class Frozen(Generic[Module]):
         """Return the module on the device and in the dtype of a tensor."""
         place = like.device, like.dtype
         if self._place != place:
-            # weights that were moved in inference mode could not be used where gradients are needed
             with torch.inference_mode(False):
                 self.module.to(*place)
             self._place = place

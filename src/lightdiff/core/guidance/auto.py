@@ -34,6 +34,7 @@ class AutoGuided(Guidance):
     """
 
     needs_condition: ClassVar[bool] = False
+    needs_models: ClassVar[bool] = True
 
     weak: str = field(kw_only=True)
     weak_weights: Literal["ema", "raw"] = "ema"

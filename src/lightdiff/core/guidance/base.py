@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ class Guides(Protocol):
     Each method raises a ValueError of one line that begins with the key, where a model cannot be had or does not fit.
     """
 
-    def denoiser(self, key: str, path: str, weights: str) -> Denoiser:
+    def denoiser(self, key: str, path: str, weights: Literal["ema", "raw"]) -> Denoiser:
         """Return the trained denoiser at `path`, which the configuration key `key` names, with "ema" or "raw" weights."""
         ...
 
@@ -51,6 +51,9 @@ class Guidance(ABC):
 
     needs_condition: ClassVar[bool] = True
     """Whether only a model with a condition can be guided in this way."""
+
+    needs_models: ClassVar[bool] = False
+    """Whether trained models that the settings name take part."""
 
     scale: float = 1.0
 

@@ -69,6 +69,7 @@ class ClassifierGuided(Guidance):
     """
 
     needs_condition: ClassVar[bool] = False
+    needs_models: ClassVar[bool] = True
 
     classifier: str = field(kw_only=True)
     interval: Sequence[float] | None = None
