@@ -88,7 +88,8 @@ def newest_cells(records: Iterable[Record]) -> dict[str, Record]:
 
 def protocol_key(record: Record) -> str:
     """Return a text that is equal for records of the same protocol. The place of the checkpoint file does not matter."""
-    parts = {name: record[name] for name in IDENTITY}
+    # a scale that was typed as 2 and one that was typed as 2.0 are the same
+    parts = {**{name: record[name] for name in IDENTITY}, "guidance_scale": float(record["guidance_scale"])}
     # records of former versions have only the scale
     parts["guidance"] = record.get("guidance", "")
     content = {name: value for name, value in record["checkpoint"].items() if name != "file"}
