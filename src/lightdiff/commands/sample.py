@@ -12,7 +12,13 @@ from omegaconf import DictConfig
 
 from lightdiff.commands.drawing import Follower
 from lightdiff.commands.output_folder import hash_of
-from lightdiff.commands.picture_folder import check_named_out, check_pixels, name_parts, write_pictures
+from lightdiff.commands.picture_folder import (
+    check_named_out,
+    check_pixels,
+    content_settings,
+    name_parts,
+    write_pictures,
+)
 from lightdiff.commands.picture_settings import PictureSettings, check_pictures
 from lightdiff.commands.pictures import Drawn
 from lightdiff.commands.trained import load_for_sampling, load_trained
@@ -63,7 +69,7 @@ def sample(cfg: DictConfig) -> Path:
     _check_fit(config, model, generation)
     settings = {
         "checkpoint": identity,
-        "settings": {key: value for key, value in config.items() if key not in NOT_CONTENT},
+        "settings": content_settings(config, generation, NOT_CONTENT),
     }
     return write_pictures(
         config,
@@ -86,7 +92,7 @@ def _check_fit(config: dict[str, Any], model: DiffusionModel, generation: Genera
     check_pixels(config, model)
     if "guidance" not in config["save"]:
         return
-    if model.conditioning is None:
+    if model.conditioning is None and generation.guidance.needs_condition:
         raise ConfigError("save=guidance: this model is unconditional (trained with conditioning=none)")
     try:
         _by_scale(generation, config["guidance_scales"])

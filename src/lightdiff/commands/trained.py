@@ -15,6 +15,7 @@ from lightdiff.config.instantiate import ConfigError
 from lightdiff.config.speed import prepare_sampling
 from lightdiff.config.trust import Trust
 from lightdiff.model import CheckpointError, DiffusionModel, Generation, find_checkpoint, load_identified
+from lightdiff.model.guides import GuideFiles
 from lightdiff.model.loop import batches
 from lightdiff.utils.files import user_path
 from lightdiff.utils.ranks import rank_and_world_size
@@ -65,6 +66,7 @@ def load_for_sampling(
             seed=config["seed"],
             weights=config["weights"],
             precision=config["precision"],
+            guides=GuideFiles(model, trust, beside=checkpoint.parent),
         )
     except (ValueError, TypeError) as error:
         raise ConfigError(re.sub(r"^num_steps=", "sampler.num_steps=", str(error))) from error

@@ -74,7 +74,7 @@ def _sampling_protocol(generation: Generation) -> dict[str, Any]:
         "num_steps": generation.num_steps,
         "guidance_scale": generation.guidance.scale,
         "guidance": generation.guidance.details,
-        "labels": None if generation.choice is None else "every class in turn",
+        "labels": None if generation.choice is None and generation.labels is None else "every class in turn",
         "seed": generation.seed,
         "precision": generation.precision,
     }
