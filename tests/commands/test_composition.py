@@ -31,6 +31,7 @@ CROSS_ATTENTION = ["model=resunet", "model.widths=[8]", "model.attention_levels=
 NEEDS = {
     "conditioning=clip": CROSS_ATTENTION,
     "conditioning=clip_finetuned": CROSS_ATTENTION,
+    "conditioning=both": ["dataset.image_size=32"],
     "conditioning=text": CROSS_ATTENTION,
     "conditioning=text_small": CROSS_ATTENTION,
     "model=diffusers_text_unet": ["conditioning=text"],
