@@ -6,14 +6,15 @@ A condition is a dict with any of `vector (B, D)`, `tokens (B, L, D)`, `mask (B,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-Labels = int | str | Sequence[int | str] | Tensor | None
-"""Classes a user asks for: numbers or names, one or several; None: each class once."""
+Labels = int | str | Sequence[Any] | Mapping[str, Any] | Tensor | None
+"""Classes a user asks for: numbers or names, one or several; None: each class once. For attributes a mapping such as
+{"category": "Flags"}, or several."""
 Inputs = Any
 """What a conditioner makes a condition of: a tensor (B, ...), or for several conditioners a tuple of their inputs."""
 LISTED = 30
@@ -28,7 +29,7 @@ class Conditioner(nn.Module, ABC):
     `class_names` are the names of the labels 0, 1, ..., where they are known.
     """
 
-    takes: ClassVar[tuple[str, ...]] = ("labels",)
+    takes: tuple[str, ...] = ("labels",)
     """What a user can ask for when sampling: any of labels, prompt and condition (images)."""
 
     cond_keys: tuple[str, ...]
@@ -54,6 +55,16 @@ class Conditioner(nn.Module, ABC):
             ValueError: one line with the part of the batch, what it is, and what is expected.
         """
         check_labels(batch.get("label"), len(batch["image"]), self)
+
+    def prepare(self, captions: Sequence[str] | None) -> None:
+        """Take the captions of all images before training, to refuse them early and to encode them once.
+
+        Args:
+            captions: the captions of the images to train and to validate on; None: they have none of their own.
+
+        Raises:
+            ValueError: one line with the setting or the caption that does not fit.
+        """
 
     @abstractmethod
     def inputs(self, batch: dict[str, Any], chance: Tensor) -> Inputs:

@@ -11,7 +11,8 @@ from typing import Any
 from lightdiff.utils.text import shorten
 
 CLASSES = ("num_classes", "class_names")
-FROM_DATA = {"dataset": (*CLASSES, "batch_size"), "conditioning": CLASSES}
+CAPTIONS = ("vocabulary", "examples")
+FROM_DATA = {"dataset": (*CLASSES, "batch_size"), "conditioning": (*CLASSES, *CAPTIONS, "columns")}
 """Keys of each group that the data set can fill."""
 SAID = ("num_classes", "batch_size")
 """Those keys of group dataset of which a line says so; the names of the classes are in a line of their own."""
@@ -24,7 +25,7 @@ def filled(config: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
         settings, given = config.get(group), values.get(group)
         if isinstance(settings, dict) and isinstance(given, Mapping):
             empty = [key for key in keys if key in settings and settings[key] is None]
-            groups[group] = {**settings, **{key: given.get(key) for key in empty}}
+            groups[group] = {**settings, **{key: given[key] for key in empty if key in given}}
     return {**config, **groups}
 
 

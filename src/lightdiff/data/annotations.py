@@ -63,7 +63,9 @@ class Annotations:
 
     def on(self, device: torch.device) -> Annotations:
         """Return the annotations with their columns on a device."""
-        return replace(self, columns={name: Column(each.numbers.to(device), each.names) for name, each in self.columns.items()})
+        return replace(
+            self, columns={name: Column(each.numbers.to(device), each.names) for name, each in self.columns.items()}
+        )
 
     def batch(self, rows: Sequence[int], index: Tensor) -> dict[str, Any]:
         """Return the entries of a batch; those that the images lack are left out.

@@ -38,7 +38,9 @@ def metadata_files(images: Iterable[str], root: Path) -> list[str]:
     Raises:
         DataError: a folder has both kinds.
     """
-    folders = {parent for folder in {PurePosixPath(name).parent for name in images} for parent in (folder, *folder.parents)}
+    folders = {
+        parent for folder in {PurePosixPath(name).parent for name in images} for parent in (folder, *folder.parents)
+    }
     files = []
     for folder in sorted(folders, key=lambda path: (len(path.parts), path)):
         found = [name for name in READERS if (root / folder / name).is_file()]
@@ -87,7 +89,9 @@ def read_annotations(
     wanted = [*([text_column] if text_column else []), *(columns or [])]
     unknown = next((name for name in wanted if name not in found), None)
     if unknown is not None:
-        raise DataError(f"{root / files[-1]}: no column {printable(unknown)}; columns: {listed(list(map(printable, found)))}")
+        raise DataError(
+            f"{root / files[-1]}: no column {printable(unknown)}; columns: {listed(list(map(printable, found)))}"
+        )
     text = text_column or (TEXT if TEXT in found else None)
     captions = None if text is None else [rows[name].get(text) or "" for name in images]
     taken = [name for name in found if name != text] if columns is None else columns

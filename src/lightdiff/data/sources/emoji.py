@@ -38,7 +38,7 @@ class Emoji(Source):
     val_fraction: float = 0.1
 
     usual_channels: ClassVar[int] = 3
-    usual_image_size: ClassVar[tuple[int, int]] = (64, 64)
+    usual_image_size: ClassVar[tuple[int, int]] = (32, 32)
     usual_resize_mode: ClassVar[ResizeMode] = "resize"
     may_have_captions: ClassVar[bool] = True
 
@@ -54,7 +54,9 @@ class Emoji(Source):
             )
         files, annotations = (_package if (root / LIST).is_file() else _archive)(root)
         if len(files) < 2:
-            raise DataError(f"emoji: {root} has {len(files)} pictures; at least 2 are needed, to train and to validate on")
+            raise DataError(
+                f"emoji: {root} has {len(files)} pictures; at least 2 are needed, to train and to validate on"
+            )
         categories = annotations.columns[COLUMNS[0]]
         if bool((categories.numbers < 0).any()):
             raise DataError(f"emoji: {root}: there are pictures without a {COLUMNS[0]}")

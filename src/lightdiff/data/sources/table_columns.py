@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-def annotations_of(tables: Sequence[Dataset], text_column: str | None, columns: Sequence[str] | None) -> list[Annotations]:
+def annotations_of(
+    tables: Sequence[Dataset], text_column: str | None, columns: Sequence[str] | None
+) -> list[Annotations]:
     """Return the captions and attributes of the images of each table.
 
     Args:
