@@ -1,6 +1,6 @@
 """Conditioners, which turn class labels or captions into the tensors that a network is conditioned on.
 
-In training, a conditioner gets a batch of the data set. `inputs` reads its labels and picks captions for them, and `forward`
+In training, a conditioner gets a batch of the data set. `inputs` reads its labels, captions or columns, and `forward`
 turns these into a condition, a dict with any of `vector` (B, D), `tokens` (B, L, D) and `mask` (B, L). In sampling, `choose`
 takes the place of `inputs`, with labels or prompts that a user gives. `null` is the condition of no particular class or caption,
 which classifier-free guidance needs. Training replaces the condition of some images by it.

@@ -18,26 +18,27 @@ NONE = -1
 class AttributeConditioner(Conditioner):
     """`vector (B, cond_dim)`, the sum of one learned vector for each column; every column has one more, for no value.
 
-    With the values a_1, ..., a_K of an image in its K columns, vector = E_1[a_1] + ... + E_K[a_K], where the last row of each table
-    E_k stands for "no value": for images without one, for columns that nobody asks for, and for dropped ones. The null condition is
+    With the values a_1, ..., a_K of an image in its K columns, vector = E_1[a_1] + ... + E_K[a_K]. The last row of each table E_k
+    stands for "no value": for images without one, for columns that nobody asks for, and for dropped ones. The null condition is
     the sum of these rows.
 
     Args:
         columns: names of the values of each column.
         cond_dim: width of the vector.
         drop_prob: share of training images that lose all columns (Ho and Salimans 2022).
-        column_drop_prob: share of training images that lose a column, for each column on its own, so that samples can be asked for
-            by some of the columns.
+        column_drop_prob: share of training images that lose a column, for each column on its own, so that samples can be asked
+            for by some of the columns.
 
     Raises:
         ValueError: no columns, a column without values, or a number out of its range.
     """
 
+    by_class = False
     cond_keys = ("vector",)
 
     def __init__(
         self,
-        columns: Mapping[str, Sequence[str]],
+        columns: Mapping[str, Sequence[str]] | None,
         cond_dim: int = 128,
         drop_prob: float = 0.1,
         column_drop_prob: float = 0.1,
@@ -102,17 +103,17 @@ class AttributeConditioner(Conditioner):
         raise ValueError(f"labels.{column}={value}: choices: {label_choices(len(names), names)}")
 
     def _choices(self) -> str:
-        return f"a value of some of these columns is expected, as labels={{{next(iter(self.columns))}: ...}}: {', '.join(self.columns)}"
+        first, *_ = names = list(self.columns)
+        return f"a value of some of these columns is expected, as labels={{{first}: ...}}: {', '.join(names)}"
 
     def forward(self, inputs: Tensor, drop: Tensor | None = None) -> dict[str, Tensor]:
         numbers = inputs if drop is None else inputs.masked_fill(drop[:, None], NONE)
-        vectors = [
-            # the last row is that of no value
-            table(column.where(column != NONE, table.num_embeddings - 1))
-            for table, column in zip(self.tables, numbers.unbind(1), strict=True)
-        ]
+        vectors = []
+        for table, values, column in zip(self.tables, self.columns.values(), numbers.unbind(1), strict=True):
+            # the last row of the table is that of no value
+            vectors.append(table(column.where(column != NONE, len(values))))
         return {"vector": torch.stack(vectors).sum(0)}
 
     def null(self) -> dict[str, Tensor]:
-        numbers = torch.full((1, len(self.tables)), NONE, device=self.tables[0].weight.device)
+        numbers = torch.full((1, len(self.tables)), NONE, device=next(self.parameters()).device)
         return self.forward(numbers)

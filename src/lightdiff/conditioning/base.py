@@ -32,6 +32,9 @@ class Conditioner(nn.Module, ABC):
     takes: tuple[str, ...] = ("labels",)
     """What a user can ask for when sampling: any of labels, prompt and condition (images)."""
 
+    by_class: bool = True
+    """Whether samples without a wish show each class in turn; otherwise a measurement shows the conditions of real images."""
+
     cond_keys: tuple[str, ...]
     drop_prob: float
     class_names: list[str] | None = None

@@ -42,7 +42,7 @@ class _Clip(Conditioner):
         if not 0 <= drop_prob <= 1:
             raise ValueError(f"drop_prob={drop_prob}: a probability in [0, 1] is expected")
         self.captions = captions_of(class_names, templates, examples)
-        self.takes = self.captions.takes
+        self.takes, self.by_class = self.captions.takes, self.captions.class_names is not None
         self.class_names = self.captions.class_names
         self.templates = None if templates is None else list(templates)
         self.examples = None if examples is None else list(examples)
@@ -83,15 +83,15 @@ class _Clip(Conditioner):
 
 
 class FrozenClipConditioner(_Clip):
-    """CLIP's text encoder as it is. It embeds each caption of the data set once, when the conditioner is built or before training.
+    """CLIP's text encoder as it is. It embeds each caption of the data set once, before training.
 
     The encoder is not trained, not kept in memory and not saved. A checkpoint contains the embedded captions, of images with
     captions of their own the embedded `examples`, and loads without it. The encoder is loaded again only for another prompt.
 
     Args:
         class_names: names of the labels 0, 1, ...; not used without templates.
-        templates: captions with {} for the name, of which each training image gets one at random; None: the images have captions of
-            their own.
+        templates: captions with {} for the name, of which each training image gets one at random; None: the images have
+            captions of their own.
         pretrained: name of a CLIP model on the Hugging Face hub, or a local folder with one.
         token_dim: width of the model's tokens.
         max_tokens: largest number of tokens in a caption, with the start and end tokens, at least 3.
@@ -167,8 +167,8 @@ class ClipConditioner(_Clip):
 
     Args:
         class_names: names of the labels 0, 1, ...; not used without templates.
-        templates: captions with {} for the name, of which each training image gets one at random; None: the images have captions of
-            their own.
+        templates: captions with {} for the name, of which each training image gets one at random; None: the images have
+            captions of their own.
         pretrained: name of a CLIP model on the Hugging Face hub, or a local folder with one.
         token_dim: width of the model's tokens.
         max_tokens: largest number of tokens in a caption, with the start and end tokens, at least 3.

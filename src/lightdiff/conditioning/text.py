@@ -19,13 +19,13 @@ PADDING, NULL = 0, 1
 class TextConditioner(Conditioner):
     """`tokens (B, max_tokens, token_dim)` and `mask (B, max_tokens)` from captions, word by word.
 
-    It knows the words of the data set's captions and no others. In a prompt an unknown word is refused. In a caption of an image to
-    validate on it is left out, and a caption without any known word is the empty one.
+    It knows the words of the training captions and no others. In a prompt an unknown word is refused. In a caption of an image
+    to validate on it is left out, and a caption without any known word is the empty one.
 
     Args:
         class_names: names of the labels 0, 1, ...; not used without templates.
-        templates: captions with {} for the name, of which each training image gets one at random; None: the images have captions of
-            their own.
+        templates: captions with {} for the name, of which each training image gets one at random; None: the images have
+            captions of their own.
         token_dim: width of the tokens. The default is that of CLIP in the tutorial text_to_digit; 64 is enough for a few words.
         max_tokens: longest caption, in words.
         depth: layers of the transformer.
@@ -67,7 +67,7 @@ class TextConditioner(Conditioner):
         if not 0 <= drop_prob <= 1:
             raise ValueError(f"drop_prob={drop_prob}: a probability in [0, 1] is expected")
         self.captions = captions_of(class_names, templates, examples)
-        self.takes = self.captions.takes
+        self.takes, self.by_class = self.captions.takes, self.captions.class_names is not None
         self.class_names = self.captions.class_names
         self.templates = None if templates is None else list(templates)
         self.examples = None if examples is None else list(examples)
@@ -88,8 +88,8 @@ class TextConditioner(Conditioner):
     def _known_words(self) -> list[str]:
         if self.vocabulary is None and self.templates is None:
             raise ValueError(
-                "vocabulary=null: the words of the captions are expected, because there are no templates (dataset.templates); they "
-                "come from the data set where its images have captions"
+                "vocabulary=null: the words of the captions are expected, because there are no templates (dataset.templates); "
+                "they come from the data set where its images have captions"
             )
         if self.vocabulary is None:
             return sorted({word for text in self.captions.texts for word in words(text)})
@@ -139,12 +139,8 @@ class TextConditioner(Conditioner):
         known = list(self.number_of)
         if len(known) <= LISTED:
             return f"known: {', '.join(known)}"
-        near = difflib.get_close_matches(word, known, n=5)
-        return (
-            f"nearest of the {len(known)} known ones: {', '.join(near)}"
-            if near
-            else f"none of the {len(known)} known ones is like it"
-        )
+        near = ", ".join(difflib.get_close_matches(word, known, n=5)) or "none"
+        return f"nearest of the {len(known)} known ones: {near}"
 
     def check(self, batch: dict[str, Any]) -> None:
         self.captions.check(batch, self)

@@ -206,7 +206,7 @@ class DecodingStore(ImageStore):
 
     @cached_property
     def fingerprint(self) -> str:
-        settings = (self.channels, self.fit.size, self.fit.mode, self.value_range)
+        settings: tuple[Any, ...] = (self.channels, self.fit.size, self.fit.mode, self.value_range)
         settings += (self.background,) if self.background else ()
         return _sha256((settings, self.identity()), self.labels.numpy(), *self._annotated())
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from lightdiff.core.randomness import keyed_generator
 from lightdiff.data import DiffSet
 from lightdiff.metrics.base import Generated, Metric, Real, Value
 from lightdiff.metrics.extractor import FeatureExtractor, Features
@@ -154,6 +155,7 @@ class Evaluation:
             progress: show a progress bar.
         """
         real = self.real
+        generation, asked = self._wished(model, generation)
         rows = rank_rows(self.num_samples, *rank_and_world_size())
         with self._timed("sampling"):
             images = torch.empty((0, *model.image_shape), dtype=torch.uint8)
@@ -163,7 +165,6 @@ class Evaluation:
             images = gather_rows(images)
         with self._timed("features"), show_progress("reading the features of the samples", shown=progress):
             features = self._features(images)
-        asked = None if generation.choice is None else torch.arange(self.num_samples) % len(generation.choice)
         with self._timed("metrics"), show_progress("computing the metrics", shown=progress):
             values: dict[str, Value] = {}
             if rank_and_world_size()[0] == 0:
@@ -172,6 +173,23 @@ class Evaluation:
                     values.update(self.metrics[name](generated, real, self.extractor))
             values = from_first(values)
         return Outcome(values, self.num_samples / self.seconds["sampling"], dict(self.seconds))
+
+    def _wished(self, model: DiffusionModel, generation: Generation) -> tuple[Generation, Tensor | None]:
+        """Return how samples are drawn and the class of each, int64 (num_samples,); None for an unconditional model.
+
+        Samples of a conditioner without classes, such as one that reads captions, get the conditions of real images of the split,
+        evenly spread over it, and show the classes of these.
+        """
+        if model.conditioning is None or generation.choice is None:
+            return generation, None
+        if model.conditioning.by_class:
+            return generation, torch.arange(self.num_samples) % len(generation.choice)
+        count = len(self._store)
+        # more samples than images show each image equally often
+        shown = [i * max(1, count // self.num_samples) % count for i in range(self.num_samples)]
+        batch = self._store[shown]
+        chance = torch.rand(self.num_samples, generator=keyed_generator("cpu", "evaluation", generation.seed))
+        return dataclasses.replace(generation, choice=model.conditioning.inputs(batch, chance)), batch["label"]
 
     def _features(self, images: Tensor) -> Features:
         """Return the features of all images; each process computes those of its share."""

@@ -42,7 +42,8 @@ def measure(
     Returns:
         The record of all figures under this protocol, and the names of the metrics that were computed now.
     """
-    protocol = {"checkpoint": checkpoint, **_sampling_protocol(generation), **evaluation.protocol()}
+    by_class = model.conditioning is None or model.conditioning.by_class
+    protocol = {"checkpoint": checkpoint, **_sampling_protocol(generation, by_class), **evaluation.protocol()}
     settings = {name: asdict(metric) for name, metric in evaluation.metrics.items()}  # type: ignore[call-overload]
     missing: list[str] = from_first(results.missing(protocol, settings))
     if missing:
@@ -65,16 +66,17 @@ def measure(
     return from_first(results.cell(protocol) if rank_and_world_size()[0] == 0 else None), missing
 
 
-def _sampling_protocol(generation: Generation) -> dict[str, Any]:
+def _sampling_protocol(generation: Generation, by_class: bool) -> dict[str, Any]:
     """Return all settings of sampling that two figures must have in common to be comparable."""
     settings = config_of(generation.sampler)
+    shown = "every class in turn" if by_class else "conditions of the reference images"
     return {
         "weights": generation.weights,
         "sampler": {"name": name_of(generation.sampler), **{k: v for k, v in settings.items() if k != "_target_"}},
         "num_steps": generation.num_steps,
         "guidance_scale": generation.guidance.scale,
         "guidance": generation.guidance.details,
-        "labels": None if generation.choice is None else "every class in turn",
+        "labels": None if generation.choice is None else shown,
         "seed": generation.seed,
         "precision": generation.precision,
     }

@@ -40,8 +40,8 @@ class Folder(Source):
             images are of one class; "classes": every folder is a class, whatever its name, and images beside the folders are left
             out; "splits": whatever lies beside the folders of splits is left out.
         follow_links: follow links that lead out of the folder, and links to folders.
-        metadata: "auto": `metadata.csv` or `metadata.jsonl`, in any folder at or above the images, gives captions and columns (see
-            `lightdiff.data.metadata`); None: it is ignored.
+        metadata: "auto": `metadata.csv` or `metadata.jsonl`, in any folder at or above the images, gives captions and columns
+            (see `lightdiff.data.metadata`); None: it is ignored.
         text_column: column of the captions; None: `text`, where the metadata has it.
         columns: columns of the metadata that are attributes of the images; None: all that have at most 1,000 different values.
     """
