@@ -53,7 +53,7 @@ def test_each_column_is_dropped_on_its_own_and_by_chance_alone() -> None:
     assert torch.equal(attributes.inputs(batch([0] * 10, [0] * 10), chance[5:15]), inputs[5:15])
 
 
-def test_further_numbers_are_uniform_independent_and_known() -> None:
+def test_further_numbers_are_uniform_and_independent() -> None:
     chance = torch.rand(50_000, generator=torch.Generator().manual_seed(1))
     numbers = numbers_of(chance, 4)
     assert numbers.shape == (50_000, 4) and numbers.min() >= 0 and numbers.max() < 1
@@ -61,9 +61,6 @@ def test_further_numbers_are_uniform_independent_and_known() -> None:
     together = torch.corrcoef(torch.cat([numbers, chance[:, None]], dim=1).T.double())
     assert (together - torch.eye(5)).abs().max() < 4 / 50_000**0.5
     assert numbers_of(chance[:3], 0).shape == (3, 0)
-    # the numbers stay the same on every machine, and in every version
-    fixed = [[0.7680799961090088, 0.7280757427215576], [0.02048712968826294, 0.9655001759529114]]
-    assert numbers_of(torch.tensor([0.0, 0.25]), 2).tolist() == fixed
 
 
 def test_samples_are_asked_for_by_names_or_numbers_of_some_columns() -> None:

@@ -155,7 +155,7 @@ class Evaluation:
             progress: show a progress bar.
         """
         real = self.real
-        generation, asked = self._wished(model, generation)
+        generation, asked = self.wished(model, generation)
         rows = rank_rows(self.num_samples, *rank_and_world_size())
         with self._timed("sampling"):
             images = torch.empty((0, *model.image_shape), dtype=torch.uint8)
@@ -174,7 +174,7 @@ class Evaluation:
             values = from_first(values)
         return Outcome(values, self.num_samples / self.seconds["sampling"], dict(self.seconds))
 
-    def _wished(self, model: DiffusionModel, generation: Generation) -> tuple[Generation, Tensor | None]:
+    def wished(self, model: DiffusionModel, generation: Generation) -> tuple[Generation, Tensor | None]:
         """Return how samples are drawn and the class of each, int64 (num_samples,); None for an unconditional model.
 
         Samples of a conditioner without classes, such as one that reads captions, get the conditions of real images of the split,
