@@ -109,7 +109,8 @@ class SampleImages(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         forget_pictures(trainer, self.folder, "step")
         forget_pictures(trainer, self.folder, "strip")
-        self._texts = getattr(pl_module.conditioning, "examples", None) or []
+        assert isinstance(pl_module, DiffusionModel)
+        self._texts = (pl_module.conditioning and pl_module.conditioning.examples) or []
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if (trainer.current_epoch + 1) % self.every_n_epochs == 0:

@@ -35,6 +35,9 @@ class Conditioner(nn.Module, ABC):
     by_class: bool = True
     """Whether samples without a wish show each class in turn; otherwise a measurement shows the conditions of real images."""
 
+    examples: list[str] | None = None
+    """Captions that samples show where no prompt is given, of a conditioner that reads captions of the images' own."""
+
     cond_keys: tuple[str, ...]
     drop_prob: float
     class_names: list[str] | None = None

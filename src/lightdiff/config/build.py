@@ -11,7 +11,6 @@ from torch.optim import Optimizer
 
 from lightdiff.config import speed
 from lightdiff.config.classes import with_classes
-from lightdiff.config.from_data import FROM_DATA
 from lightdiff.config.instantiate import ConfigError, call, import_target, instantiate, naming
 from lightdiff.config.plain import plain
 from lightdiff.config.settings import DATASET_FACTS, NEEDED
@@ -42,7 +41,7 @@ def build_model(cfg: Any, *, fused: bool | None = None) -> DiffusionModel:
         ConfigError: one line with the key, the value and the choices.
     """
     config = plain(cfg)
-    if any(key in (config.get("conditioning") or {}) for key in FROM_DATA["conditioning"]):
+    if "_target_" in (config.get("conditioning") or {}):
         config = with_classes(config, build_data(config))
     torch.manual_seed(keyed_seed("init", config["seed"]))
     settings = {name: config[name] for name in SETTINGS_OF_THE_MODEL if name in config}

@@ -8,7 +8,7 @@ from lightdiff.config.annotated import from_annotations
 from lightdiff.config.from_data import CLASSES, filled
 from lightdiff.config.instantiate import ConfigError, naming
 from lightdiff.config.reading import reading
-from lightdiff.data import DiffSet, Folder
+from lightdiff.data import DiffSet, Folder, Splits
 from lightdiff.model import DiffusionModel
 
 
@@ -23,31 +23,52 @@ def with_classes(config: dict[str, Any], data: DiffSet) -> dict[str, Any]:
         ConfigError: a data set without classes, a column that it does not have, or files that cannot be read.
         DownloadError: missing files.
     """
-    conditioning = config.get("conditioning") or {}
-    null = any(key in conditioning and conditioning[key] is None for key in CLASSES)
-    annotated = data.source.may_have_captions and ("templates" in conditioning or "columns" in conditioning)
+    conditioners = _conditioners(config)
+    null = any(key in settings and settings[key] is None for settings in conditioners for key in CLASSES)
+    annotated = data.source.may_have_captions and any(READ_CAPTIONS & settings.keys() for settings in conditioners)
     if not (null or annotated):
         return config
     with reading(config["dataset"]):
         data.prepare_data()
         splits = data.find()
-    conditioning = {**conditioning, **from_annotations(conditioning, splits)}
+    config = {**config, "conditioning": _with_annotations(config["conditioning"], splits)}
     names = list(splits.class_names)
-    if len(names) < 2 and _needs_classes(conditioning):
+    lacking = next((settings for settings in _conditioners(config) if _lacks_classes(settings)), None)
+    if len(names) < 2 and lacking is not None:
         raise ConfigError(
-            f"conditioning={conditioning['_target_'].rpartition('.')[2]}: the data set has only the class {names[0]!r}; "
+            f"conditioning={lacking['_target_'].rpartition('.')[2]}: the data set has only the class {names[0]!r}; "
             "of a folder each sub-folder is a class; choices: conditioning=none, or a data set with two classes or more"
         )
     # a list for each group: YAML would write the same one as an alias
     found = {group: {"num_classes": len(names), "class_names": [*names]} for group in ("dataset", "conditioning")}
-    return filled({**config, "conditioning": conditioning}, found)
+    return filled(config, found)
 
 
-def _needs_classes(conditioning: dict[str, Any]) -> bool:
-    """Return whether the conditioner cannot be built before the classes of the data set are known."""
-    key = next((name for name in CLASSES if name in conditioning), None)
+READ_CAPTIONS = {"templates", "columns"}
+"""Keys of a conditioner that reads the captions or the columns of images that have some."""
+
+
+def _conditioners(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the settings of the conditioner, or those of its parts if it has any."""
+    conditioning = config.get("conditioning") or {}
+    return [*conditioning["parts"].values()] if isinstance(conditioning.get("parts"), dict) else [conditioning]
+
+
+def _with_annotations(settings: dict[str, Any], splits: Splits) -> dict[str, Any]:
+    """Return the settings of a conditioner, and of its parts if it has any, with what the captions and columns say."""
+    if isinstance(settings.get("parts"), dict):
+        return {
+            **settings,
+            "parts": {name: _with_annotations(part, splits) for name, part in settings["parts"].items()},
+        }
+    return {**settings, **from_annotations(settings, splits)}
+
+
+def _lacks_classes(settings: dict[str, Any]) -> bool:
+    """Return whether a conditioner with these settings takes classes and does not have them."""
+    key = next((name for name in CLASSES if name in settings), None)
     # captions of the images themselves have no templates, and need no classes
-    return key is not None and conditioning[key] is None and conditioning.get("templates", True) is not None
+    return key is not None and settings[key] is None and settings.get("templates", True) is not None
 
 
 def prepare_captions(model: DiffusionModel, data: DiffSet) -> None:
