@@ -2,9 +2,9 @@
 
 python bench/emoji_prompts.py lightning_logs/emoji/version_0 --classifier emoji --num-samples 500 --out emoji_prompts
 
-Every prompt is the caption of a picture that is held out. For each sample the nearest training picture is looked up, in the features
-of a classifier that has learned the categories (lightdiff.commands.train_classifier); counted are those of the asked category.
-Beside it stands the same share for the held-out pictures themselves, which no model can be expected to exceed by much.
+Every prompt is the caption of a picture that is held out. For each sample the nearest training picture is looked up, in the
+features of a classifier that has learned the categories (lightdiff.commands.train_classifier); counted are those of the asked
+category. Beside it stands the same share for the held-out pictures themselves, which no model can be expected to exceed by much.
 """
 
 from __future__ import annotations

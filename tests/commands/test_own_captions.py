@@ -16,8 +16,10 @@ import torch
 import yaml
 
 from lightdiff import load_model
+from lightdiff.commands.train_classifier import train_classifier
 from lightdiff.config.build import build_data, build_model
 from lightdiff.config.instantiate import ConfigError
+from lightdiff.data import DiffSet
 from lightdiff.metrics import Evaluation
 from lightdiff.model import Generation
 from own_photos import COLOURS, OWN, write_photos
@@ -214,3 +216,12 @@ def test_emoji_are_drawn_by_what_is_held_out(tmp_path: Path) -> None:
     # "cat face 7", of words that training knows from other captions
     assert model.conditioning.takes == ("prompt",)
     assert all(set(text.split()) <= model.conditioning.number_of.keys() for text in model.conditioning.examples)
+
+
+def test_pictures_of_predictions_and_classifiers_take_captioned_data(photos: Path, tmp_path: Path) -> None:
+    config = composed(*TEXT, f"dataset.data_dir={photos}", "callbacks=[no_samples,predictions]")
+    train(config, tmp_path / "run")
+    assert list((tmp_path / "run" / "samples").glob("prediction_*.png"))
+    data = DiffSet("folder", data_dir=str(photos), image_size=16)
+    facts = train_classifier(data, "photos", tmp_path / "classifiers", epochs=1)
+    assert facts["class_names"] == list(COLOURS)
