@@ -22,11 +22,12 @@ import warnings
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 BEGAN = time.monotonic()
 # a clone needs no installation
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
-# whether there is a GPU is asked of the driver's library, since CUDA must not be used before the parts are copies of this process
+# libraries that ask for a GPU while they are imported must not use CUDA, which the copies of this process could not use then
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
 import torch  # noqa: E402
@@ -34,7 +35,7 @@ import torch  # noqa: E402
 from gpu_parts import PARTS  # noqa: E402
 from gpu_parts.forks import Ended, in_fork  # noqa: E402
 from gpu_parts.task import DRY, Sizes, Task, conclude, note_run  # noqa: E402
-from parts.settings import Settings  # noqa: E402
+from parts.settings import Settings, Skipped  # noqa: E402
 
 GRACE = 10.0
 """Seconds for which a part may go on after its share is over, before it is stopped."""
@@ -82,10 +83,14 @@ def measure(names: list[str], settings: Settings, sizes: Sizes, out: Path, minut
     """Run parts one after the other, each in a copy of this process; return the exit code."""
     whole, words = minutes * 60, []
     ends = BEGAN + whole
-    note_run(out, sizes, minutes)
     for name in names:
         # imported once, and not in each copy
         PARTS[name].load()
+    asked = in_fork(partial(facts_of, settings), whole)
+    if asked.word != "measured":
+        print(f"error: --device {settings.device}: {asked.reason}; choices: cuda, cpu", file=sys.stderr)
+        return 2
+    note_run(out, sizes, minutes)
     for name in names:
         part, left = PARTS[name], ends - time.monotonic()
         print(f"{name}: {part.title}", flush=True)
@@ -93,22 +98,31 @@ def measure(names: list[str], settings: Settings, sizes: Sizes, out: Path, minut
             ended = Ended("left out", f"{left:.0f} s are left, and it needs {part.least:.0f} s", 0.0)
         else:
             seconds = left if sizes.dry else min(left, part.share * whole)
-            ended = in_fork(partial(run_part, name, settings, sizes, out, seconds), min(left, seconds + GRACE))
+            task = Task(name, settings, sizes, out, time.monotonic() + seconds, asked.value)
+            ended = in_fork(partial(run_part, task), min(left, seconds + GRACE))
         words.append(ended.word)
         print(conclude(out, name, str(ended), ended.seconds) + "\n", flush=True)
     print(f"{(time.monotonic() - BEGAN) / 60:.1f} minutes; everything is in the folder {out}", flush=True)
     return 1 if {"failed", "stopped"} & {*words} else 3 if "left out" in words else 0
 
 
-def run_part(name: str, settings: Settings, sizes: Sizes, out: Path, seconds: float) -> None:
-    """Measure a part, in a process that has not used CUDA yet."""
+def facts_of(settings: Settings) -> dict[str, Any]:
+    """Return what all figures depend on.
+
+    Raises:
+        Skipped: the device is not there.
+    """
     if settings.device == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError("there is no GPU here, or torch cannot use it")
+        raise Skipped("there is no GPU here that torch can use")
+    return settings.facts()
+
+
+def run_part(task: Task) -> None:
+    """Measure a part, in a process that has not used CUDA yet."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
-    task = Task(name, settings, sizes, out, time.monotonic() + seconds)
-    task.begin()
-    PARTS[name].load()(task)
+    task.write([])
+    PARTS[task.name].load()(task)
 
 
 def leave(number: int, frame: FrameType | None) -> None:
@@ -123,9 +137,6 @@ def main() -> int:
         return 0
     if arguments.minutes <= 0:
         print(f"error: --minutes {arguments.minutes}: a number above 0 is expected", file=sys.stderr)
-        return 2
-    if arguments.device == "cuda" and not torch.cuda.is_available():
-        print("error: --device cuda: there is no GPU here; choices: cpu, with --dry-run", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, leave)
     sizes = DRY if arguments.dry_run else Sizes()

@@ -17,7 +17,7 @@ from parts.ours import run
 from parts.results import Row
 from parts.settings import Skipped
 
-START, COMPILING, POINT, LAST = 20.0, 25.0, 5.0, 35.0
+START, COMPILING, POINT, LAST = 15.0, 20.0, 4.0, 20.0
 """Seconds that are kept for the start of the job, for compiling, for each point of the curve, and for the samplers at the end."""
 LEAST = 20.0
 """Seconds of training without which the part is left out."""
@@ -91,7 +91,14 @@ class Curve(Callback):
             Row("training", "s", {"ours": seconds}),
             Row("images trained on", "million", {"ours": images / 1e6}),
             Row("training", "images/s", {"ours": images / seconds}),
-            Row(f"distance, {sizes.samples} images, {sampler}, {steps} steps", "FID", {"ours": distance}, None, "", details),
+            Row(
+                f"distance, {sizes.samples} images, {sampler}, {steps} steps",
+                "FID",
+                {"ours": distance},
+                None,
+                "",
+                details,
+            ),
         ]
         rows += [
             Row(f"at the end: distance, {sizes.final_samples} images, {name}", "FID", {"ours": found})

@@ -19,7 +19,9 @@ PIXELS = 640
 """Shorter side of a picture at least."""
 
 
-def draw(model: DiffusionModel, sampling: tuple[str, int], rows: range, precision: str, seed: int, chunk: int = 500) -> Tensor:
+def draw(
+    model: DiffusionModel, sampling: tuple[str, int], rows: range, precision: str, seed: int, chunk: int = 500
+) -> Tensor:
     """Draw images with the averaged weights.
 
     Args:

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from lightdiff.config.instantiate import instantiate
 from gpu_parts.task import Task
+from lightdiff.config.instantiate import instantiate
 from parts.ours import composed
 from parts.peak import Operations, operations
 
-TINY = (
-    *("dataset=digits", "dataset.image_size=16", "dataset.resize_mode=resize", "dataset.batch_size=8"),
-)
+TINY = (*("dataset=digits", "dataset.image_size=16", "dataset.resize_mode=resize", "dataset.batch_size=8"),)
 """Data of a dry run, for all recipes."""
 TINY_RESUNET = ("model.widths=[8,8]", "model.num_heads=1", "model.blocks_per_level=1")
 

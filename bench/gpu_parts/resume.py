@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import signal
 import tempfile
@@ -10,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import sklearn.datasets  # noqa: F401 - the images of all three runs, imported once
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
@@ -25,12 +28,13 @@ OVERRIDES = (
     *("dataset=digits", "dataset.batch_size=32", "model=resunet", "model.widths=[16,32]", "model.blocks_per_level=1"),
     *("model.attention_levels=[1]", "model.num_heads=1", "model.group_channels=8", "conditioning=label"),
     *("schedule=flow", "objective=flow", "sampler=ddim", "optimizer=adamw", "callbacks=no_samples"),
-    *("trainer.deterministic=true", "trainer.max_epochs=2", "trainer.limit_train_batches=7"),
+    *("trainer.precision=bf16-mixed", "trainer.deterministic=true", "trainer.max_epochs=2"),
+    "trainer.limit_train_batches=7",
     *("trainer.limit_val_batches=1", "trainer.enable_progress_bar=false", "callbacks.checkpoints.every_n_steps=2"),
 )
-"""Fourteen steps of a small network, with its label drop and its dropout-free blocks, saved at every second one."""
+"""Fourteen steps of a small network on images that need no files, saved at every second one."""
 KILLED_AFTER = 10
-"""Steps after which the run is killed; it goes on from step 8 or 10, whichever was saved."""
+"""Steps after which the run is killed, before they are saved: it goes on from step 8."""
 COMPARED = ("state_dict", "optimizer_states", "lr_schedulers")
 """Parts of the checkpoints."""
 
@@ -61,7 +65,7 @@ def measure(task: Task) -> None:
         left, right = _last(straight), _last(killed)
     found = [line for part in COMPARED for line in differences(left[part], right[part], part)]
     number = sum(1 for part in COMPARED for _ in _leaves(left[part]))
-    details = {"goes on from step": before, "ends at step": right["global_step"], "precision": config["trainer"]["precision"]}
+    details = {"goes on from step": before, "ends at step": right["global_step"]}
     what = f"tensors and numbers of the checkpoint that differ, of {number}"
     task.write([Row(what, "", {"ours": len(found)}, None, "0", {**details, "differ": found[:20]})])
 
@@ -80,9 +84,15 @@ def _train(task: Task, folder: Path, config: dict[str, Any], ends: bool = True) 
     """
     folder.mkdir(exist_ok=True)
     write_config(folder, config)
-    ended = in_fork(partial(run_job, folder), task.left())
+    ended = in_fork(partial(_quietly, folder), task.left())
     if (ended.word == "measured") != ends or ended.word == "stopped":
         raise RuntimeError(f"the run in the folder {folder.name}: {ended}")
+
+
+def _quietly(folder: Path) -> None:
+    """Run the job of a folder and keep what it prints to itself."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        run_job(folder)
 
 
 def _last(folder: Path) -> dict[str, Any]:
@@ -92,9 +102,7 @@ def _last(folder: Path) -> dict[str, Any]:
 def differences(left: Any, right: Any, path: str) -> list[str]:
     """Return where two nested structures differ, bit for bit: [] if nowhere."""
     ours, theirs = dict(_leaves(left, path)), dict(_leaves(right, path))
-    return sorted(
-        name for name in ours.keys() | theirs.keys() if not _same(ours.get(name), theirs.get(name))
-    )
+    return sorted(name for name in ours.keys() | theirs.keys() if not _same(ours.get(name), theirs.get(name)))
 
 
 def _same(left: Any, right: Any) -> bool:

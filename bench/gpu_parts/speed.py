@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from gpu_parts.forks import one_line
 from gpu_parts.products import peak_of
 from gpu_parts.recipes import RECIPES, Recipe, operations_of
 from gpu_parts.task import Task
@@ -127,13 +128,15 @@ def reason_against(task: Task, way: Way) -> str | None:
 
 def _measure(task: Task, table: Table, recipe: Recipe, way: Way) -> str | None:
     """Add a rate to a table; return what went wrong, if anything did."""
-    torch.compiler.reset()
+    if way.compiled:
+        # torch gives up on a network that it has compiled too often for others
+        torch.compiler.reset()
     try:
         profile: dict[str, float] = {}
-        table.rates[str(way)] = images_a_second(task, recipe, way, profile)
+        table.rates[str(way)] = images_a_second(task, recipe, way, None if task.sizes.dry else profile)
         table.profiles[str(way)] = profile
     except Exception as error:
-        return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        return f"{type(error).__name__}: {one_line(error)}"
     finally:
         gc.collect()
         if task.settings.device.startswith("cuda"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,8 @@ class Task:
         settings: device, folders, rounds.
         sizes: how much it does.
         out: folder of the results.
-        ends: time on the monotonic clock at which it is stopped.
+        ends: time on the monotonic clock at which it should be over.
+        facts: what the figures depend on, as `Settings.facts` says.
     """
 
     name: str
@@ -71,20 +72,16 @@ class Task:
     sizes: Sizes
     out: Path
     ends: float
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def begin(self) -> None:
-        """Note what the figures depend on, with no figures yet."""
-        self.facts = {**self.settings.facts(), "outcome": "Under way."}
-        self.write([])
+    facts: dict[str, Any]
 
     def left(self) -> float:
-        """Seconds until it is stopped."""
+        """Seconds until it should be over."""
         return self.ends - time.monotonic()
 
     def write(self, rows: Sequence[Row]) -> None:
         """Write down at once all that has been measured so far, in place of what was written before."""
-        add(self.out / FIGURES, self.name, rows, self.facts, PARTS[self.name].title)
+        facts = {**self.facts, "outcome": "Under way."}
+        add(self.out / FIGURES, self.name, rows, facts, PARTS[self.name].title)
         write_tables(self.out)
 
     def details(self, name: str) -> list[Mapping[str, Any]]:

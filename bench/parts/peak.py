@@ -45,9 +45,7 @@ def operations(build: Callable[[], nn.Module], shape: tuple[int, int, int] = (1,
         given = {"cond": {"vector": torch.zeros(batch, network.cond_dim)}} if _takes_vector(network) else {}
         forward = counted(lambda: network(x, t, **given))
         training = counted(lambda: network(x, t, **given).sum().backward())
-    return Operations(
-        sum(parameter.numel() for parameter in network.parameters()), forward / batch, training / batch
-    )
+    return Operations(sum(parameter.numel() for parameter in network.parameters()), forward / batch, training / batch)
 
 
 def _takes_vector(network: nn.Module) -> bool:

@@ -49,7 +49,11 @@ def add(path: Path, part: str, rows: Sequence[Row], facts: dict[str, Any], title
         title: what it measures; None: as `PARTS` says.
     """
     content = read(path)
-    content["parts"][part] = {"title": title or PARTS[part].title, "facts": facts, "rows": [asdict(row) for row in rows]}
+    content["parts"][part] = {
+        "title": title or PARTS[part].title,
+        "facts": facts,
+        "rows": [asdict(row) for row in rows],
+    }
     for row in content["parts"][part]["rows"]:
         row["ratio"] = None if row["ratio"] is None else dict(zip(Ratio._fields, row["ratio"], strict=True))
     write(path, content)
