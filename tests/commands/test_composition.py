@@ -19,12 +19,19 @@ from tiny_clip import WIDTH, save_tiny_clip
 CONF = ROOT / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
 ROOTS = {"train", "sample", "edit", "eval", "export"}
-MISSING = {"dataset=folder": "dataset.data_dir=images", "dataset=huggingface": "dataset.source.path=images"}
+MISSING = {
+    "dataset=folder": "dataset.data_dir=images",
+    "dataset=huggingface": "dataset.source.path=images",
+    "guidance=auto": "guidance.weak=run",
+    "guidance=classifier": "guidance.classifier=mnist.safetensors",
+    "guidance=combined": "guidance.parts.auto.weak=run",
+}
 NEEDED_BY = {"eval": ["ckpt_path=run"], "edit": ["ckpt_path=run", "image=photo.png"]}
 CROSS_ATTENTION = ["model=resunet", "model.widths=[8]", "model.attention_levels=[0]"]
 NEEDS = {
     "conditioning=clip": CROSS_ATTENTION,
     "conditioning=clip_finetuned": CROSS_ATTENTION,
+    "conditioning=both": ["dataset.image_size=32"],
     "conditioning=text": CROSS_ATTENTION,
     "conditioning=text_small": CROSS_ATTENTION,
     "model=diffusers_text_unet": ["conditioning=text"],

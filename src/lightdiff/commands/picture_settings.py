@@ -33,6 +33,7 @@ class PictureSettings(SamplingSettings):
 
     labels: int | str | Sequence[int | str] | None
     prompt: str | Sequence[str] | None
+    condition: str | Sequence[str] | None
     save: Sequence[str]
     columns: int
     pixels: int | None

@@ -12,9 +12,19 @@ from lightdiff.data import DiffSet, Folder
 
 def needs_classes(config: dict[str, Any]) -> bool:
     """Return whether the conditioner cannot be built before the classes of the data set are known."""
+    return any(_lacks_classes(settings) for settings in _conditioners(config))
+
+
+def _lacks_classes(settings: dict[str, Any]) -> bool:
+    """Return whether a conditioner with these settings takes classes and does not have them."""
+    key = next((name for name in CLASSES if name in settings), None)
+    return key is not None and settings[key] is None
+
+
+def _conditioners(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the settings of the conditioner, or those of its parts if it has any."""
     conditioning = config.get("conditioning") or {}
-    key = next((name for name in CLASSES if name in conditioning), None)
-    return key is not None and conditioning[key] is None
+    return [*conditioning["parts"].values()] if isinstance(conditioning.get("parts"), dict) else [conditioning]
 
 
 def with_classes(config: dict[str, Any], data: DiffSet) -> dict[str, Any]:
@@ -28,15 +38,16 @@ def with_classes(config: dict[str, Any], data: DiffSet) -> dict[str, Any]:
         ConfigError: a data set without classes, or files that cannot be read.
         DownloadError: missing files.
     """
-    conditioning = config.get("conditioning") or {}
-    if not any(key in conditioning and conditioning[key] is None for key in CLASSES):
+    conditioners = _conditioners(config)
+    if not any(key in settings and settings[key] is None for settings in conditioners for key in CLASSES):
         return config
     with reading(config["dataset"]):
         data.prepare_data()
         names = list(data.find_class_names())
     if len(names) < 2 and needs_classes(config):
+        first = next(settings for settings in conditioners if _lacks_classes(settings))
         raise ConfigError(
-            f"conditioning={conditioning['_target_'].rpartition('.')[2]}: the data set has only the class {names[0]!r}; "
+            f"conditioning={first['_target_'].rpartition('.')[2]}: the data set has only the class {names[0]!r}; "
             "of a folder each sub-folder is a class; choices: conditioning=none, or a data set with two classes or more"
         )
     # a list for each group: YAML would write the same one as an alias

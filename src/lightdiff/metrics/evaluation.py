@@ -17,7 +17,7 @@ from lightdiff.data import DiffSet
 from lightdiff.metrics.base import Generated, Metric, Real, Value
 from lightdiff.metrics.extractor import FeatureExtractor, Features
 from lightdiff.metrics.reference import kept_reference
-from lightdiff.model import DiffusionModel, Generation
+from lightdiff.model import DiffusionModel, Generation, conditioned_like
 from lightdiff.utils.collectives import from_first, gather_rows
 from lightdiff.utils.images import to_uint8
 from lightdiff.utils.progress import progress as show_progress
@@ -53,7 +53,8 @@ class Evaluation:
         metrics: the metrics to compute, by name.
         extractor: computes the features in which images are compared; prepared before `check`.
         data: the data set, set up.
-        num_samples: number of images to draw; those of a conditional model show every class in turn.
+        num_samples: number of images to draw. Those of a conditional model show every class in turn. A model that is conditioned
+            on images gets those of the validation images in turn.
         split: the real images that serve as reference, "train", "val", or "test", where the data set keeps some apart.
         cache_dir: folder in which the statistics of the reference are kept.
         batch_size: images at a time, or None for 128. The figures do not depend on it.
@@ -163,7 +164,7 @@ class Evaluation:
             images = gather_rows(images)
         with self._timed("features"), show_progress("reading the features of the samples", shown=progress):
             features = self._features(images)
-        asked = None if generation.choice is None else torch.arange(self.num_samples) % len(generation.choice)
+        asked = generation.labels_of_rows(range(self.num_samples))
         with self._timed("metrics"), show_progress("computing the metrics", shown=progress):
             values: dict[str, Value] = {}
             if rank_and_world_size()[0] == 0:
@@ -178,6 +179,10 @@ class Evaluation:
         share = rank_rows(len(images), *rank_and_world_size())
         own = self.extractor(images[share.start : share.stop])
         return Features(gather_rows(own.vectors), gather_rows(own.logits))
+
+    def conditioned(self, model: DiffusionModel, generation: Generation) -> Generation:
+        """Return the generation with the validation images as conditions, for a model that is conditioned on images."""
+        return conditioned_like(generation, model, self._data.val_set, self.num_samples)
 
     def protocol(self) -> dict[str, Any]:
         """Return all that two figures must have in common to be comparable, apart from the model and its sampler."""

@@ -17,6 +17,7 @@ from lightdiff.samplers import name_of
 from lightdiff.utils.collectives import from_first
 from lightdiff.utils.ranks import rank_and_world_size
 
+EVERY_CLASS, VALIDATION_IMAGES = "every class in turn", "conditions of the validation images in turn"
 PACKAGES = ("lightdiff", "torch", "torchvision", "torchmetrics")
 
 
@@ -74,7 +75,14 @@ def _sampling_protocol(generation: Generation) -> dict[str, Any]:
         "num_steps": generation.num_steps,
         "guidance_scale": generation.guidance.scale,
         "guidance": generation.guidance.details,
-        "labels": None if generation.choice is None else "every class in turn",
+        "labels": _asked(generation),
         "seed": generation.seed,
         "precision": generation.precision,
     }
+
+
+def _asked(generation: Generation) -> str | None:
+    """Return which classes or conditions the images are drawn for, in words; None for none."""
+    if generation.condition is not None:
+        return VALIDATION_IMAGES
+    return None if generation.choice is None and generation.labels is None else EVERY_CLASS
