@@ -97,7 +97,7 @@ def measure(names: list[str], settings: Settings, sizes: Sizes, out: Path, minut
         if left < part.least and not sizes.dry:
             ended = Ended("left out", f"{left:.0f} s are left, and it needs {part.least:.0f} s", 0.0)
         else:
-            seconds = left if sizes.dry else min(left, part.share * whole)
+            seconds = left if sizes.dry else min(left - GRACE, part.share * whole)
             task = Task(name, settings, sizes, out, time.monotonic() + seconds, asked.value)
             ended = in_fork(partial(run_part, task), min(left, seconds + GRACE))
         words.append(ended.word)

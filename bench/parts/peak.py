@@ -65,7 +65,7 @@ def operators(step: Step, device: str) -> dict[str, float]:
         for event in found.key_averages()
         if event.device_type == kind and not event.is_user_annotation
     }
-    whole = sum(times.values())
+    whole = sum(times.values()) or 1
     return {name: 100 * times[name] / whole for name in sorted(times, key=lambda name: -times[name])}
 
 
