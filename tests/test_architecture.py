@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "core": {"torch", "lightdiff.core"},
     "samplers": {"torch", "lightdiff.core", "lightdiff.samplers"},
     "networks": {"torch", "lightdiff.networks", "lightdiff.utils.sizes"},
-    "conditioning": {"torch", "lightdiff.conditioning"},
+    "conditioning": {"torch", "numpy", "PIL", "lightdiff.conditioning", "lightdiff.utils.sizes"},
     "data": {
         *("torch", "torchvision", "pytorch_lightning", "numpy", "PIL", "sklearn", "scipy", "filelock", "datasets"),
         *("lightdiff.core.randomness", "lightdiff.data", "lightdiff.utils", *PLAIN),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from torch import Tensor
 from lightdiff.commands.drawing import Follower
 from lightdiff.commands.edit_inputs import image_files, read_images, read_mask
 from lightdiff.commands.edits import EditTask, Given
-from lightdiff.commands.output_folder import hash_of
+from lightdiff.commands.output_folder import hash_of, hash_of_pixels
 from lightdiff.commands.picture_folder import (
     check_named_out,
     check_pixels,
@@ -37,7 +36,7 @@ from lightdiff.model import DiffusionModel, Generation
 from lightdiff.model.loop import batches
 from lightdiff.utils.progress import progress
 
-NOT_CONTENT = ("ckpt_path", "image", "mask", "out", "overwrite", "progress")
+NOT_CONTENT = ("ckpt_path", "image", "mask", "condition", "out", "overwrite", "progress")
 """Keys of edit.yaml that do not decide what is drawn. SHA-256 of the checkpoint and of the pixels stand for the paths."""
 HIDDEN = 128
 """Level of gray that covers the part to be filled in `input.png`."""
@@ -82,8 +81,9 @@ def edit(cfg: DictConfig) -> Path:
     images, mask = _read(config, files, model)
     settings = {
         "checkpoint": identity,
-        "images": _hash(images),
-        "mask": None if mask is None else _hash(mask),
+        "images": hash_of_pixels(images),
+        "mask": None if mask is None else hash_of_pixels(mask),
+        **({} if generation.condition is None else {"condition": hash_of_pixels(generation.condition)}),
         "settings": content_settings(config, generation, NOT_CONTENT),
     }
     name = "_".join([task.name(), *name_parts(config, generation), hash_of(settings)])
@@ -128,6 +128,8 @@ def _fitted(config: dict[str, Any], task: EditTask, model: DiffusionModel, gener
     check_pixels(config, model)
     with _one_line():
         task.check(generation, model)
+    if generation.condition is not None:
+        return generation
     if config["labels"] is not None or config["prompt"] is not None:
         return generation
     parts = generation.guidance.parts_by_key()
@@ -179,10 +181,6 @@ def _draw(
         images if mask is None else images.masked_fill(mask, HIDDEN),
         torch.cat(follower.starts) if task.gives_noise else None,
     )
-
-
-def _hash(pixels: Tensor) -> str:
-    return hashlib.sha256(f"{tuple(pixels.shape)}".encode() + pixels.numpy().tobytes()).hexdigest()
 
 
 @contextmanager

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from lightdiff.config.describe import config_of
 from lightdiff.config.trust import NOBODY, Trust
 from lightdiff.core import FewStepObjective
@@ -153,8 +151,7 @@ def _misfit(teacher: DiffusionModel, student: DiffusionModel) -> str | None:
     if teacher.class_names != student.class_names:
         theirs, ours = (listed(model.class_names) or "unknown" for model in (teacher, student))
         return f"its labels are {theirs}, and those of this model {ours}; choose a model with the same ones"
-    given = [conditioner.choose(labels=None, prompt=None) for conditioner in (first, second)]
-    if type(first) is not type(second) or not torch.equal(*given):
+    if not second.same_inputs(first):
         theirs, ours = (type(conditioner).__name__ for conditioner in (first, second))
         return f"its condition ({theirs}) is made of other inputs than that of this model ({ours}); choose the same conditioning"
     return None
