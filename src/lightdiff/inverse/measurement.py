@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -105,7 +106,8 @@ class GradientMeasurement(Measurement):
         with torch.inference_mode(False), torch.enable_grad():
             # tensors of inference mode cannot take part in a backward pass, copies of them can
             x = x_t.detach().clone().requires_grad_()
-            x0_hat = self.denoiser(x, t.clone(), self._copied(cond))
+            with _naming_inference_tensors():
+                x0_hat = self.denoiser(x, t.clone(), self._copied(cond))
         variance = self._variance(scales)
         trusted = scales.alpha > self.smallest_ratio * scales.sigma
         factor = torch.where(trusted, scales.sigma**2 / scales.alpha, 0)
@@ -143,6 +145,20 @@ class GradientMeasurement(Measurement):
         if cond is not None and self._cond[0] is not cond:
             self._cond = cond, {name: value.clone() for name, value in cond.items()}
         return None if cond is None else self._cond[1]
+
+
+@contextmanager
+def _naming_inference_tensors() -> Iterator[None]:
+    """Turn torch's error about tensors without gradients into one that says which they are."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "Inference tensors" not in str(error):
+            raise
+        raise RuntimeError(
+            "weights or a null condition made in torch.inference_mode() have no gradients, which this measurement needs; make "
+            "them outside of it"
+        ) from error
 
 
 def flat(values: Tensor, like: Tensor) -> Tensor:

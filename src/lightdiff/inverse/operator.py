@@ -61,7 +61,7 @@ class LinearOperator(ABC):
     def gain(self) -> float:
         """Mean of the diagonal of A A^T: how much larger the variance of A x is than that of x, for white noise x.
 
-        It is estimated by a keyed vector of random signs, which is exact where A A^T is diagonal.
+        Here it is estimated by a keyed vector of random signs, which is exact where A A^T is diagonal.
         """
         y = self(torch.zeros(1, *self.shape, dtype=torch.float64))
         signs = torch.randint(0, 2, y.shape, generator=keyed_generator("cpu", "gain")).to(y) * 2 - 1

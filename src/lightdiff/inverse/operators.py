@@ -144,6 +144,10 @@ class Blur(LinearOperator):
         kept = eigenvalues >= SMALLEST_RESPONSE**2
         return self._back(torch.where(kept, self._waves(y) / eigenvalues, 0))
 
+    @property
+    def gain(self) -> float:  # type: ignore[override]
+        return self.response.square().mean().item()
+
     def _waves(self, x: Tensor) -> Tensor:
         return self._constant("rows", x) @ x @ self._constant("columns", x).T
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from lightdiff.core.guidance import DenoiserFunction
-from lightdiff.inverse.measurement import GradientMeasurement, flat
+from lightdiff.inverse.measurement import GradientMeasurement, check_number, flat
 from lightdiff.inverse.operator import LinearOperator, conjugate_gradients
 
 
@@ -20,15 +20,38 @@ class PiGDM(GradientMeasurement):
     to be r^2 I, with the r of `GradientMeasurement`; the paper has data_std = 1. For white Gaussian images with that data_std the
     method is exact: samples follow the posterior as the steps of the sampler grow.
 
-    The paper multiplies the correction of each step by a further weight, which its eq. 8 does not have. Here there is none.
+    The paper multiplies the correction of each step by a further weight, with which its steps exceed those of its eq. 8. Here
+    `strength` does that: it stands for p(y | x_t)^strength.
 
     Args:
         denoiser, operator, measured, noise_std, data_std, smallest_ratio: as in `GradientMeasurement`.
+        strength: power of p(y | x_t), above 0. At 1 samples follow the posterior; above 1 they vary less and lie closer to its
+            mean, which gives a higher PSNR.
+
+    Raises:
+        ValueError: a number is out of its range.
     """
+
+    def __init__(
+        self,
+        denoiser: DenoiserFunction,
+        operator: LinearOperator,
+        measured: Tensor,
+        noise_std: float = 0.0,
+        *,
+        strength: float = 1.0,
+        data_std: float = 0.5,
+        smallest_ratio: float = 0.05,
+    ) -> None:
+        super().__init__(
+            denoiser, operator, measured, noise_std, data_std=data_std, smallest_ratio=smallest_ratio
+        )
+        check_number("strength", strength)
+        self.strength = strength
 
     def _weighted(self, residual: Tensor, variance: Tensor, covariance: Callable[[Tensor], Tensor]) -> Tensor:
         ridge = self.noise_std**2 / variance.flatten()
-        return self.operator.solve(residual, ridge) / flat(variance, residual)
+        return self.strength * self.operator.solve(residual, ridge) / flat(variance, residual)
 
 
 class MomentMatching(GradientMeasurement):
