@@ -76,8 +76,8 @@ def edit(cfg: DictConfig) -> Path:
     images, mask = _read(config, files, model)
     settings = {
         "checkpoint": identity,
-        "images": _hash(images),
-        "mask": None if mask is None else _hash(mask),
+        "images": pixels_hash(images),
+        "mask": None if mask is None else pixels_hash(mask),
         "settings": {key: value for key, value in config.items() if key not in NOT_CONTENT},
     }
     name = "_".join([task.name(), *name_parts(config, generation), hash_of(settings)])
@@ -118,17 +118,26 @@ def _checked(config: dict[str, Any]) -> tuple[EditTask, list[Path]]:
 
 
 def _fitted(config: dict[str, Any], task: EditTask, model: DiffusionModel, generation: Generation) -> Generation:
-    """Return the generation as it is for editing: without labels and prompt, no class or caption is aimed at."""
+    """Check the settings against the model; return the generation as it is for editing."""
     check_pixels(config, model)
     with _one_line():
         task.check(generation, model)
+    return unaimed(config, model, generation)
+
+
+def unaimed(config: dict[str, Any], model: DiffusionModel, generation: Generation) -> Generation:
+    """Return the generation as it is for given images: without labels and prompt, no class or caption is aimed at.
+
+    Raises:
+        ConfigError: the guidance needs a class or caption, and none is given.
+    """
     if model.conditioning is None or config["labels"] is not None or config["prompt"] is not None:
         return generation
     if generation.guidance.needs_condition:
         if generation.guidance.scale not in (0, 1):
             raise ConfigError(
-                f"guidance_scale={generation.guidance.scale:g}: labels=... or prompt=... is needed, because images are edited "
-                "without a class or caption where neither is given"
+                f"guidance_scale={generation.guidance.scale:g}: labels=... or prompt=... is needed, because given images are worked "
+                "on without a class or caption where neither is given"
             )
         generation = replace(generation, guidance=NoGuidance())
     return replace(generation, choice=None, labels=None)
@@ -172,7 +181,8 @@ def _draw(
     )
 
 
-def _hash(pixels: Tensor) -> str:
+def pixels_hash(pixels: Tensor) -> str:
+    """Return the SHA-256 of uint8 images or of a mask, and of their shape."""
     return hashlib.sha256(f"{tuple(pixels.shape)}".encode() + pixels.numpy().tobytes()).hexdigest()
 
 
