@@ -1,4 +1,4 @@
-"""The settings of sample.py, edit.py, restore.py, eval.py and export.py: every key has one check, and the commands refuse alike."""
+"""The settings of the commands for trained models: every key has one check, and the commands refuse alike."""
 
 from __future__ import annotations
 

@@ -83,7 +83,9 @@ def test_experiment_ddpm_unet_draws_the_tutorials_gif() -> None:
 @pytest.mark.parametrize("path", [p for p in FILES if p.stem not in ROOTS or p.parent != CONF], ids=choice)
 def test_every_file_composes(path: Path) -> None:
     group = path.parent.relative_to(CONF).as_posix()
-    root = {"metrics": "eval", "extractor": "eval", "task": "edit", "operator": "restore", "method": "restore"}.get(group, "train")
+    root = {"metrics": "eval", "extractor": "eval", "task": "edit", "operator": "restore", "method": "restore"}.get(
+        group, "train"
+    )
     override = choice(path) if group != "experiment" else f"+{choice(path)}".replace("+experiment", "experiment")
     if group == "metrics":  # a list of choices
         override = f"metrics=[{path.stem}]"

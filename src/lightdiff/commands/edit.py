@@ -136,8 +136,8 @@ def unaimed(config: dict[str, Any], model: DiffusionModel, generation: Generatio
     if generation.guidance.needs_condition:
         if generation.guidance.scale not in (0, 1):
             raise ConfigError(
-                f"guidance_scale={generation.guidance.scale:g}: labels=... or prompt=... is needed, because given images are worked "
-                "on without a class or caption where neither is given"
+                f"guidance_scale={generation.guidance.scale:g}: labels=... or prompt=... is needed, because given images are "
+                "worked on without a class or caption where neither is given"
             )
         generation = replace(generation, guidance=NoGuidance())
     return replace(generation, choice=None, labels=None)

@@ -1,4 +1,4 @@
-"""The settings that sample.py, edit.py and restore.py share beside those of all commands that draw: which files, and how they look."""
+"""The settings that sample.py, edit.py and restore.py share beside those of all commands that draw: the files and their look."""
 
 from __future__ import annotations
 

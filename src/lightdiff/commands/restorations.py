@@ -43,7 +43,7 @@ class Restored(Drawn):
 
     @property
     def spread(self) -> Tensor:
-        """The standard deviation of the restorations of each image, uint8 (K, C, H, W): 255 is the largest possible, 127.5 levels."""
+        """The standard deviation of the restorations of each image, uint8 (K, C, H, W). 255 is the largest possible, 127.5 levels."""
         return (2 * self.by_image.double().std(1, correction=0)).round().byte()
 
     @property
@@ -61,7 +61,11 @@ class Restored(Drawn):
         if self.truth is None:
             return {}
         single = torch.stack([psnr(images, self.truth) for images in self.by_image.unbind(1)]).mean(0)
-        found = {"restoration": single, "mean": psnr(self.mean, self.truth), "measurement": psnr(self.enlarged, self.truth)}
+        found = {
+            "restoration": single,
+            "mean": psnr(self.mean, self.truth),
+            "measurement": psnr(self.enlarged, self.truth),
+        }
         return {name: [round(value, 2) for value in values.tolist()] for name, values in found.items()}
 
 

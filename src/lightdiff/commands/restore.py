@@ -49,10 +49,8 @@ class RestoreSettings(PictureSettings):
     needed: ClassVar[tuple[str, ...]] = ("operator", "method", "sampler")
 
     save: Sequence[
-        Literal[
-            *("overview", "truth", "measurement", "restoration", "mean", "spread"),
-            *("grid", "png", "npz", "gif", "mp4", "strip", "steps", "history"),
-        ]
+        Literal["overview", "truth", "measurement", "restoration", "mean", "spread"]
+        | Literal["grid", "png", "npz", "gif", "mp4", "strip", "steps", "history"]
     ]
     image: str | Sequence[str]
     degraded: bool
@@ -184,6 +182,8 @@ def _fitted(
         kind = type(model.objective.noise).__name__
         raise ConfigError(f"ckpt_path={config['ckpt_path']}: trained with {kind}; restoring needs Gaussian noise")
     mask = None if config["mask"] is None else read_mask(config["mask"], config, model.image_shape)
+    if mask is not None and mask.all():
+        raise ConfigError(f"mask={config['mask']}: nothing in it is black, so that nothing is measured")
     extra = {} if mask is None else {"mask": mask}
     operator: LinearOperator = instantiate(config["operator"], key="operator", shape=model.image_shape, **extra)
     problem = _measured(config, operator, files, model)
@@ -192,12 +192,16 @@ def _fitted(
     return unaimed(config, model, generation), problem, mask
 
 
-def _measured(config: dict[str, Any], operator: LinearOperator, files: Sequence[Path], model: DiffusionModel) -> Problem:
+def _measured(
+    config: dict[str, Any], operator: LinearOperator, files: Sequence[Path], model: DiffusionModel
+) -> Problem:
     """Read the images: the measurement itself, or the truth, which is degraded."""
     if config["degraded"]:
         if operator.picture_shape is None:
             kind = type(operator).__name__
-            raise ConfigError(f"degraded=true: a measurement by {kind} is no image, so that none can be given; choices: false")
+            raise ConfigError(
+                f"degraded=true: a measurement by {kind} is no image, so that none can be given; choices: false"
+            )
         given = read_images(files, config, operator.picture_shape)
         return Problem(operator, operator.from_picture(_encoded(model, given)), given, None)
     given = read_images(files, config, model.image_shape)

@@ -20,8 +20,8 @@ class DPS(GradientMeasurement):
         x0_hat(x_t | y) = x0_hat + step_size C A^T e / (s rms(e)),    s^2 = gain r^2 + noise_std^2
 
     rms(e) is the root mean square of the residual over the measured values, s the value that is expected of it, and `gain` the
-    mean of the diagonal of A A^T. In other words, p(y | x_t) has the covariance s rms(e) / step_size times I. As in the paper, the
-    step is along the gradient of |e| and its length is bounded. The factors make the step size independent of the schedule, the
+    mean of the diagonal of A A^T. In other words, p(y | x_t) has the covariance s rms(e) / step_size times I. As in the paper,
+    the step is along the gradient of |e| and its length is bounded. The factors make the step size independent of the schedule, the
     number of steps, the size of the images and the scale of A. In the paper a step size of 1 (often 0.3 to 1) belongs to 1000
     steps of DDPM with linear betas.
 
@@ -47,9 +47,7 @@ class DPS(GradientMeasurement):
         data_std: float = 0.5,
         smallest_ratio: float = 0.05,
     ) -> None:
-        super().__init__(
-            denoiser, operator, measured, noise_std, data_std=data_std, smallest_ratio=smallest_ratio
-        )
+        super().__init__(denoiser, operator, measured, noise_std, data_std=data_std, smallest_ratio=smallest_ratio)
         check_number("step_size", step_size)
         self.step_size = step_size
 

@@ -27,8 +27,8 @@ from lightdiff.inverse.operator import LinearOperator
 class Measurement(ABC):
     """Base class of the denoisers that know a measurement y = A x0 + noise_std z.
 
-    Such a denoiser always uses the ordinary x0_hat of the denoiser inside, since it is the mean of x0 given x_t that a measurement
-    says something about. It therefore has takes_s = False, also for a flow map.
+    Such a denoiser always uses the ordinary x0_hat of the denoiser inside, since it is the mean of x0 given x_t that a
+    measurement says something about. It therefore has takes_s = False, also for a flow map.
 
     Args:
         denoiser: denoiser, guided or not, called as denoiser(x_t, t, cond).

@@ -43,9 +43,7 @@ class PiGDM(GradientMeasurement):
         data_std: float = 0.5,
         smallest_ratio: float = 0.05,
     ) -> None:
-        super().__init__(
-            denoiser, operator, measured, noise_std, data_std=data_std, smallest_ratio=smallest_ratio
-        )
+        super().__init__(denoiser, operator, measured, noise_std, data_std=data_std, smallest_ratio=smallest_ratio)
         check_number("strength", strength)
         self.strength = strength
 
@@ -82,9 +80,7 @@ class MomentMatching(GradientMeasurement):
         data_std: float = 0.5,
         smallest_ratio: float = 0.05,
     ) -> None:
-        super().__init__(
-            denoiser, operator, measured, noise_std, data_std=data_std, smallest_ratio=smallest_ratio
-        )
+        super().__init__(denoiser, operator, measured, noise_std, data_std=data_std, smallest_ratio=smallest_ratio)
         if iterations < 1:
             raise ValueError(f"iterations={iterations}: a whole number, 1 or more, is expected")
         self.iterations = iterations
