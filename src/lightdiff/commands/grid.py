@@ -1,4 +1,4 @@
-"""Check the jobs of a grid (-m) of sample.py, edit.py, restore.py and eval.py before the first of them starts, as that may take long.
+"""Check the jobs of a grid (-m) of the commands that draw before the first of them starts, which may take long.
 
 What draws the images, such as the sampler, is checked with its first value only; a job with a wrong one of the others says so
 itself.

@@ -43,7 +43,7 @@ class Restored(Drawn):
 
     @property
     def spread(self) -> Tensor:
-        """The standard deviation of the restorations of each image, uint8 (K, C, H, W). 255 is the largest possible, 127.5 levels."""
+        """The standard deviation of the restorations of each image, uint8 (K, C, H, W): 255 is the largest possible one."""
         return (2 * self.by_image.double().std(1, correction=0)).round().byte()
 
     @property

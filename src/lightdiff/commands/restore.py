@@ -49,8 +49,22 @@ class RestoreSettings(PictureSettings):
     needed: ClassVar[tuple[str, ...]] = ("operator", "method", "sampler")
 
     save: Sequence[
-        Literal["overview", "truth", "measurement", "restoration", "mean", "spread"]
-        | Literal["grid", "png", "npz", "gif", "mp4", "strip", "steps", "history"]
+        Literal[
+            "overview",
+            "truth",
+            "measurement",
+            "restoration",
+            "mean",
+            "spread",
+            "grid",
+            "png",
+            "npz",
+            "gif",
+            "mp4",
+            "strip",
+            "steps",
+            "history",
+        ]
     ]
     image: str | Sequence[str]
     degraded: bool

@@ -16,8 +16,8 @@ class DiffPIR(Measurement):
         x0_hat(x_t | y) = argmin_x |y - A x|^2 + rho |x - x0_hat|^2,    rho = prior_weight noise_std^2 alpha^2 / sigma^2
                         = x0_hat + A^T (A A^T + rho I)^-1 (y - A x0_hat)
 
-    That is `PiGDM` with r^2 = sigma^2 / (alpha^2 prior_weight), and with r^2 I in place of C. It needs one call of the network and
-    no backward pass. Without noise (noise_std = 0) the result fits the measurement exactly, at every step.
+    That is `PiGDM` with r^2 = sigma^2 / (alpha^2 prior_weight), and with r^2 I in place of C. It needs one call of the
+    network and no backward pass. Without noise (noise_std = 0) the result fits the measurement exactly, at every step.
 
     The paper renoises with a mixture of the noise in x_t and new noise. Here that is the sampler's choice: none of it is new with
     sampler=ddim (the paper's zeta = 0), all of it with sampler=renoise (zeta = 1).

@@ -21,8 +21,8 @@ class DPS(GradientMeasurement):
 
     rms(e) is the root mean square of the residual over the measured values, s the value that is expected of it, and `gain` the
     mean of the diagonal of A A^T. In other words, p(y | x_t) has the covariance s rms(e) / step_size times I. As in the paper,
-    the step is along the gradient of |e| and its length is bounded. The factors make the step size independent of the schedule, the
-    number of steps, the size of the images and the scale of A. In the paper a step size of 1 (often 0.3 to 1) belongs to 1000
+    the step is along the gradient of |e| and its length is bounded. The factors make the step size independent of the schedule,
+    the number of steps, the size of the images and the scale of A. In the paper a step size of 1 (often 0.3 to 1) belongs to 1000
     steps of DDPM with linear betas.
 
     Since V is a multiple of I and does not know how sure x0_hat is in each direction, samples do not follow the posterior:
