@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "samplers": {"torch", "lightdiff.core", "lightdiff.samplers"},
     "inverse": {"torch", "lightdiff.core", "lightdiff.inverse"},
     "networks": {"torch", "lightdiff.networks", "lightdiff.utils.sizes"},
-    "conditioning": {"torch", "lightdiff.conditioning"},
+    "conditioning": {"torch", "numpy", "PIL", "lightdiff.conditioning", "lightdiff.utils.sizes"},
     "data": {
         *("torch", "torchvision", "pytorch_lightning", "numpy", "PIL", "sklearn", "scipy", "filelock", "datasets"),
         *("lightdiff.core.randomness", "lightdiff.data", "lightdiff.utils", *PLAIN),

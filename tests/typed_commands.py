@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CONFIGURED = ("train", "sample", "edit", "restore", "eval", "export")
 """Commands that Hydra composes."""
 OTHER_PROGRAMS = frozenset(
-    {"activate", "autoload", "cd", "export", "git", "jupyter", "ls", "mkdir", "source", "tensorboard"}
+    {"activate", "autoload", "cd", "export", "git", "jupyter", "ls", "mkdir", "source", "tar", "tensorboard"}
 )
 """Programs that a page may name and that are none of the project's."""
 RUNNERS = frozenset({"nice", "srun", "torchrun"})

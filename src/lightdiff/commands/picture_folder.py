@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,12 +40,29 @@ def check_pixels(config: dict[str, Any], model: DiffusionModel) -> None:
         )
 
 
+def content_settings(config: dict[str, Any], generation: Generation, left_out: Sequence[str]) -> dict[str, Any]:
+    """Return the settings that decide what is drawn. The SHA-256 of a model that guides stands for its path.
+
+    Args:
+        config: the configuration of the command.
+        generation: how the images are drawn.
+        left_out: keys that decide nothing.
+    """
+    settings = copy.deepcopy({key: value for key, value in config.items() if key not in left_out})
+    for key, part in generation.guidance.parts_by_key().items():
+        group = settings
+        for name in key.split("."):
+            group = group[name]
+        group.update(part.models)
+    return settings
+
+
 def name_parts(config: dict[str, Any], generation: Generation) -> list[str]:
     """Return the parts of the default folder's name that say how the images are drawn."""
     parts = [name_of(generation.sampler), str(generation.num_steps), f"seed{config['seed']}"]
     if config["weights"] != "ema":
         parts.append(config["weights"])
-    if generation.guidance.scale != 1:
+    if generation.guidance.acts or generation.guidance.scale != 1:
         details = generation.guidance.details.replace("=", "").split()
         parts += [f"guidance{generation.guidance.scale:g}", *details]
     return parts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -31,8 +31,9 @@ class PictureSettings(SamplingSettings):
         ValueError: a GIF is to be faster than players show it.
     """
 
-    labels: int | str | Sequence[int | str] | None
+    labels: int | str | Sequence[Any] | Mapping[str, Any] | None
     prompt: str | Sequence[str] | None
+    condition: str | Sequence[str] | None
     save: Sequence[str]
     columns: int
     pixels: int | None

@@ -12,10 +12,16 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from lightdiff.commands.drawing import Follower
-from lightdiff.commands.edit import pixels_hash, unaimed
+from lightdiff.commands.edit import unaimed
 from lightdiff.commands.edit_inputs import image_files, read_images, read_mask
-from lightdiff.commands.output_folder import hash_of
-from lightdiff.commands.picture_folder import check_named_out, check_pixels, name_parts, write_pictures
+from lightdiff.commands.output_folder import hash_of, hash_of_pixels
+from lightdiff.commands.picture_folder import (
+    check_named_out,
+    check_pixels,
+    content_settings,
+    name_parts,
+    write_pictures,
+)
 from lightdiff.commands.picture_settings import PictureSettings, check_pictures
 from lightdiff.commands.restorations import FILES, Restored
 from lightdiff.commands.trained import load_for_sampling, load_trained
@@ -32,7 +38,7 @@ from lightdiff.samplers import SamplerState
 from lightdiff.utils.images import to_uint8
 from lightdiff.utils.progress import progress
 
-NOT_CONTENT = ("ckpt_path", "image", "mask", "out", "overwrite", "progress")
+NOT_CONTENT = ("ckpt_path", "image", "mask", "condition", "out", "overwrite", "progress")
 """Keys of restore.yaml that do not decide what is drawn. SHA-256 of the checkpoint and of the pixels stand for the paths."""
 USUAL_DRAWS = 4
 """Restorations of each image where num_samples is null."""
@@ -132,9 +138,10 @@ def restore(cfg: DictConfig) -> Path:
     generation, problem, mask = _fitted(config, files, model, generation)
     settings = {
         "checkpoint": identity,
-        "images": pixels_hash(problem.given),
-        "mask": None if mask is None else pixels_hash(mask),
-        "settings": {key: value for key, value in config.items() if key not in NOT_CONTENT},
+        "images": hash_of_pixels(problem.given),
+        "mask": None if mask is None else hash_of_pixels(mask),
+        **({} if generation.condition is None else {"condition": hash_of_pixels(generation.condition)}),
+        "settings": content_settings(config, generation, NOT_CONTENT),
     }
     kinds = [config[group]["_target_"].rpartition(".")[2].lower() for group in ("operator", "method")]
     name = "_".join([*kinds, *name_parts(config, generation), hash_of(settings)])
@@ -203,7 +210,7 @@ def _fitted(
     problem = _measured(config, operator, files, model)
     # a setting out of its range is refused now, and not after the model was compiled
     problem.denoiser(config, model.denoiser, range(1))
-    return unaimed(config, model, generation), problem, mask
+    return unaimed(config, generation), problem, mask
 
 
 def _measured(

@@ -6,14 +6,15 @@ A condition is a dict with any of `vector (B, D)`, `tokens (B, L, D)`, `mask (B,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-Labels = int | str | Sequence[int | str] | Tensor | None
-"""Classes a user asks for: numbers or names, one or several; None: each class once."""
+Labels = int | str | Sequence[Any] | Mapping[str, Any] | Tensor | None
+"""Classes a user asks for: numbers or names, one or several; None: each class once. For attributes a mapping such as
+{"category": "Flags"}, or several."""
 Inputs = Any
 """What a conditioner makes a condition of: a tensor (B, ...), or for several conditioners a tuple of their inputs."""
 LISTED = 30
@@ -28,8 +29,14 @@ class Conditioner(nn.Module, ABC):
     `class_names` are the names of the labels 0, 1, ..., where they are known.
     """
 
-    takes: ClassVar[tuple[str, ...]] = ("labels",)
+    takes: tuple[str, ...] = ("labels",)
     """What a user can ask for when sampling: any of labels, prompt and condition (images)."""
+
+    by_class: bool = True
+    """Whether samples without a wish show each class in turn; otherwise a measurement shows the conditions of real images."""
+
+    examples: list[str] | None = None
+    """Captions that samples show where no prompt is given, of a conditioner that reads captions of the images' own."""
 
     cond_keys: tuple[str, ...]
     drop_prob: float
@@ -54,6 +61,42 @@ class Conditioner(nn.Module, ABC):
             ValueError: one line with the part of the batch, what it is, and what is expected.
         """
         check_labels(batch.get("label"), len(batch["image"]), self)
+
+    def prepare(self, captions: Sequence[str] | None) -> None:
+        """Take the captions of all images before training, to refuse them early and to encode them once.
+
+        Args:
+            captions: the captions of the images to train and to validate on; None: they have none of their own.
+
+        Raises:
+            ValueError: one line with the setting or the caption that does not fit.
+        """
+
+    def example(self) -> dict[str, Any]:
+        """Return keyword arguments with which `choose` accepts a wish for nothing in particular; for checks."""
+        return {}
+
+    def pictured(self, condition: Tensor) -> Tensor:
+        """Return condition images as pictures for people, float (B, 1 or C, H, W) in [-1, 1].
+
+        Args:
+            condition: uint8 images (B, C', h, w), for conditioners that take images.
+        """
+        raise NotImplementedError
+
+    @property
+    def condition_shape(self) -> tuple[int, int, int]:
+        """Shape (C', h, w) of a condition image, for conditioners that take images."""
+        raise NotImplementedError
+
+    def asked(self, batch: dict[str, Any], chance: Tensor) -> dict[str, Any]:
+        """Return what a user would ask for to get images like those of a batch, as keyword arguments of `choose`.
+
+        Args:
+            batch: a batch of the data set.
+            chance: as for `inputs`.
+        """
+        return {"labels": batch["label"]}
 
     @abstractmethod
     def inputs(self, batch: dict[str, Any], chance: Tensor) -> Inputs:
@@ -88,6 +131,17 @@ class Conditioner(nn.Module, ABC):
     def unconditional(self, cond: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the condition, as a batch of 1 or B, with which guidance compares `cond`: the null condition."""
         return self.null()
+
+    @property
+    def guidance_acts(self) -> bool:
+        """Whether the condition with which guidance compares is another one than the condition itself."""
+        return True
+
+    def same_inputs(self, other: Conditioner) -> bool:
+        """Return whether `inputs` of another conditioner can be given to this one, as to the one of a teacher."""
+        if type(self) is not type(other):
+            return False
+        return torch.equal(*(each.choose(labels=None, prompt=None) for each in (self, other)))
 
     def inputs_of_rows(self, choice: Inputs, rows: range, device: torch.device) -> Inputs:
         """The entries of `choice` (K, ...) for images `rows`."""

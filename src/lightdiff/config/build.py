@@ -10,7 +10,7 @@ import torch
 from torch.optim import Optimizer
 
 from lightdiff.config import speed
-from lightdiff.config.classes import needs_classes, with_classes
+from lightdiff.config.classes import with_classes
 from lightdiff.config.instantiate import ConfigError, call, import_target, instantiate, naming
 from lightdiff.config.plain import plain
 from lightdiff.config.settings import DATASET_FACTS, NEEDED
@@ -30,8 +30,8 @@ SETTINGS_OF_THE_MODEL = ("ema_decay", "time_input", "seed")
 def build_model(cfg: Any, *, fused: bool | None = None) -> DiffusionModel:
     """Build the untrained model of groups model, schedule, objective, conditioning, codec, optimizer and lr_scheduler.
 
-    Its first weights are a function of `seed`. If the objective has a teacher, that is loaded. Classes that are null in group
-    conditioning are taken from the data set, which is read for them.
+    Its first weights are a function of `seed`. If the objective has a teacher, that is loaded. Classes, captions and columns that
+    are null in group conditioning are taken from the data set, whose files are listed for them.
 
     Args:
         cfg: a composed configuration, or its plain data.
@@ -41,13 +41,13 @@ def build_model(cfg: Any, *, fused: bool | None = None) -> DiffusionModel:
         ConfigError: one line with the key, the value and the choices.
     """
     config = plain(cfg)
-    if needs_classes(config):
+    if "_target_" in (config.get("conditioning") or {}):
         config = with_classes(config, build_data(config))
     torch.manual_seed(keyed_seed("init", config["seed"]))
     settings = {name: config[name] for name in SETTINGS_OF_THE_MODEL if name in config}
     parts = {name: _build_group(config, name) for name in ("schedule", "conditioning", "codec", "lr_scheduler")}
     parts["objective"], parts["prediction"] = build_objective(config)
-    parts["network"] = _build_group(config, "model")
+    parts["network"] = _build_group({**config, "model": _with_widths(config, parts["conditioning"])}, "model")
     if fused is None:
         fused = speed.fused(config, speed.precision(config).value).value
     parts["optimizer"] = build_optimizer(config, fused)
@@ -103,17 +103,34 @@ def _build_group(config: dict[str, Any], name: str, importer: Importer = import_
         if name in NEEDED:
             raise ConfigError(f"{name}._target_: a value is needed")
         return None
-    absent = [key for key in ("cond_dim", "token_dim") if name == "conditioning" and group.get(key) is None]
+    if name == "conditioning":
+        group = _without_null_widths(group)
     return instantiate(
-        {key: value for key, value in group.items() if key not in (*_FACTS.get(name, ()), *absent)},
+        {key: value for key, value in group.items() if key not in _FACTS.get(name, ())},
         key=name,
         importer=importer,
     )
 
 
 _FACTS = {"dataset": DATASET_FACTS, "sampler": ("num_steps",), "objective": ("prediction",)}
-"""Group -> keys that other groups read and its own class does not take. `cond_dim` and `token_dim` of a conditioner are of this
-kind where they are null: networks read them."""
+"""Group -> keys that other groups read and its own class does not take."""
+_WIDTHS = ("cond_dim", "token_dim", "image_channels")
+"""Keys of a conditioner that networks read. Where they are null its class does not take them."""
+
+
+def _without_null_widths(group: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a conditioner, and of its parts if it has any, without the widths that are null."""
+    kept = {key: value for key, value in group.items() if key not in _WIDTHS or value is not None}
+    if isinstance(kept.get("parts"), dict):
+        kept["parts"] = {name: _without_null_widths(part) for name, part in kept["parts"].items()}
+    return kept
+
+
+def _with_widths(config: dict[str, Any], conditioner: Any) -> Any:
+    """Return group model with the widths of the condition that no configuration says and the conditioner itself knows."""
+    group, said = config["model"], config.get("conditioning") or {}
+    unknown = [key for key in _WIDTHS if key in group and group[key] is None and said.get(key) is None]
+    return {**group, **{key: getattr(conditioner, key, None) for key in unknown}}
 
 
 def build_data(cfg: Any, *, importer: Importer = import_target) -> DiffSet:

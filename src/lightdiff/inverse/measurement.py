@@ -143,7 +143,7 @@ class GradientMeasurement(Measurement):
     def _copied(self, cond: Condition | None) -> Condition | None:
         """Return the condition in tensors that can take part in a backward pass. It is the same at every step of a trajectory."""
         if cond is not None and self._cond[0] is not cond:
-            self._cond = cond, {name: value.clone() for name, value in cond.items()}
+            self._cond = cond, {name: value.detach().clone() for name, value in cond.items()}
         return None if cond is None else self._cond[1]
 
 

@@ -17,7 +17,7 @@ from pytorch_lightning import seed_everything
 
 from lightdiff.callbacks.due import first_step_to_log
 from lightdiff.config.build import build_data, build_model, build_optimizer, build_sampler
-from lightdiff.config.classes import keep_former_order, with_classes
+from lightdiff.config.classes import keep_former_order, prepare_captions, with_classes
 from lightdiff.config.decisions import decide
 from lightdiff.config.from_data import filled, found_in_data
 from lightdiff.config.instantiate import ConfigError, naming
@@ -38,7 +38,7 @@ from lightdiff.jobs.run_folder import alone_in, discard_if_untrained, put_back_i
 from lightdiff.jobs.run_result import RESULT, read_result
 from lightdiff.jobs.summary import run_summary
 from lightdiff.jobs.trainer import build_callbacks, build_trainer
-from lightdiff.model import DiffusionModel, Generation, check_same_teacher, load_weights_into
+from lightdiff.model import DiffusionModel, Generation, check_same_teacher, example_of, load_weights_into
 from lightdiff.utils.files import remove_unfinished, shown
 from lightdiff.utils.ranks import rank_and_world_size
 
@@ -104,7 +104,7 @@ def _run(folder: Path, config: dict[str, Any], settings: TrainSettings | None, r
     if not rank_zero:
         return {}
     result = read_result(folder) or {}
-    print(run_summary(folder, config, result, job.model.objective), flush=True)
+    print(run_summary(folder, config, result, job.model), flush=True)
     return result
 
 
@@ -129,6 +129,7 @@ def _prepare(folder: Path, config: dict[str, Any], settings: TrainSettings | Non
     _read(data, config, former, last)
     model.dataset = portable(config["dataset"])
     check_fit(model, data)
+    prepare_captions(model, data)
 
     # decide
     decisions = decide(config, model, data, began=former and former["lightdiff"].get("training"))
@@ -163,7 +164,7 @@ def _build_model(config: dict[str, Any], settings: TrainSettings, former: dict[s
     model = build_model(config, fused=False)
     sampler, num_steps = build_sampler(config)
     with naming("sampler", config["sampler"]):
-        Generation.of(model, sampler=sampler, num_steps=num_steps)
+        Generation.of(model, sampler=sampler, num_steps=num_steps, **example_of(model))
     if settings.init_from is not None and former is None:
         load_weights_into(model, settings.init_from, weights=settings.init_weights, trust=Trust.of(settings.trust))
     if former is not None:

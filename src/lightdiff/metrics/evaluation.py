@@ -13,11 +13,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from lightdiff.core.randomness import keyed_generator
 from lightdiff.data import DiffSet
 from lightdiff.metrics.base import Generated, Metric, Real, Value
 from lightdiff.metrics.extractor import FeatureExtractor, Features
 from lightdiff.metrics.reference import kept_reference
-from lightdiff.model import DiffusionModel, Generation
+from lightdiff.model import DiffusionModel, Generation, conditioned_like
 from lightdiff.utils.collectives import from_first, gather_rows
 from lightdiff.utils.images import to_uint8
 from lightdiff.utils.progress import progress as show_progress
@@ -53,7 +54,8 @@ class Evaluation:
         metrics: the metrics to compute, by name.
         extractor: computes the features in which images are compared; prepared before `check`.
         data: the data set, set up.
-        num_samples: number of images to draw; those of a conditional model show every class in turn.
+        num_samples: number of images to draw. Those of a conditional model show every class in turn. A model that is conditioned
+            on images gets those of the validation images in turn.
         split: the real images that serve as reference, "train", "val", or "test", where the data set keeps some apart.
         cache_dir: folder in which the statistics of the reference are kept.
         batch_size: images at a time, or None for 128. The figures do not depend on it.
@@ -154,6 +156,7 @@ class Evaluation:
             progress: show a progress bar.
         """
         real = self.real
+        generation, asked = self.wished(model, generation)
         rows = rank_rows(self.num_samples, *rank_and_world_size())
         with self._timed("sampling"):
             images = torch.empty((0, *model.image_shape), dtype=torch.uint8)
@@ -163,7 +166,6 @@ class Evaluation:
             images = gather_rows(images)
         with self._timed("features"), show_progress("reading the features of the samples", shown=progress):
             features = self._features(images)
-        asked = None if generation.choice is None else torch.arange(self.num_samples) % len(generation.choice)
         with self._timed("metrics"), show_progress("computing the metrics", shown=progress):
             values: dict[str, Value] = {}
             if rank_and_world_size()[0] == 0:
@@ -173,11 +175,31 @@ class Evaluation:
             values = from_first(values)
         return Outcome(values, self.num_samples / self.seconds["sampling"], dict(self.seconds))
 
+    def wished(self, model: DiffusionModel, generation: Generation) -> tuple[Generation, Tensor | None]:
+        """Return how samples are drawn and the class of each, int64 (num_samples,); None for an unconditional model.
+
+        Samples of a conditioner without classes, such as one that reads captions, get the conditions of real images of the split,
+        evenly spread over it, and show the classes of these.
+        """
+        conditioner = model.conditioning
+        if conditioner is None or generation.choice is None or generation.condition is not None or conditioner.by_class:
+            return generation, generation.labels_of_rows(range(self.num_samples))
+        count = len(self._store)
+        # more samples than images show each image equally often
+        shown = [i * max(1, count // self.num_samples) % count for i in range(self.num_samples)]
+        batch = self._store[shown]
+        chance = torch.rand(self.num_samples, generator=keyed_generator("cpu", "evaluation", generation.seed))
+        return dataclasses.replace(generation, choice=conditioner.inputs(batch, chance)), batch["label"]
+
     def _features(self, images: Tensor) -> Features:
         """Return the features of all images; each process computes those of its share."""
         share = rank_rows(len(images), *rank_and_world_size())
         own = self.extractor(images[share.start : share.stop])
         return Features(gather_rows(own.vectors), gather_rows(own.logits))
+
+    def conditioned(self, model: DiffusionModel, generation: Generation) -> Generation:
+        """Return the generation with the validation images as conditions, for a model that is conditioned on images."""
+        return conditioned_like(generation, model, self._data.val_set, self.num_samples)
 
     def protocol(self) -> dict[str, Any]:
         """Return all that two figures must have in common to be comparable, apart from the model and its sampler."""
