@@ -16,7 +16,13 @@ from lightdiff.commands.drawing import Follower
 from lightdiff.commands.edit_inputs import image_files, read_images, read_mask
 from lightdiff.commands.edits import EditTask, Given
 from lightdiff.commands.output_folder import hash_of, hash_of_pixels
-from lightdiff.commands.picture_folder import check_named_out, check_pixels, name_parts, write_pictures
+from lightdiff.commands.picture_folder import (
+    check_named_out,
+    check_pixels,
+    content_settings,
+    name_parts,
+    write_pictures,
+)
 from lightdiff.commands.picture_settings import PictureSettings, check_pictures
 from lightdiff.commands.pictures import Drawn
 from lightdiff.commands.trained import load_for_sampling, load_trained
@@ -78,7 +84,7 @@ def edit(cfg: DictConfig) -> Path:
         "images": hash_of_pixels(images),
         "mask": None if mask is None else hash_of_pixels(mask),
         **({} if generation.condition is None else {"condition": hash_of_pixels(generation.condition)}),
-        "settings": {key: value for key, value in config.items() if key not in NOT_CONTENT},
+        "settings": content_settings(config, generation, NOT_CONTENT),
     }
     name = "_".join([task.name(), *name_parts(config, generation), hash_of(settings)])
     return write_pictures(
@@ -118,22 +124,34 @@ def _checked(config: dict[str, Any]) -> tuple[EditTask, list[Path]]:
 
 
 def _fitted(config: dict[str, Any], task: EditTask, model: DiffusionModel, generation: Generation) -> Generation:
-    """Return the generation as it is for editing: without labels and prompt, no class or caption is aimed at."""
+    """Check the settings against the model; return the generation as it is for editing."""
     check_pixels(config, model)
     with _one_line():
         task.check(generation, model)
+    return unaimed(config, generation)
+
+
+def unaimed(config: dict[str, Any], generation: Generation) -> Generation:
+    """Return the generation as it is for given images: without labels and prompt, no class or caption is aimed at.
+
+    Raises:
+        ConfigError: the guidance needs a class or caption, and none is given.
+    """
     if generation.condition is not None:
         if "labels" in model.conditioning.takes and config["labels"] is None and config["prompt"] is None:  # type: ignore[union-attr]
             raise ConfigError("labels: a value is needed (labels=...) beside condition=... for this model")
         return generation
-    if model.conditioning is None or config["labels"] is not None or config["prompt"] is not None:
+    if config["labels"] is not None or config["prompt"] is not None:
         return generation
-    if generation.guidance.needs_condition:
-        if generation.guidance.scale not in (0, 1):
+    parts = generation.guidance.parts_by_key()
+    for key, part in parts.items():
+        if (part.needs_condition and part.scale not in (0, 1)) or (part.class_names and part.acts):
+            named = "guidance_scale" if len(parts) == 1 else f"{key}.scale"
             raise ConfigError(
-                f"guidance_scale={generation.guidance.scale:g}: labels=... or prompt=... is needed, because images are edited "
+                f"{named}={part.scale:g}: labels=... or prompt=... is needed, because given images are worked on "
                 "without a class or caption where neither is given"
             )
+    if generation.guidance.needs_condition:
         generation = replace(generation, guidance=NoGuidance())
     return replace(generation, choice=None, labels=None)
 

@@ -12,7 +12,13 @@ from omegaconf import DictConfig
 
 from lightdiff.commands.drawing import Follower
 from lightdiff.commands.output_folder import hash_of, hash_of_pixels
-from lightdiff.commands.picture_folder import check_named_out, check_pixels, name_parts, write_pictures
+from lightdiff.commands.picture_folder import (
+    check_named_out,
+    check_pixels,
+    content_settings,
+    name_parts,
+    write_pictures,
+)
 from lightdiff.commands.picture_settings import PictureSettings, check_pictures
 from lightdiff.commands.pictures import Drawn
 from lightdiff.commands.trained import load_for_sampling, load_trained
@@ -65,7 +71,7 @@ def sample(cfg: DictConfig) -> Path:
     settings = {
         "checkpoint": identity,
         **({} if generation.condition is None else {"condition": hash_of_pixels(generation.condition)}),
-        "settings": {key: value for key, value in config.items() if key not in NOT_CONTENT},
+        "settings": content_settings(config, generation, NOT_CONTENT),
     }
     return write_pictures(
         config,
@@ -92,10 +98,11 @@ def _check_fit(config: dict[str, Any], model: DiffusionModel, generation: Genera
         config["save"] = ["input", *config["save"]]
     if "guidance" not in config["save"]:
         return
-    if model.conditioning is None:
-        raise ConfigError("save=guidance: this model is unconditional (trained with conditioning=none)")
-    if not model.conditioning.guidance_acts:
-        raise ConfigError(f"save=guidance: {NEVER_WITHOUT}")
+    if generation.guidance.needs_condition:
+        if model.conditioning is None:
+            raise ConfigError("save=guidance: this model is unconditional (trained with conditioning=none)")
+        if not model.conditioning.guidance_acts:
+            raise ConfigError(f"save=guidance: {NEVER_WITHOUT}")
     try:
         _by_scale(generation, config["guidance_scales"])
     except ValueError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
@@ -12,7 +11,8 @@ import torch
 from torch import Tensor
 
 from lightdiff.data.errors import DataError
-from lightdiff.data.image_store import FileStore, MemoryStore
+from lightdiff.data.file_store import FileStore
+from lightdiff.data.image_store import MemoryStore
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -43,6 +43,8 @@ class PairedMemoryStore(MemoryStore):
         digest = hashlib.sha256(repr((tuple(self.images.shape), tuple(self.conditions.shape))).encode())
         for tensor in (self.images, self.labels, self.conditions):
             digest.update(tensor.numpy().tobytes())
+        for fact in self._annotated():
+            digest.update(fact)
         return digest.hexdigest()
 
     @property
@@ -70,7 +72,7 @@ class PairedFileStore(FileStore):
         return PairedMemoryStore.of(super().in_memory(), self.conditions.in_memory().images)
 
     def select(self, rows: Sequence[int]) -> Self:
-        chosen = copy.copy(super().select(rows))
+        chosen = super().select(rows)
         chosen.conditions = self.conditions.select(rows)
         return chosen
 

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from lightdiff.conditioning.base import Labels, chosen_labels
-from lightdiff.config.instantiate import import_safe_target, instantiate
-from lightdiff.core import ClassifierFree, Condition, Guidance
+from lightdiff.core import Condition, Guidance, Guides, OwnEntries
 from lightdiff.core.randomness import BlockGenerator
+from lightdiff.model.guided import check_aim, fitting_guidance
 from lightdiff.model.loop import batches, last_state
 from lightdiff.samplers import SAMPLERS, Sampler, SamplerState
 from lightdiff.utils.progress import progress as show_progress
@@ -79,17 +79,20 @@ class Generation:
         seed: int | None = 0,
         weights: Weights = "ema",
         precision: str = "32-true",
+        guides: Guides | None = None,
     ) -> Generation:
         """Check the settings against the model and return them; the arguments are those of `DiffusionModel.sample`.
 
         `num_samples` is only checked: it must be at least the number of labels, prompts or conditions. None leaves it open.
+        `guides` says where the models come from that `guidance` names; None: from their files, which name no classes but
+        lightdiff's own.
 
         Raises:
             ValueError: a setting that this model cannot have; the message names argument, value and choices.
         """
         if num_samples is not None:
             _check_number(num_samples, labels=labels, prompt=prompt, condition=condition)
-        guidance = chosen_guidance(guidance, guidance_scale)
+        guidance = fitting_guidance(model, guidance, guidance_scale, guides)
         if isinstance(sampler, str):
             if sampler not in SAMPLERS:
                 raise ValueError(f"sampler={sampler}: choices: {', '.join(SAMPLERS)}")
@@ -103,17 +106,15 @@ class Generation:
             num_steps = getattr(model.schedule, "num_train_timesteps", 1000)
         sampler.check(model.schedule, num_steps=num_steps, noise=model.objective.noise)
         if model.conditioning is None:
-            for name, value in (("labels", labels), ("prompt", prompt), ("condition", condition)):
+            names = guidance.class_names
+            asked = {"labels": None if names else labels, "prompt": prompt, "condition": condition}
+            for name, value in asked.items():
                 if value is not None:
                     raise ValueError(
                         f"{name}={_said(value)}: this model is unconditional (trained with conditioning=none)"
                     )
-            if guidance.needs_condition and guidance.scale != 1:
-                named = (
-                    f"guidance.scale={guidance.scale}" if guidance_scale is None else f"guidance_scale={guidance_scale}"
-                )
-                raise ValueError(f"{named}: this model is unconditional (trained with conditioning=none); choices: 1")
-            choice = chosen = None
+            choice = None
+            chosen = chosen_labels(labels, len(names), names) if names else None
         else:
             conditioner = model.conditioning
             if condition is not None and "condition" not in conditioner.takes:
@@ -121,11 +122,15 @@ class Generation:
                 raise ValueError(
                     f"condition={_said(condition)}: this model takes no image as its condition; choices: {takes}"
                 )
-            if guidance.needs_condition and guidance.scale != 1 and not conditioner.guidance_acts:
-                raise ValueError(f"guidance_scale={guidance.scale:g}: {NEVER_WITHOUT}; choices: 1")
-            choice = conditioner.choose(labels=labels, prompt=prompt, condition=condition)
+            for part in guidance.parts_by_key().values():
+                if part.needs_condition and part.acts and not conditioner.guidance_acts:
+                    raise ValueError(f"guidance_scale={part.scale:g}: {NEVER_WITHOUT}; choices: 1")
+            # a conditioner of a user's own that takes no images need not know of them
+            images = {"condition": condition} if "condition" in conditioner.takes else {}
+            choice = conditioner.choose(labels=labels, prompt=prompt, **images)
             names = model.class_names
             chosen = chosen_labels(labels, len(names), names) if prompt is None and names else None
+        check_aim(guidance, chosen)
         return cls(sampler, num_steps, guidance, choice, seed, weights, precision, chosen, condition)
 
     def labels_of_rows(self, rows: range) -> Tensor | None:
@@ -152,8 +157,8 @@ class Generation:
         """Return the guided denoiser, the condition and the source of noise of images `rows`; call it in `stepwise`."""
         denoiser: Any = model.denoiser_of(self.weights)
         cond = null_cond = None
-        if denoiser.conditioner is not None:
-            conditioner = denoiser.conditioner
+
+        def conditions_of(conditioner: Any) -> tuple[Condition, Condition]:
             # only the network is computed in another precision
             with torch.autocast(model.device.type, enabled=False):
                 if self.choice is None:
@@ -162,8 +167,17 @@ class Generation:
                     }
                 else:
                     cond = conditioner(conditioner.inputs_of_rows(self.choice, rows, model.device))
-                null_cond = conditioner.unconditional(cond)
-        if self.guidance.scale != 1:
+                return cond, conditioner.unconditional(cond)
+
+        if denoiser.conditioner is not None:
+            cond, null_cond = conditions_of(denoiser.conditioner)
+        if self.guidance.acts:
+            labels, like = self.labels_of_rows(rows), next(model.network.parameters())
+            labels = None if labels is None else labels.to(model.device)
+            own, own_null = self.guidance.entries(conditions_of, labels, like)
+            if own:
+                denoiser = OwnEntries(denoiser)
+                cond, null_cond = {**(cond or {}), **own}, {**(null_cond or {}), **own_null}
             denoiser = self.guidance.guided(denoiser, null_cond)
         return denoiser, cond, BlockGenerator(self.seed, rows.start, len(rows), model.device)
 
@@ -208,26 +222,6 @@ class Generation:
         with show_progress("drawing samples", len(parts) * self.num_steps, shown=progress) as task:
             finished += [model.codec.decode(last_state(self.trajectory(model, part), task).x_t) for part in parts]
         return torch.cat(finished)
-
-
-def chosen_guidance(guidance: Guidance | Mapping[str, Any] | None, guidance_scale: float | None) -> Guidance:
-    """Return the guidance that is asked for.
-
-    Args:
-        guidance: the guidance, or its settings as in the group guidance, which are those of `ClassifierFree` where they name no
-            `_target_`. None: classifier-free guidance.
-        guidance_scale: replaces the scale of `guidance`. None: the scale of `guidance`, or 1.
-
-    Raises:
-        ValueError: a setting that does not exist or is out of its range, or a scale for a guidance that has none.
-    """
-    chosen: Guidance = ClassifierFree()
-    if isinstance(guidance, Guidance):
-        chosen = guidance
-    elif guidance is not None:
-        settings = {"_target_": "lightdiff.core.ClassifierFree", **guidance}
-        chosen = instantiate(settings, key="guidance", importer=import_safe_target)
-    return chosen if guidance_scale is None else chosen.scaled(guidance_scale)
 
 
 def _check_number(num_samples: int, **asked: Any) -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from lightdiff.data.errors import DataError
-from lightdiff.data.image_store import FileStore, ImageStore
+from lightdiff.data.file_store import FileStore
+from lightdiff.data.image_store import ImageStore
 from lightdiff.data.listing import list_images
 from lightdiff.data.paired_store import PairedFileStore
 from lightdiff.data.resize import Fit
@@ -25,7 +26,7 @@ class Paired(Folder):
         image_dir: name of the folder with the images, below `data_dir`.
         condition_dir: name of the folder with the conditions, below `data_dir`.
         condition_channels: 1 reads conditions as grayscale, 3 as RGB, 2 and 4 with transparency as the last channel.
-        val_fraction, max_pixels, range, layout, follow_links: as for `Folder`.
+        val_fraction, max_pixels, range, layout, follow_links, metadata, text_column, columns: as for `Folder`.
     """
 
     image_dir: str = "images"
