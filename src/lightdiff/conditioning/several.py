@@ -108,8 +108,13 @@ class Conditioners(Conditioner):
     def example(self) -> dict[str, Any]:
         return {name: value for part in self._list for name, value in part.example().items()}
 
-    def asked(self, batch: dict[str, Any], chance: Tensor) -> dict[str, Any]:
-        return {name: value for part in self._list for name, value in part.asked(batch, chance).items()}
+    def condition_of(self, batch: dict[str, Any], chance: Tensor) -> Tensor:
+        number = self._list.index(self._of_images)
+        return self._of_images.condition_of(batch, numbers_of(chance, len(self._list))[:, number])
+
+    def choice_of(self, batch: dict[str, Any], chance: Tensor) -> tuple[Inputs, ...]:
+        chances = numbers_of(chance, len(self._list)).unbind(1)
+        return tuple(part.choice_of(batch, own) for part, own in zip(self._list, chances, strict=True))
 
     def inputs(self, batch: dict[str, Any], chance: Tensor) -> tuple[Inputs, ...]:
         chances = numbers_of(chance, len(self._list)).unbind(1)
