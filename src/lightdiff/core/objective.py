@@ -153,8 +153,17 @@ class Objective(nn.Module, ABC):
         """
 
     def forward(
-        self, denoiser: Denoiser, x0: Tensor, cond: Condition | None = None, *, generator: torch.Generator
+        self,
+        denoiser: Denoiser,
+        x0: Tensor,
+        cond: Condition | None = None,
+        *,
+        generator: torch.Generator,
+        progress: float = 0.0,
     ) -> Tensor:
-        """Return the losses (B,) of images x0 (B, C, H, W) with new random numbers, for a training loop of one's own."""
+        """Return the losses (B,) of images x0 (B, C, H, W) with new random numbers, for a training loop of one's own.
+
+        `progress` is as for `losses`.
+        """
         draw = self.draw(x0.shape, denoiser.schedule, generator, x0.dtype).to(x0.device)
-        return self.losses(denoiser, denoiser, x0, draw, cond)
+        return self.losses(denoiser, denoiser, x0, draw, cond, progress)
