@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lightdiff.conditioning.base import LISTED, Conditioner, Labels
-from lightdiff.conditioning.captions import captions_of, check_longest, prompts, words
+from lightdiff.conditioning.captions import captions_of, check_longest, examples_of, prompts, words
 
 PADDING, NULL = 0, 1
 """Word numbers: nothing, and the one word of the empty caption that dropped conditions become."""
@@ -141,6 +141,11 @@ class TextConditioner(Conditioner):
             return f"known: {', '.join(known)}"
         near = ", ".join(difflib.get_close_matches(word, known, n=5)) or "none"
         return f"nearest of the {len(known)} known ones: {near}"
+
+    @classmethod
+    def from_captions(cls, train: Sequence[str], val: Sequence[str]) -> dict[str, Any]:
+        vocabulary = " ".join(sorted({word for text in train for word in words(text)}))
+        return {"vocabulary": vocabulary, "examples": examples_of(train, val)}
 
     def check(self, batch: dict[str, Any]) -> None:
         self.captions.check(batch, self)
