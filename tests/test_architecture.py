@@ -18,8 +18,9 @@ MAY_IMPORT = {
     "utils": {"torch", "numpy", "imageio", "imageio_ffmpeg", "matplotlib", "lightdiff.utils"},
     "core": {"torch", "lightdiff.core"},
     "samplers": {"torch", "lightdiff.core", "lightdiff.samplers"},
+    "inverse": {"torch", "lightdiff.core", "lightdiff.inverse"},
     "networks": {"torch", "lightdiff.networks", "lightdiff.utils.sizes"},
-    "conditioning": {"torch", "lightdiff.conditioning"},
+    "conditioning": {"torch", "numpy", "PIL", "lightdiff.conditioning", "lightdiff.utils.sizes"},
     "data": {
         *("torch", "torchvision", "pytorch_lightning", "numpy", "PIL", "sklearn", "scipy", "filelock", "datasets"),
         *("lightdiff.core.randomness", "lightdiff.data", "lightdiff.utils", *PLAIN),

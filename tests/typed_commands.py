@@ -22,10 +22,10 @@ from lightdiff.utils.nested import flatten
 from waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIGURED = ("train", "sample", "edit", "eval", "export")
+CONFIGURED = ("train", "sample", "edit", "restore", "eval", "export")
 """Commands that Hydra composes."""
 OTHER_PROGRAMS = frozenset(
-    {"activate", "autoload", "cd", "export", "git", "jupyter", "ls", "mkdir", "source", "tensorboard"}
+    {"activate", "autoload", "cd", "export", "git", "jupyter", "ls", "mkdir", "source", "tar", "tensorboard"}
 )
 """Programs that a page may name and that are none of the project's."""
 RUNNERS = frozenset({"nice", "srun", "torchrun"})

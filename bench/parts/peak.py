@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.autograd import DeviceType
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
@@ -21,9 +22,10 @@ SIDES = (1024, 2048, 4096)
 
 
 class Operations(NamedTuple):
-    """Size of a network: parameters, and floating-point operations of a training step an image."""
+    """Size of a network: parameters, and floating-point operations an image, of a forward pass and of a training step."""
 
     parameters: int
+    forward: float
     training: float
 
 
@@ -35,25 +37,35 @@ def counted(step: Step) -> int:
 
 
 def operations(build: Callable[[], nn.Module], shape: tuple[int, int, int] = (1, 32, 32)) -> Operations:
-    """Of a network for images of this shape; nothing is computed."""
+    """Of a network for images of this shape, with a vector as condition where it takes one; nothing is computed."""
     batch = 2
     with torch.device("meta"):
         network = build()
         x, t = torch.zeros(batch, *shape), torch.zeros(batch, dtype=torch.long)
-        flops = counted(lambda: network(x, t).sum().backward())
-    return Operations(sum(parameter.numel() for parameter in network.parameters()), flops / batch)
+        given = {"cond": {"vector": torch.zeros(batch, network.cond_dim)}} if _takes_vector(network) else {}
+        forward = counted(lambda: network(x, t, **given))
+        training = counted(lambda: network(x, t, **given).sum().backward())
+    return Operations(sum(parameter.numel() for parameter in network.parameters()), forward / batch, training / batch)
+
+
+def _takes_vector(network: nn.Module) -> bool:
+    return "vector" in getattr(network, "cond_keys", ())
 
 
 def operators(step: Step, device: str) -> dict[str, float]:
-    """Percent of the computing time by operator, the largest first; the profiler itself slows small ones down."""
+    """Percent of the computing time by operator, on a GPU by kernel, the largest first; the profiler slows small ones down."""
     cuda = device.startswith("cuda")
     kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     with profile(activities=kinds) as found:
         step()
+    # on a GPU the time of a kernel is counted for the operator that has started it as well
+    kind = DeviceType.CUDA if cuda else DeviceType.CPU
     times = {
-        event.key: event.self_device_time_total if cuda else event.self_cpu_time_total for event in found.key_averages()
+        event.key: event.self_device_time_total if cuda else event.self_cpu_time_total
+        for event in found.key_averages()
+        if event.device_type == kind and not event.is_user_annotation
     }
-    whole = sum(times.values())
+    whole = sum(times.values()) or 1
     return {name: 100 * times[name] / whole for name in sorted(times, key=lambda name: -times[name])}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,35 +38,54 @@ def read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.is_file() else {"parts": {}}
 
 
-def add(path: Path, part: str, rows: Sequence[Row], facts: dict[str, Any]) -> None:
-    """Write a part's rows, in place of those it had before; other parts stay."""
+def add(path: Path, part: str, rows: Sequence[Row], facts: dict[str, Any], title: str | None = None) -> None:
+    """Write a part's rows, in place of those it had before; other parts stay.
+
+    Args:
+        path: the JSON file.
+        part: name of the part.
+        rows: what it has measured.
+        facts: what the figures depend on. An `outcome` among them says why rows may be missing.
+        title: what it measures; None: as `PARTS` says.
+    """
     content = read(path)
-    content["parts"][part] = {"title": PARTS[part].title, "facts": facts, "rows": [asdict(row) for row in rows]}
+    content["parts"][part] = {
+        "title": title or PARTS[part].title,
+        "facts": facts,
+        "rows": [asdict(row) for row in rows],
+    }
     for row in content["parts"][part]["rows"]:
         row["ratio"] = None if row["ratio"] is None else dict(zip(Ratio._fields, row["ratio"], strict=True))
+    write(path, content)
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write the file as a whole, so that whoever is stopped leaves the former one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(json.dumps(content, indent=2) + "\n")
     temporary.replace(path)
 
 
-def tables(content: dict[str, Any]) -> str:
-    """All parts in Markdown."""
-    return "\n\n".join(_table(name, content["parts"][name]) for name in sorted(content["parts"]))
+def tables(content: dict[str, Any], order: Iterable[str] = PARTS) -> str:
+    """All parts in Markdown, in this order."""
+    return "\n\n".join(_table(name, content["parts"][name]) for name in order if name in content["parts"])
 
 
 def _table(name: str, part: dict[str, Any]) -> str:
     facts, rows = part["facts"], part["rows"]
     sides = list(dict.fromkeys(side for row in rows for side in row["values"]))
-    lines = [
-        f"### {name}. {part['title']}",
-        "",
-        f"{facts['machine']}, {facts['threads']} threads, {facts['device']}, torch {facts['torch']}, {facts['date']}, "
-        f"{facts['repeats']} rounds, seed {facts['seed']}, load average before {facts['load_average_before']}.",
-        "",
-        f"| | unit | {' | '.join(sides)} | ratio (range) | target |",
-        "|---" * (len(sides) + 4) + "|",
-    ]
+    lines = [f"### {name}. {part['title']}"]
+    if "machine" in facts:
+        lines += [
+            "",
+            f"{facts['machine']}, {facts['threads']} threads, {facts['device']}, torch {facts['torch']}, {facts['date']}, "
+            f"{facts['repeats']} rounds, seed {facts['seed']}, load average before {facts['load_average_before']}.",
+        ]
+    if "outcome" in facts:
+        lines += ["", facts["outcome"]]
+    if rows:
+        lines += ["", f"| | unit | {' | '.join(sides)} | ratio (range) | target |", "|---" * (len(sides) + 4) + "|"]
     for row in rows:
         values = [number(row["values"][side]) if side in row["values"] else "" for side in sides]
         lines.append(

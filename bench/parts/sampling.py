@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -29,13 +29,17 @@ FAST = ("ddim", "ddpm", "dpmpp_2m", "dpmpp_2m_sde")
 
 def against_rivals(settings: Settings, cases: tuple[tuple[str, int], ...] = CASES) -> list[Row]:
     """Part c: ours and theirs around one untrained network, so that only what surrounds it differs."""
+    return list(rows_against_rivals(settings, cases))
+
+
+def rows_against_rivals(settings: Settings, cases: tuple[tuple[str, int], ...]) -> Iterator[Row]:
+    """Yield the rows of part c as they are measured."""
     diffusers()  # whose network it is
     for line in there(denoising_diffusion, diffusers):
         print(f"left out: {line}", flush=True)
     torch.manual_seed(settings.seed)
     network = DiffusersUNet2D(widths=(32, 64, 64), attention_levels=(1, 2)).to(settings.device).eval()
     model = DiffusionModel(network, DiscreteSchedule(linear_betas(1000)), ema_decay=None).to(settings.device).eval()
-    rows = []
     for sampler, steps in cases:
         for precision in settings.dtypes:
             many = steps >= MANY
@@ -48,16 +52,13 @@ def against_rivals(settings: Settings, cases: tuple[tuple[str, int], ...] = CASE
                 for name, side in draw.items():
                     rounds.lap(name, partial(side, steps))
             rivals = [name for name in draw if name != "ours"]
-            rows.append(
-                Row(
-                    f"{sampler}, {steps} steps, {precision}, batch {batch}; ratio: against the faster of them",
-                    "images/s",
-                    {name: batch / rounds.median(name) for name in draw},
-                    rounds.ratio(min(rivals, key=rounds.median), "ours"),
-                    details={"seconds": rounds.seconds},
-                )
+            yield Row(
+                f"{sampler}, {steps} steps, {precision}, batch {batch}; ratio: against the faster of them",
+                "images/s",
+                {name: batch / rounds.median(name) for name in draw},
+                rounds.ratio(min(rivals, key=rounds.median), "ours"),
+                details={"seconds": rounds.seconds},
             )
-    return rows
 
 
 def samplers_of(

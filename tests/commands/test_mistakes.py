@@ -256,7 +256,7 @@ SAMPLING = {
     "labels=3": "labels=3: this model is unconditional",
     "prompt=hello": "prompt=hello: this model is unconditional",
     "device=warp": "device=warp: not there; choices: auto, cpu",
-    "save=jpeg": "save=['jpeg']: a list of any of grid, png, npz, gif, mp4",
+    "save=jpeg": "save=['jpeg']: a list of any of grid, input, png, npz, gif, mp4",
     "save=null": "save=null: a list of any of grid",
     "columns=null": "columns=null: int is expected",
     "hold_frames=-1": "hold_frames=-1: 0 to 1000 is expected",

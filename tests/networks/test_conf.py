@@ -14,7 +14,7 @@ from runs import ROOT, composed
 
 FILES = sorted((ROOT / "conf" / "model").glob("*.yaml"))
 NAMES = [path.stem for path in FILES]
-FROM_ELSEWHERE = {"channels", "image_size", "cond_dim", "token_dim"}
+FROM_ELSEWHERE = {"channels", "image_size", "cond_dim", "token_dim", "image_channels"}
 """Keys whose values come from the data set and the condition."""
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
+
+from lightdiff.model import DiffusionModel, Generation, conditioned_like
+
+Labels = int | str | Sequence[int | str] | None
 
 
 def run_folder(trainer: Trainer) -> Path:
@@ -67,6 +72,25 @@ def point_is_due(trainer: Trainer, after: int = 0) -> bool:
 def shows_progress(trainer: Trainer) -> bool:
     """Return whether this process shows a progress bar, on which a callback may show what it does (`utils.progress`)."""
     return trainer.progress_bar_callback is not None and trainer.is_global_zero
+
+
+def with_conditions(
+    trainer: Trainer, model: DiffusionModel, generation: Generation, count: int, labels: Labels = None
+) -> Generation:
+    """Return the generation with the first validation images as conditions, if the model takes any; see `conditioned_like`.
+
+    Raises:
+        ValueError: such a model is trained on other data than a `DiffSet`.
+    """
+    if generation.condition is None:
+        return generation
+    store = getattr(trainer.datamodule, "val_set", None)  # type: ignore[attr-defined]
+    if store is None:
+        raise ValueError(
+            f"conditioning={type(model.conditioning).__name__}: pictures of a model that is conditioned on images need the "
+            "images of a DiffSet; pass one to fit, or leave out the callbacks that draw"
+        )
+    return conditioned_like(generation, model, store, count, labels=labels)
 
 
 def tensorboards(trainer: Trainer) -> list[TensorBoardLogger]:

@@ -13,7 +13,7 @@ from lightdiff.callbacks.common import is_last_epoch, log_metrics, run_folder, s
 from lightdiff.callbacks.signals import unless_stopped
 from lightdiff.core import Guidance
 from lightdiff.metrics import Evaluation, FeatureExtractor, Metric, Results, measure
-from lightdiff.model import DiffusionModel, Generation
+from lightdiff.model import DiffusionModel, Generation, example_of
 from lightdiff.samplers import Sampler
 from lightdiff.utils.files import user_path
 from lightdiff.utils.progress import progress
@@ -104,8 +104,9 @@ class EvaluateSamples(Callback):
             raise ValueError(f"callbacks.evaluation: {error}") from error
 
     def _generation(self, model: DiffusionModel) -> Generation:
-        return Generation.of(
+        generation = Generation.of(
             model,
+            **example_of(model),
             sampler=self.sampler,
             num_steps=self.num_steps,
             guidance=self.guidance,
@@ -114,6 +115,7 @@ class EvaluateSamples(Callback):
             weights=self.weights,
             precision=self.precision,
         )
+        return self.evaluation.conditioned(model, generation)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # all processes ask for the warnings, since they read the reference together

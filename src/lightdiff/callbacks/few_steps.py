@@ -9,14 +9,14 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from lightdiff.callbacks.common import forget_pictures, run_folder, tensorboards
+from lightdiff.callbacks.common import forget_pictures, run_folder, tensorboards, with_conditions
 from lightdiff.callbacks.signals import unless_stopped
 from lightdiff.core import Guidance
-from lightdiff.model import DiffusionModel, Generation
+from lightdiff.model import DiffusionModel, Generation, example_of, pictured
 from lightdiff.samplers import Sampler
 from lightdiff.utils.captions import captioned, widened
 from lightdiff.utils.collectives import gather_rows
-from lightdiff.utils.images import LARGEST, make_grid, save_png, to_uint8
+from lightdiff.utils.images import LARGEST, below, make_grid, save_png, to_uint8
 from lightdiff.utils.ranks import rank_rows
 
 
@@ -69,7 +69,7 @@ class CompareSteps(Callback):
         self.folder = run_folder(trainer) / "samples"
         # settings that cannot work are refused here, before the first step
         try:
-            self._generations(pl_module)
+            self._generations(pl_module, trainer)
         except ValueError as error:
             raise ValueError(f"callbacks.few_step: {error}") from error
 
@@ -84,11 +84,12 @@ class CompareSteps(Callback):
         if self._drawn_step != trainer.global_step:
             self._draw(trainer, pl_module)
 
-    def _generations(self, pl_module: LightningModule) -> list[Generation]:
+    def _generations(self, pl_module: LightningModule, trainer: Trainer) -> list[Generation]:
         assert isinstance(pl_module, DiffusionModel)
-        return [
+        generations = [
             Generation.of(
                 pl_module,
+                **example_of(pl_module),
                 sampler=self.sampler,
                 num_steps=num_steps,
                 guidance=self.guidance,
@@ -99,21 +100,26 @@ class CompareSteps(Callback):
             )
             for num_steps in self.steps
         ]
+        return [with_conditions(trainer, pl_module, each, self.columns, self.labels) for each in generations]
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, DiffusionModel)
         self._drawn_step = trainer.global_step
         columns = rank_rows(self.columns, trainer.global_rank, trainer.world_size)
-        images = gather_rows(self._images(pl_module, columns)).transpose(0, 1).flatten(0, 1)
+        generations = self._generations(pl_module, trainer)
+        images = gather_rows(self._images(pl_module, generations, columns)).transpose(0, 1).flatten(0, 1)
         if not trainer.is_global_zero:
             return
         rows = [f"{num_steps} step{'s' * (num_steps > 1)}" for num_steps in self.steps]
+        conditions = pictured(generations[0], pl_module, range(self.columns))
+        if conditions is not None:
+            images, rows = below(to_uint8(conditions), images), ["condition", *rows]
         picture = captioned(widened(make_grid(images, self.columns)), rows, [])
         save_png(self.folder / f"steps_{trainer.global_step:07d}.png", picture)
         for logger in tensorboards(trainer):
             logger.experiment.add_image("samples/steps", picture, trainer.global_step)
 
-    def _images(self, model: DiffusionModel, columns: range) -> Tensor:
+    def _images(self, model: DiffusionModel, generations: list[Generation], columns: range) -> Tensor:
         """Return the images of these columns after each number of steps, uint8 (len(columns), len(steps), C, H, W)."""
-        rows = [generation.images(model, columns) for generation in self._generations(model)]
+        rows = [generation.images(model, columns) for generation in generations]
         return to_uint8(torch.stack(rows, dim=1)).cpu()

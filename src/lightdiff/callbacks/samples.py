@@ -12,17 +12,27 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
-from lightdiff.callbacks.common import forget_pictures, run_folder, shows_progress, tensorboards
+from lightdiff.callbacks.common import forget_pictures, run_folder, shows_progress, tensorboards, with_conditions
 from lightdiff.callbacks.signals import unless_stopped
 from lightdiff.callbacks.strips import Strip, check_stages
 from lightdiff.core import Guidance
-from lightdiff.model import DiffusionModel, Generation
+from lightdiff.model import DiffusionModel, Generation, example_of, pictured
 from lightdiff.model.loop import last_state
 from lightdiff.samplers import DDIM, Sampler, SamplerState
 from lightdiff.utils.captions import labelled
 from lightdiff.utils.collectives import gather_rows
 from lightdiff.utils.files import write_picture
-from lightdiff.utils.images import FASTEST_GIF, LARGEST, encode_gif, enlarge, hold_last, make_grid, save_png, to_uint8
+from lightdiff.utils.images import (
+    FASTEST_GIF,
+    LARGEST,
+    beside,
+    encode_gif,
+    enlarge,
+    hold_last,
+    make_grid,
+    save_png,
+    to_uint8,
+)
 from lightdiff.utils.progress import progress
 from lightdiff.utils.ranks import rank_rows
 
@@ -36,9 +46,10 @@ MOVING_ON_BOARD = 16
 class SampleImages(Callback):
     """Draw `samples/step_NNNNNNN.png` and `.gif` every few epochs and at the end of the run, also for TensorBoard.
 
-    A model that reads the images' own captions shows the examples of its conditioner, and the PNG has each above its image. The
-    noise depends on `seed` alone, so that the pictures of a run show the same images getting better. Every process draws a
-    share of the images; the random numbers of training are not touched.
+    The noise depends on `seed` alone, so that the pictures of a run show the same images getting better. Every process draws a
+    share of the images; the random numbers of training are not touched. A model that is conditioned on images gets the conditions
+    of the first validation images, each of which is shown at the left of its sample. A model that reads the images' own captions
+    shows the examples of its conditioner, and the PNG has each above its image.
 
     Args:
         sampler: the sampler that draws the images.
@@ -51,7 +62,7 @@ class SampleImages(Callback):
         show: "x_t", the noisy images, or "x0_hat", the model's guesses of the clean ones.
         guidance_scale: 1 plainly conditional, 0 unconditional, above 1 guided; None: the scale of `guidance`, or 1.
         guidance: kind of guidance; None: classifier-free guidance.
-        labels: classes to draw in turn, numbers or names, or None for every class.
+        labels: classes to draw in turn, numbers or names, or None for every class (with condition images, the class of each).
         weights: "ema", the average of the weights where the model has one, or "raw".
         seed: key of the noise.
         fast_steps: where `num_steps` is None, draw with so many steps of DDIM (eta = 0) instead, on the sampler's own grid of
@@ -104,7 +115,7 @@ class SampleImages(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.folder = run_folder(trainer) / "samples"
         # settings that cannot work are refused here, before the first step
-        self._generation(pl_module)
+        self._generation(pl_module, trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         forget_pictures(trainer, self.folder, "step")
@@ -120,11 +131,12 @@ class SampleImages(Callback):
         if self._drawn_step != trainer.global_step:
             self._draw(trainer, pl_module)
 
-    def _generation(self, pl_module: LightningModule) -> Generation:
+    def _generation(self, pl_module: LightningModule, trainer: Trainer) -> Generation:
         assert isinstance(pl_module, DiffusionModel)
         sampler, num_steps = self._drawing(getattr(pl_module.schedule, "num_train_timesteps", 1000))
-        return Generation.of(
+        generation = Generation.of(
             pl_module,
+            **example_of(pl_module),
             sampler=sampler,
             num_steps=num_steps,
             guidance=self.guidance,
@@ -133,6 +145,7 @@ class SampleImages(Callback):
             seed=self.seed,
             weights=self.weights,
         )
+        return with_conditions(trainer, pl_module, generation, self.rows * self.columns, self.labels)
 
     def _drawing(self, timesteps: int) -> tuple[Sampler, int]:
         """Return the sampler and its number of steps for a model with so many timesteps."""
@@ -151,18 +164,21 @@ class SampleImages(Callback):
         assert isinstance(pl_module, DiffusionModel)
         self._drawn_step = trainer.global_step
         rows = rank_rows(self.rows * self.columns, trainer.global_rank, trainer.world_size)
-        images = gather_rows(self._frames(pl_module, rows, shows_progress(trainer)))
+        generation = self._generation(pl_module, trainer)
+        images = gather_rows(self._frames(pl_module, generation, rows, shows_progress(trainer)))
         if trainer.is_global_zero:
+            conditions = pictured(generation, pl_module, range(len(images)))
+            if conditions is not None:
+                images = beside(to_uint8(conditions)[:, None], images)
             self._publish(trainer, images.transpose(0, 1), self.folder / f"step_{trainer.global_step:07d}")
             self._strip.publish(trainer, pl_module, self.folder)
 
-    def _frames(self, model: DiffusionModel, rows: range, shown: bool) -> Tensor:
+    def _frames(self, model: DiffusionModel, generation: Generation, rows: range, shown: bool) -> Tensor:
         """Return the frames and the result as uint8 (len(rows), F, C, H, W)."""
         # there may be more processes than images
         if not rows:
             return torch.empty((0, 1, *model.image_shape), dtype=torch.uint8)
         frames: list[Tensor] = []
-        generation = self._generation(model)
         self._strip = Strip(self.strip_stages, generation.num_steps)
         frame_every = self.frame_every or math.ceil(generation.num_steps / GIF_FRAMES)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,8 +15,14 @@ from torch import Tensor
 from lightdiff.commands.drawing import Follower
 from lightdiff.commands.edit_inputs import image_files, read_images, read_mask
 from lightdiff.commands.edits import EditTask, Given
-from lightdiff.commands.output_folder import hash_of
-from lightdiff.commands.picture_folder import check_named_out, check_pixels, name_parts, write_pictures
+from lightdiff.commands.output_folder import hash_of, hash_of_pixels
+from lightdiff.commands.picture_folder import (
+    check_named_out,
+    check_pixels,
+    content_settings,
+    name_parts,
+    write_pictures,
+)
 from lightdiff.commands.picture_settings import PictureSettings, check_pictures
 from lightdiff.commands.pictures import Drawn
 from lightdiff.commands.trained import load_for_sampling, load_trained
@@ -31,7 +36,7 @@ from lightdiff.model import DiffusionModel, Generation
 from lightdiff.model.loop import batches
 from lightdiff.utils.progress import progress
 
-NOT_CONTENT = ("ckpt_path", "image", "mask", "out", "overwrite", "progress")
+NOT_CONTENT = ("ckpt_path", "image", "mask", "condition", "out", "overwrite", "progress")
 """Keys of edit.yaml that do not decide what is drawn. SHA-256 of the checkpoint and of the pixels stand for the paths."""
 HIDDEN = 128
 """Level of gray that covers the part to be filled in `input.png`."""
@@ -76,9 +81,10 @@ def edit(cfg: DictConfig) -> Path:
     images, mask = _read(config, files, model)
     settings = {
         "checkpoint": identity,
-        "images": _hash(images),
-        "mask": None if mask is None else _hash(mask),
-        "settings": {key: value for key, value in config.items() if key not in NOT_CONTENT},
+        "images": hash_of_pixels(images),
+        "mask": None if mask is None else hash_of_pixels(mask),
+        **({} if generation.condition is None else {"condition": hash_of_pixels(generation.condition)}),
+        "settings": content_settings(config, generation, NOT_CONTENT),
     }
     name = "_".join([task.name(), *name_parts(config, generation), hash_of(settings)])
     return write_pictures(
@@ -118,18 +124,32 @@ def _checked(config: dict[str, Any]) -> tuple[EditTask, list[Path]]:
 
 
 def _fitted(config: dict[str, Any], task: EditTask, model: DiffusionModel, generation: Generation) -> Generation:
-    """Return the generation as it is for editing: without labels and prompt, no class or caption is aimed at."""
+    """Check the settings against the model; return the generation as it is for editing."""
     check_pixels(config, model)
     with _one_line():
         task.check(generation, model)
-    if model.conditioning is None or config["labels"] is not None or config["prompt"] is not None:
+    return unaimed(config, generation)
+
+
+def unaimed(config: dict[str, Any], generation: Generation) -> Generation:
+    """Return the generation as it is for given images: without labels and prompt, no class or caption is aimed at.
+
+    Raises:
+        ConfigError: the guidance needs a class or caption, and none is given.
+    """
+    if generation.condition is not None:
         return generation
-    if generation.guidance.needs_condition:
-        if generation.guidance.scale not in (0, 1):
+    if config["labels"] is not None or config["prompt"] is not None:
+        return generation
+    parts = generation.guidance.parts_by_key()
+    for key, part in parts.items():
+        if (part.needs_condition and part.scale not in (0, 1)) or (part.class_names and part.acts):
+            named = "guidance_scale" if len(parts) == 1 else f"{key}.scale"
             raise ConfigError(
-                f"guidance_scale={generation.guidance.scale:g}: labels=... or prompt=... is needed, because images are edited "
+                f"{named}={part.scale:g}: labels=... or prompt=... is needed, because given images are worked on "
                 "without a class or caption where neither is given"
             )
+    if generation.guidance.needs_condition:
         generation = replace(generation, guidance=NoGuidance())
     return replace(generation, choice=None, labels=None)
 
@@ -170,10 +190,6 @@ def _draw(
         images if mask is None else images.masked_fill(mask, HIDDEN),
         torch.cat(follower.starts) if task.gives_noise else None,
     )
-
-
-def _hash(pixels: Tensor) -> str:
-    return hashlib.sha256(f"{tuple(pixels.shape)}".encode() + pixels.numpy().tobytes()).hexdigest()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Read the images and the mask that edit.py is given, and bring them to the model's size."""
+"""Read the images and the mask that edit.py and restore.py are given, and bring them to the model's size."""
 
 from __future__ import annotations
 
@@ -22,8 +22,14 @@ HALF = 128
 """Level from which on a pixel of the mask is white."""
 
 
-def image_files(image: str | Sequence[str]) -> list[Path]:
+CONDITIONS = {"resize_mode": "crop", "max_pixels": 50_000_000}
+"""How the files of condition images are read."""
+
+
+def image_files(image: str | Sequence[str], key: str = "image") -> list[Path]:
     """Return the image files that `image` names: each may be a file or a folder, whose images come in the order of their names.
+
+    `key` is the key of the configuration that has the names, for messages.
 
     Raises:
         ConfigError: one of them does not exist, or none is an image.
@@ -32,12 +38,27 @@ def image_files(image: str | Sequence[str]) -> list[Path]:
     for name in [image] if isinstance(image, str) else image:
         path = user_path(name)
         if not path.exists():
-            raise ConfigError(f"image={name}: no such file or folder")
-        with _naming("image", name):
+            raise ConfigError(f"{key}={name}: no such file or folder")
+        with _naming(key, name):
             files += [path / inside for inside in list_images(path).images] if path.is_dir() else [path]
     if not files:
-        raise ConfigError(f"image={shorten(image)}: no images in it")
+        raise ConfigError(f"{key}={shorten(image)}: no images in it")
     return files
+
+
+def read_conditions(condition: str | Sequence[str], shape: Sequence[int]) -> Tensor:
+    """Read the condition images that `condition` names, as `image_files` does, and bring them to their shape (C, h, w).
+
+    Returns:
+        uint8 (K, C, h, w).
+
+    Raises:
+        ConfigError: a file does not exist or cannot be read, or files cannot have so many channels.
+    """
+    files = image_files(condition, "condition")
+    if not 1 <= shape[0] <= 4:
+        raise ConfigError(f"condition={files[0]}: files are read as 1 to 4 channels, and this condition has {shape[0]}")
+    return torch.stack([_read("condition", file, shape[0], CONDITIONS, shape, None) for file in files])
 
 
 def read_images(files: Sequence[Path], config: dict[str, Any], shape: Sequence[int]) -> Tensor:

@@ -65,6 +65,7 @@ def evaluate(cfg: DictConfig) -> None:
     if config.get("dataset") is None:
         _warn_of_changes(data, trained_on)
     evaluation = _evaluation(config, data, model)
+    generation = evaluation.conditioned(model, generation)
     out = user_path(config["out"]) if config["out"] else run_of(checkpoint) / "evaluation"
     with naming_folder("out", out):
         out.mkdir(parents=True, exist_ok=True)

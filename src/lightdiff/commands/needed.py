@@ -36,6 +36,8 @@ def check_extras(cfg: DictConfig) -> None:
     paths = {key: config.get(key) for key in ("ckpt_path", "init_from")}
     if isinstance(config.get("objective"), dict):
         paths["objective.teacher"] = config["objective"].get("teacher")
+    if isinstance(config.get("guidance"), dict):
+        paths["guidance.weak"] = config["guidance"].get("weak")
     for key, path in paths.items():
         if isinstance(path, str):
             check_checkpoint_extras(key, path)

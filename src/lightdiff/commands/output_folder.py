@@ -10,6 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from lightdiff.config.instantiate import ConfigError
 from lightdiff.config.naming_folder import naming_folder
 from lightdiff.utils.files import write_picture
@@ -81,6 +83,11 @@ def write_record(folder: Path, settings: dict[str, Any], *, command: str = "samp
     """Write `samples.json` into a folder: the settings, and a list of all files in it."""
     content = {"written_by": WRITER.format(command=command), **settings, "files": list(files_in(folder))}
     write_picture(folder / RECORD, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def hash_of_pixels(images: Tensor) -> str:
+    """Return the SHA-256 of images, with their shape."""
+    return hashlib.sha256(f"{tuple(images.shape)}".encode() + images.numpy().tobytes()).hexdigest()
 
 
 def hash_of(settings: dict[str, Any]) -> str:

@@ -1,10 +1,11 @@
-"""The folder of pictures that sample.py and edit.py write: which one it is, and that it is written as a whole."""
+"""The folder of pictures that sample.py, edit.py and restore.py write: which one it is, and that it is written as a whole."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lightdiff.commands.output_folder import check_out, output_folder, write_record
 from lightdiff.commands.pictures import FILES, Drawn
@@ -12,6 +13,8 @@ from lightdiff.config.instantiate import ConfigError
 from lightdiff.model import DiffusionModel, Generation
 from lightdiff.samplers import name_of
 from lightdiff.utils.files import shown, user_path
+
+DrawnImages = TypeVar("DrawnImages", bound=Drawn)
 
 
 def check_named_out(config: dict[str, Any], command: str = "sample") -> None:
@@ -37,19 +40,41 @@ def check_pixels(config: dict[str, Any], model: DiffusionModel) -> None:
         )
 
 
+def content_settings(config: dict[str, Any], generation: Generation, left_out: Sequence[str]) -> dict[str, Any]:
+    """Return the settings that decide what is drawn. The SHA-256 of a model that guides stands for its path.
+
+    Args:
+        config: the configuration of the command.
+        generation: how the images are drawn.
+        left_out: keys that decide nothing.
+    """
+    settings = copy.deepcopy({key: value for key, value in config.items() if key not in left_out})
+    for key, part in generation.guidance.parts_by_key().items():
+        group = settings
+        for name in key.split("."):
+            group = group[name]
+        group.update({name: model.sha256 for name, model in part.models.items()})
+    return settings
+
+
 def name_parts(config: dict[str, Any], generation: Generation) -> list[str]:
     """Return the parts of the default folder's name that say how the images are drawn."""
     parts = [name_of(generation.sampler), str(generation.num_steps), f"seed{config['seed']}"]
     if config["weights"] != "ema":
         parts.append(config["weights"])
-    if generation.guidance.scale != 1:
+    if generation.guidance.acts or generation.guidance.scale != 1:
         details = generation.guidance.details.replace("=", "").split()
         parts += [f"guidance{generation.guidance.scale:g}", *details]
     return parts
 
 
 def write_pictures(
-    config: dict[str, Any], default: Path, settings: dict[str, Any], draw: Callable[[], Drawn], command: str = "sample"
+    config: dict[str, Any],
+    default: Path,
+    settings: dict[str, Any],
+    draw: Callable[[], DrawnImages],
+    command: str = "sample",
+    files: Mapping[str, Callable[[DrawnImages, Path, dict[str, Any]], None]] = FILES,
 ) -> Path:
     """Draw images, write the files that `save` names into a folder, print a line about it, and return the folder.
 
@@ -59,6 +84,7 @@ def write_pictures(
         settings: what is recorded of how the images were drawn.
         draw: draws them. It is called when the folder is known to be writable.
         command: the command that writes.
+        files: name in `save` -> the function that writes the file.
 
     Raises:
         ConfigError: no folder can be made there.
@@ -70,7 +96,7 @@ def write_pictures(
     with output_folder(out) as folder:
         drawn = draw()
         for name in config["save"]:
-            FILES[name](drawn, folder, config)
+            files[name](drawn, folder, config)
         write_record(folder, settings, command=command)
     print(f"{len(drawn.images)} images: {shown(out.absolute())}")
     return out

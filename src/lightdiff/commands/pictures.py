@@ -1,4 +1,4 @@
-"""The files that sample.py and edit.py can make of a sampling run.
+"""The files that sample.py, edit.py and restore.py can make of a sampling run.
 
 Legend: N images; K of them, those of the first batch, are shown while they arise; F frames, the last of which is the result.
 """
@@ -32,7 +32,8 @@ class Drawn:
         labels: class of each image (N,), int64; None where the images were not drawn by classes.
         class_names: names of the classes 0, 1, ...
         times: the time t of each frame, from the first one down to 0.
-        given: the images that were edited (K, C, H, W), gray where they are filled; None where nothing was given.
+        given: the images that were edited (K, C, H, W), gray where they are filled, or the condition images; None where nothing
+            was given.
         noise: x_T (N, C, H, W), floating point, from which the images arise; None where it is no result.
     """
 
@@ -59,7 +60,7 @@ def grid(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
 
 
 def given(drawn: Drawn, out: Path, config: dict[str, Any]) -> None:
-    """Write `input.png`, the images that were edited, side by side."""
+    """Write `input.png`, the images that were edited or the condition images, side by side."""
     assert drawn.given is not None
     save_png(out / "input.png", enlarge(make_grid(drawn.given, config["columns"])))
 

@@ -11,20 +11,27 @@ import torch
 from omegaconf import DictConfig
 
 from lightdiff.commands.drawing import Follower
-from lightdiff.commands.output_folder import hash_of
-from lightdiff.commands.picture_folder import check_named_out, check_pixels, name_parts, write_pictures
+from lightdiff.commands.output_folder import hash_of, hash_of_pixels
+from lightdiff.commands.picture_folder import (
+    check_named_out,
+    check_pixels,
+    content_settings,
+    name_parts,
+    write_pictures,
+)
 from lightdiff.commands.picture_settings import PictureSettings, check_pictures
 from lightdiff.commands.pictures import Drawn
 from lightdiff.commands.trained import load_for_sampling, load_trained
 from lightdiff.config.instantiate import ConfigError
 from lightdiff.config.plain import plain
 from lightdiff.jobs.run_folder import run_of
-from lightdiff.model import DiffusionModel, Generation
+from lightdiff.model import NEVER_WITHOUT, DiffusionModel, Generation, pictured
 from lightdiff.model.loop import batches
+from lightdiff.utils.images import to_uint8
 from lightdiff.utils.progress import progress
 
-NOT_CONTENT = ("ckpt_path", "out", "overwrite", "progress")
-"""Keys of sample.yaml that do not decide what is drawn. The checkpoint's SHA-256 stands for its path."""
+NOT_CONTENT = ("ckpt_path", "condition", "out", "overwrite", "progress")
+"""Keys of sample.yaml that do not decide what is drawn. SHA-256 of the checkpoint and of the pixels stand for the paths."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class SampleSettings(PictureSettings):
     """
 
     num_samples: int
-    save: Sequence[Literal["grid", "png", "npz", "gif", "mp4", "strip", "steps", "history", "guidance"]]
+    save: Sequence[Literal["grid", "input", "png", "npz", "gif", "mp4", "strip", "steps", "history", "guidance"]]
     guidance_scales: Sequence[float]
 
     def __post_init__(self) -> None:
@@ -63,7 +70,8 @@ def sample(cfg: DictConfig) -> Path:
     _check_fit(config, model, generation)
     settings = {
         "checkpoint": identity,
-        "settings": {key: value for key, value in config.items() if key not in NOT_CONTENT},
+        **({} if generation.condition is None else {"condition": hash_of_pixels(generation.condition)}),
+        "settings": content_settings(config, generation, NOT_CONTENT),
     }
     return write_pictures(
         config,
@@ -84,10 +92,17 @@ def check(cfg: DictConfig) -> None:
 
 def _check_fit(config: dict[str, Any], model: DiffusionModel, generation: Generation) -> None:
     check_pixels(config, model)
+    if generation.condition is None and "input" in config["save"]:
+        raise ConfigError("save=input: there are no condition images to show (condition=...)")
+    if generation.condition is not None and "input" not in config["save"]:
+        config["save"] = ["input", *config["save"]]
     if "guidance" not in config["save"]:
         return
-    if model.conditioning is None:
-        raise ConfigError("save=guidance: this model is unconditional (trained with conditioning=none)")
+    if generation.guidance.needs_condition:
+        if model.conditioning is None:
+            raise ConfigError("save=guidance: this model is unconditional (trained with conditioning=none)")
+        if not model.conditioning.guidance_acts:
+            raise ConfigError(f"save=guidance: {NEVER_WITHOUT}")
     try:
         _by_scale(generation, config["guidance_scales"])
     except ValueError as error:
@@ -108,6 +123,7 @@ def _draw(model: DiffusionModel, generation: Generation, config: dict[str, Any])
         follower = Follower(model, config, task)
         images = [follower.result(generation.trajectory(model, part), part) for part in parts]
         by_guidance = [follower.result(each.trajectory(model, compared)) for each in scaled]
+    given = pictured(generation, model, range(config["num_samples"]))
     return Drawn(
         torch.cat(images),
         *follower.process(images[0]),
@@ -115,4 +131,5 @@ def _draw(model: DiffusionModel, generation: Generation, config: dict[str, Any])
         generation.labels_of_rows(range(config["num_samples"])),
         model.class_names,
         (*follower.times, 0.0),
+        None if given is None else to_uint8(given),
     )

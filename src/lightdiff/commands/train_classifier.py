@@ -2,6 +2,7 @@
 
     python -m lightdiff.commands.train_classifier folder --data-dir photos --name photos
     python -m lightdiff.commands.train_classifier photos                # the same: a folder with a sub-folder for each class
+    python -m lightdiff.commands.train_classifier mnist --noisy         # one that guides sampling instead (guidance=classifier)
 
 Every image of the training split is used, the accuracy is that on all images of the other split, after the last epoch: nothing is
 selected by it.
@@ -22,6 +23,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
+from lightdiff.commands.noisy_classifier import NOISY_CLASSIFIERS, train_noisy_classifier
 from lightdiff.config.extras import require
 from lightdiff.config.instantiate import suggest
 from lightdiff.data import SOURCES, DataError, DiffSet, HuggingFace
@@ -162,7 +164,8 @@ def main() -> None:
         "--channels", type=int, choices=(1, 3), help="1 grayscale, 3 RGB; by default the data set's own"
     )
     parser.add_argument("--epochs", type=int, help="times that every image is seen; by default enough")
-    parser.add_argument("--folder", type=user_path, default=Path(OWN_CLASSIFIERS), help="where to keep it")
+    parser.add_argument("--noisy", action="store_true", help="one of noisy images, for guidance=classifier")
+    parser.add_argument("--folder", type=user_path, help="where to keep it")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     recipe = RECIPES.get(asked.source, Recipe())
@@ -172,7 +175,13 @@ def main() -> None:
         data = data_set(asked.source, asked.path, data_dir=asked.data_dir, **settings)
         data.setup()
         print(data_summary(data), flush=True)
-        facts = train_classifier(data, name, asked.folder, recipe=recipe, seed=asked.seed, epochs=asked.epochs)
+        if asked.noisy:
+            folder = asked.folder or Path(NOISY_CLASSIFIERS)
+            epochs = asked.epochs or recipe.epochs_for(data.num_train)
+            facts = train_noisy_classifier(data, name, folder, epochs=epochs, flip=recipe.flip, seed=asked.seed)
+        else:
+            folder = asked.folder or Path(OWN_CLASSIFIERS)
+            facts = train_classifier(data, name, folder, recipe=recipe, seed=asked.seed, epochs=asked.epochs)
     except (DataError, ValueError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from error
@@ -182,11 +191,16 @@ def main() -> None:
             raise
         print(f"error: {failed}", file=sys.stderr)
         raise SystemExit(1) from error
-    print(f"accuracy on {facts['num_test']} validation images: {facts['test_accuracy']:.2%}")
-    settings_of_it = [setting("extractor.dataset", name)]
-    if asked.folder != Path(OWN_CLASSIFIERS):
-        settings_of_it.append(setting("extractor.weights", asked.folder))
-    print(f"{shown((asked.folder / name).absolute())}.safetensors: use it by {' '.join(settings_of_it)}")
+    if asked.noisy:
+        levels = ", ".join(f"{share:.2%} at flow time {tau}" for tau, share in facts["accuracy"].items())
+        print(f"accuracy on {facts['num_test']} validation images: {levels}")
+        settings_of_it = ["guidance=classifier", setting("guidance.classifier", folder / f"{name}.safetensors")]
+    else:
+        print(f"accuracy on {facts['num_test']} validation images: {facts['test_accuracy']:.2%}")
+        settings_of_it = [setting("extractor.dataset", name)]
+        if folder != Path(OWN_CLASSIFIERS):
+            settings_of_it.append(setting("extractor.weights", folder))
+    print(f"{shown((folder / name).absolute())}.safetensors: use it by {' '.join(settings_of_it)}")
 
 
 if __name__ == "__main__":

@@ -10,11 +10,21 @@ from typing import Any
 
 import torch
 
+from lightdiff.commands.edit_inputs import read_conditions
 from lightdiff.config.build import build_guidance, build_sampler
 from lightdiff.config.instantiate import ConfigError
 from lightdiff.config.speed import prepare_sampling
 from lightdiff.config.trust import Trust
-from lightdiff.model import CheckpointError, DiffusionModel, Generation, find_checkpoint, load_identified
+from lightdiff.core import Denoiser
+from lightdiff.model import (
+    CheckpointError,
+    DiffusionModel,
+    Generation,
+    example_of,
+    find_checkpoint,
+    load_identified,
+)
+from lightdiff.model.guides import GuideFiles
 from lightdiff.model.loop import batches
 from lightdiff.utils.files import user_path
 from lightdiff.utils.ranks import rank_and_world_size
@@ -35,7 +45,9 @@ def load_trained(config: dict[str, Any]) -> tuple[Path, DiffusionModel, Generati
     """
     checkpoint, model, generation, identity = load_for_sampling(config, device_of(config["device"]))
     calls = len(batches(range(config["num_samples"]), config["batch_size"])) * generation.num_steps
-    chosen = prepare_sampling(config, model, calls)
+    guides = [guide for part in generation.guidance.parts_by_key().values() for guide in part.models.values()]
+    weaker = [guide.module for guide in guides if isinstance(guide.module, Denoiser)]
+    chosen = prepare_sampling(config, model, calls, weaker)
     if rank_and_world_size()[0] == 0:
         print(chosen, flush=True)
     return checkpoint, model, generation, identity
@@ -60,15 +72,32 @@ def load_for_sampling(
             num_steps=num_steps,
             guidance=guidance,
             guidance_scale=config["guidance_scale"],
-            labels=config.get("labels"),
-            prompt=config.get("prompt"),
+            **_asked(config, model),
             seed=config["seed"],
             weights=config["weights"],
             precision=config["precision"],
+            guides=GuideFiles(model, trust, beside=checkpoint.parent),
         )
     except (ValueError, TypeError) as error:
         raise ConfigError(re.sub(r"^num_steps=", "sampler.num_steps=", str(error))) from error
     return checkpoint, model, generation, identity
+
+
+def _asked(config: dict[str, Any], model: DiffusionModel) -> dict[str, Any]:
+    """Return the labels, prompts and condition images that are asked for; eval.py chooses its own, by the data."""
+    if "labels" not in config:
+        return example_of(model)
+    asked = {name: config[name] for name in ("labels", "prompt")}
+    if config["condition"] is None:
+        return asked
+    if model.conditioning is None or "condition" not in model.conditioning.takes:
+        choices = (
+            "none" if model.conditioning is None else ", ".join(f"{name}=..." for name in model.conditioning.takes)
+        )
+        raise ConfigError(
+            f"condition={config['condition']}: this model takes no image as its condition; choices: {choices}"
+        )
+    return {**asked, "condition": read_conditions(config["condition"], model.conditioning.condition_shape)}
 
 
 @contextmanager

@@ -82,6 +82,32 @@ class Conditioner(nn.Module, ABC):
             ValueError: one line with the setting or the caption that does not fit.
         """
 
+    def example(self) -> dict[str, Any]:
+        """Return keyword arguments with which `choose` accepts a wish for nothing in particular; for checks."""
+        return {}
+
+    def pictured(self, condition: Tensor) -> Tensor:
+        """Return condition images as pictures for people, float (B, 1 or C, H, W) in [-1, 1].
+
+        Args:
+            condition: uint8 images (B, C', h, w), for conditioners that take images.
+        """
+        raise NotImplementedError
+
+    @property
+    def condition_shape(self) -> tuple[int, int, int]:
+        """Shape (C', h, w) of a condition image, for conditioners that take images."""
+        raise NotImplementedError
+
+    def asked(self, batch: dict[str, Any], chance: Tensor) -> dict[str, Any]:
+        """Return what a user would ask for to get images like those of a batch, as keyword arguments of `choose`.
+
+        Args:
+            batch: a batch of the data set.
+            chance: as for `inputs`.
+        """
+        return {"labels": batch["label"]}
+
     @abstractmethod
     def inputs(self, batch: dict[str, Any], chance: Tensor) -> Inputs:
         """What `forward` takes, (B, ...), out of a batch of the data set; `chance` (B,), uniform in [0, 1), decides what is
@@ -115,6 +141,17 @@ class Conditioner(nn.Module, ABC):
     def unconditional(self, cond: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the condition, as a batch of 1 or B, with which guidance compares `cond`: the null condition."""
         return self.null()
+
+    @property
+    def guidance_acts(self) -> bool:
+        """Whether the condition with which guidance compares is another one than the condition itself."""
+        return True
+
+    def same_inputs(self, other: Conditioner) -> bool:
+        """Return whether `inputs` of another conditioner can be given to this one, as to the one of a teacher."""
+        if type(self) is not type(other):
+            return False
+        return torch.equal(*(each.choose(labels=None, prompt=None) for each in (self, other)))
 
     def inputs_of_rows(self, choice: Inputs, rows: range, device: torch.device) -> Inputs:
         """The entries of `choice` (K, ...) for images `rows`."""

@@ -47,7 +47,7 @@ def build_model(cfg: Any, *, fused: bool | None = None) -> DiffusionModel:
     settings = {name: config[name] for name in SETTINGS_OF_THE_MODEL if name in config}
     parts = {name: _build_group(config, name) for name in ("schedule", "conditioning", "codec", "lr_scheduler")}
     parts["objective"], parts["prediction"] = build_objective(config)
-    parts["network"] = _build_group(config, "model")
+    parts["network"] = _build_group({**config, "model": _with_widths(config, parts["conditioning"])}, "model")
     if fused is None:
         fused = speed.fused(config, speed.precision(config).value).value
     parts["optimizer"] = build_optimizer(config, fused)
@@ -103,17 +103,34 @@ def _build_group(config: dict[str, Any], name: str, importer: Importer = import_
         if name in NEEDED:
             raise ConfigError(f"{name}._target_: a value is needed")
         return None
-    absent = [key for key in ("cond_dim", "token_dim") if name == "conditioning" and group.get(key) is None]
+    if name == "conditioning":
+        group = _without_null_widths(group)
     return instantiate(
-        {key: value for key, value in group.items() if key not in (*_FACTS.get(name, ()), *absent)},
+        {key: value for key, value in group.items() if key not in _FACTS.get(name, ())},
         key=name,
         importer=importer,
     )
 
 
 _FACTS = {"dataset": DATASET_FACTS, "sampler": ("num_steps",), "objective": ("prediction",)}
-"""Group -> keys that other groups read and its own class does not take. `cond_dim` and `token_dim` of a conditioner are of this
-kind where they are null: networks read them."""
+"""Group -> keys that other groups read and its own class does not take."""
+_WIDTHS = ("cond_dim", "token_dim", "image_channels")
+"""Keys of a conditioner that networks read. Where they are null its class does not take them."""
+
+
+def _without_null_widths(group: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a conditioner, and of its parts if it has any, without the widths that are null."""
+    kept = {key: value for key, value in group.items() if key not in _WIDTHS or value is not None}
+    if isinstance(kept.get("parts"), dict):
+        kept["parts"] = {name: _without_null_widths(part) for name, part in kept["parts"].items()}
+    return kept
+
+
+def _with_widths(config: dict[str, Any], conditioner: Any) -> Any:
+    """Return group model with the widths of the condition that no configuration says and the conditioner itself knows."""
+    group, said = config["model"], config.get("conditioning") or {}
+    unknown = [key for key in _WIDTHS if key in group and group[key] is None and said.get(key) is None]
+    return {**group, **{key: getattr(conditioner, key, None) for key in unknown}}
 
 
 def build_data(cfg: Any, *, importer: Importer = import_target) -> DiffSet:

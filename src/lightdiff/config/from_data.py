@@ -5,7 +5,7 @@ Once found they stand in the run's config.yaml, so that a resumed run keeps them
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightdiff.utils.text import shorten
@@ -24,9 +24,20 @@ def filled(config: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     for group, keys in FROM_DATA.items():
         settings, given = config.get(group), values.get(group)
         if isinstance(settings, dict) and isinstance(given, Mapping):
-            empty = [key for key in keys if key in settings and settings[key] is None]
-            groups[group] = {**settings, **{key: given[key] for key in empty if key in given}}
+            groups[group] = _filled(settings, given, keys)
     return {**config, **groups}
+
+
+def _filled(settings: dict[str, Any], given: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """Return the settings of a group, and of its parts if it has any, with the null keys taken from `given`."""
+    empty = [key for key in keys if key in settings and settings[key] is None]
+    settings = {**settings, **{key: given[key] for key in empty if key in given}}
+    if isinstance(settings.get("parts"), dict):
+        # of a run that goes on, `given` has the same parts; of a data set it has one value for all
+        own = given.get("parts") or {}
+        parts = {name: _filled(part, own.get(name, given), keys) for name, part in settings["parts"].items()}
+        settings["parts"] = parts
+    return settings
 
 
 def found_in_data(given: Mapping[str, Any], settled: Mapping[str, Any]) -> list[str]:

@@ -17,6 +17,7 @@ A network is trained to undo this. Each part of the method is a small class:
 - `Objective`: the loss, which draws all that is random in it first. `DiffusionObjective` is weighting(t) * distance(output,
   target), with t drawn by a `TimeSampler` and the noise by a `Noise`.
 - `ClassifierFreeGuidance`: a denoiser that combines the conditional and the unconditional x0_hat of another one.
+  `AutoGuidance` combines those of two denoisers, `ClassifierGuidance` that of a denoiser with the gradient of a classifier.
 - `TimeGrid`: the times 1 = t_0 > t_1 > ... > t_N = 0 at which a sampler calls the denoiser.
 
 Samplers (`lightdiff.samplers`) see the denoiser only through x0_hat. Therefore every prediction works with every schedule and
@@ -48,7 +49,22 @@ from lightdiff.core.grid import (
     TrailingGrid,
     UniformGrid,
 )
-from lightdiff.core.guidance import ClassifierFree, ClassifierFreeGuidance, Guidance, NoGuidance
+from lightdiff.core.guidance import (
+    AutoGuidance,
+    AutoGuided,
+    ClassifierFree,
+    ClassifierFreeGuidance,
+    ClassifierGuidance,
+    ClassifierGuided,
+    Combined,
+    Guidance,
+    Guides,
+    NoGuidance,
+    NoisyClassifier,
+    OwnEntries,
+    WeakDenoiser,
+    classifier_input,
+)
 from lightdiff.core.input_perturbation import InputPerturbation
 from lightdiff.core.jump_rules import DiscreteRule, JumpRule, Jumps, MeanFlowRule, ShortcutRule
 from lightdiff.core.jumps import first_share, joined, jump
@@ -93,10 +109,15 @@ __all__ = [
     "LOG_SNR_BOUNDS",
     "MSE",
     "TIME_INPUTS",
+    "AutoGuidance",
+    "AutoGuided",
     "BlockGenerator",
     "ClassifierFree",
     "ClassifierFreeGuidance",
+    "ClassifierGuidance",
+    "ClassifierGuided",
     "Codec",
+    "Combined",
     "Condition",
     "ConsistencyObjective",
     "DefaultTime",
@@ -121,6 +142,7 @@ __all__ = [
     "FlowTimeGrid",
     "GaussianNoise",
     "Guidance",
+    "Guides",
     "Huber",
     "InputPerturbation",
     "JumpDraw",
@@ -137,7 +159,9 @@ __all__ = [
     "NoGuidance",
     "Noise",
     "NoiseSchedule",
+    "NoisyClassifier",
     "Objective",
+    "OwnEntries",
     "P2Weighting",
     "PixelCodec",
     "Prediction",
@@ -158,9 +182,11 @@ __all__ = [
     "UniformTime",
     "UnitWeighting",
     "VPrediction",
+    "WeakDenoiser",
     "Weighting",
     "X0Prediction",
     "X0Weighting",
+    "classifier_input",
     "cosine_betas",
     "first_share",
     "joined",

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lightdiff.config.build import build_sampler
 from lightdiff.config.names import trusting
-from lightdiff.core import FewStepObjective, Objective, TimeGrid
+from lightdiff.core import FewStepObjective, TimeGrid
 from lightdiff.core.needs import name_in_configuration, siblings
 from lightdiff.data import DiffSet
 from lightdiff.data.listing import in_words
@@ -82,14 +82,14 @@ def batch_norm_warning(trainer: Trainer, model: DiffusionModel) -> list[str]:
     ]
 
 
-def run_summary(folder: Path, config: dict[str, Any], result: dict[str, Any], objective: Objective) -> str:
+def run_summary(folder: Path, config: dict[str, Any], result: dict[str, Any], model: DiffusionModel) -> str:
     """Return what a finished run has reached, where its files are, and what can be typed next.
 
     Args:
         folder: the run's folder.
         config: the run's configuration.
         result: the content of its result.json.
-        objective: what the model was trained with.
+        model: the trained model.
     """
     lines = []
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in result.get("metrics", {}).items())
@@ -106,9 +106,11 @@ def run_summary(folder: Path, config: dict[str, Any], result: dict[str, Any], ob
     if (folder / "checkpoints" / "last.ckpt").is_file():
         of_model = {name: config.get(name) for name in OF_THE_MODEL}
         # the usual sampler of sample.py is not what a model of few steps is for
-        sampler = own_sampler(config) if isinstance(objective, FewStepObjective) else ""
+        sampler = own_sampler(config) if isinstance(model.objective, FewStepObjective) else ""
+        takes = () if model.conditioning is None else model.conditioning.takes
+        condition = " condition=IMAGES" if "condition" in takes else ""
         commands = [
-            f"{typed('sample')} {setting('ckpt_path', folder)}{sampler}{trusting(of_model)}",
+            f"{typed('sample')} {setting('ckpt_path', folder)}{sampler}{condition}{trusting(of_model)}",
             *commands,
             f"{typed('train')} {setting('resume', folder)} trainer.max_{unit}={2 * result.get(unit, 0)}"
             f"{trusting(config)}",

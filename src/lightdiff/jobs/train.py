@@ -38,7 +38,7 @@ from lightdiff.jobs.run_folder import alone_in, discard_if_untrained, put_back_i
 from lightdiff.jobs.run_result import RESULT, read_result
 from lightdiff.jobs.summary import run_summary
 from lightdiff.jobs.trainer import build_callbacks, build_trainer
-from lightdiff.model import DiffusionModel, Generation, check_same_teacher, load_weights_into
+from lightdiff.model import DiffusionModel, Generation, check_same_teacher, example_of, load_weights_into
 from lightdiff.utils.files import remove_unfinished, shown
 from lightdiff.utils.ranks import rank_and_world_size
 
@@ -104,7 +104,7 @@ def _run(folder: Path, config: dict[str, Any], settings: TrainSettings | None, r
     if not rank_zero:
         return {}
     result = read_result(folder) or {}
-    print(run_summary(folder, config, result, job.model.objective), flush=True)
+    print(run_summary(folder, config, result, job.model), flush=True)
     return result
 
 
@@ -164,7 +164,7 @@ def _build_model(config: dict[str, Any], settings: TrainSettings, former: dict[s
     model = build_model(config, fused=False)
     sampler, num_steps = build_sampler(config)
     with naming("sampler", config["sampler"]):
-        Generation.of(model, sampler=sampler, num_steps=num_steps)
+        Generation.of(model, sampler=sampler, num_steps=num_steps, **example_of(model))
     if settings.init_from is not None and former is None:
         load_weights_into(model, settings.init_from, weights=settings.init_weights, trust=Trust.of(settings.trust))
     if former is not None:

@@ -14,8 +14,10 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from lightdiff.config.build import build_guidance, build_sampler
 from lightdiff.config.decisions import Decisions
 from lightdiff.config.instantiate import ConfigError, call, import_target, instantiate, naming
+from lightdiff.core import Guidance
 from lightdiff.jobs.devices import cluster, strategy
 from lightdiff.model import AtomicCheckpointIO
+from lightdiff.utils.program import typed
 
 
 def build_callbacks(config: dict[str, Any]) -> list[Callback]:
@@ -24,7 +26,7 @@ def build_callbacks(config: dict[str, Any]) -> list[Callback]:
     offers = {
         "sampler": sampler,
         "num_steps": num_steps,
-        "guidance": build_guidance(config),
+        "guidance": _own_guidance(config),
         "config": config,
         "seed": config["seed"],
     }
@@ -39,6 +41,23 @@ def build_callbacks(config: dict[str, Any]) -> list[Callback]:
         extra = {offer: value for offer, value in offers.items() if offer in asked and offer not in entry}
         callbacks.append(instantiate(entry, key=f"callbacks.{name}", **extra))
     return callbacks
+
+
+def _own_guidance(config: dict[str, Any]) -> Guidance | None:
+    """Build the guidance of the pictures and metrics of a training, in which no other trained model may take part.
+
+    Raises:
+        ConfigError: one takes part. It would be stronger than a model in training at first, and a run that goes on would need
+            its file.
+    """
+    guidance = build_guidance(config)
+    for key, part in ({} if guidance is None else guidance.parts_by_key()).items():
+        if part.needs_models:
+            raise ConfigError(
+                f"{key}={part.kind}: another trained model cannot guide the pictures of a model in training, which is at first "
+                f"the weaker one; choices: none, classifier_free; guide the trained model: {typed('sample')} guidance={part.kind}"
+            )
+    return guidance
 
 
 class RunTrainer(Trainer):

@@ -18,7 +18,7 @@ from lightdiff.data import DiffSet
 from lightdiff.metrics.base import Generated, Metric, Real, Value
 from lightdiff.metrics.extractor import FeatureExtractor, Features
 from lightdiff.metrics.reference import kept_reference
-from lightdiff.model import DiffusionModel, Generation
+from lightdiff.model import DiffusionModel, Generation, conditioned_like
 from lightdiff.utils.collectives import from_first, gather_rows
 from lightdiff.utils.images import to_uint8
 from lightdiff.utils.progress import progress as show_progress
@@ -54,7 +54,8 @@ class Evaluation:
         metrics: the metrics to compute, by name.
         extractor: computes the features in which images are compared; prepared before `check`.
         data: the data set, set up.
-        num_samples: number of images to draw; those of a conditional model show every class in turn.
+        num_samples: number of images to draw. Those of a conditional model show every class in turn. A model that is conditioned
+            on images gets those of the validation images in turn.
         split: the real images that serve as reference, "train", "val", or "test", where the data set keeps some apart.
         cache_dir: folder in which the statistics of the reference are kept.
         batch_size: images at a time, or None for 128. The figures do not depend on it.
@@ -180,22 +181,25 @@ class Evaluation:
         Samples of a conditioner without classes, such as one that reads captions, get the conditions of real images of the split,
         evenly spread over it, and show the classes of these.
         """
-        if model.conditioning is None or generation.choice is None:
-            return generation, None
-        if model.conditioning.by_class:
-            return generation, torch.arange(self.num_samples) % len(generation.choice)
+        conditioner = model.conditioning
+        if conditioner is None or generation.choice is None or generation.condition is not None or conditioner.by_class:
+            return generation, generation.labels_of_rows(range(self.num_samples))
         count = len(self._store)
         # more samples than images show each image equally often
         shown = [i * max(1, count // self.num_samples) % count for i in range(self.num_samples)]
         batch = self._store[shown]
         chance = torch.rand(self.num_samples, generator=keyed_generator("cpu", "evaluation", generation.seed))
-        return dataclasses.replace(generation, choice=model.conditioning.inputs(batch, chance)), batch["label"]
+        return dataclasses.replace(generation, choice=conditioner.inputs(batch, chance)), batch["label"]
 
     def _features(self, images: Tensor) -> Features:
         """Return the features of all images; each process computes those of its share."""
         share = rank_rows(len(images), *rank_and_world_size())
         own = self.extractor(images[share.start : share.stop])
         return Features(gather_rows(own.vectors), gather_rows(own.logits))
+
+    def conditioned(self, model: DiffusionModel, generation: Generation) -> Generation:
+        """Return the generation with the validation images as conditions, for a model that is conditioned on images."""
+        return conditioned_like(generation, model, self._data.val_set, self.num_samples)
 
     def protocol(self) -> dict[str, Any]:
         """Return all that two figures must have in common to be comparable, apart from the model and its sampler."""

@@ -17,6 +17,9 @@ from lightdiff.samplers import name_of
 from lightdiff.utils.collectives import from_first
 from lightdiff.utils.ranks import rank_and_world_size
 
+EVERY_CLASS = "every class in turn"
+VALIDATION_IMAGES = "conditions of the validation images in turn"
+REFERENCE_IMAGES = "conditions of the reference images"
 PACKAGES = ("lightdiff", "torch", "torchvision", "torchmetrics")
 
 
@@ -69,14 +72,22 @@ def measure(
 def _sampling_protocol(generation: Generation, by_class: bool) -> dict[str, Any]:
     """Return all settings of sampling that two figures must have in common to be comparable."""
     settings = config_of(generation.sampler)
-    shown = "every class in turn" if by_class else "conditions of the reference images"
     return {
         "weights": generation.weights,
         "sampler": {"name": name_of(generation.sampler), **{k: v for k, v in settings.items() if k != "_target_"}},
         "num_steps": generation.num_steps,
         "guidance_scale": generation.guidance.scale,
         "guidance": generation.guidance.details,
-        "labels": None if generation.choice is None else shown,
+        "labels": _asked(generation, by_class),
         "seed": generation.seed,
         "precision": generation.precision,
     }
+
+
+def _asked(generation: Generation, by_class: bool) -> str | None:
+    """Return which classes or conditions the images are drawn for, in words; None for none."""
+    if generation.condition is not None:
+        return VALIDATION_IMAGES
+    if generation.choice is None and generation.labels is None:
+        return None
+    return EVERY_CLASS if by_class else REFERENCE_IMAGES

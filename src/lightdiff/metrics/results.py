@@ -19,6 +19,7 @@ from lightdiff.utils.records import (
     better,
     canonical,
     guidance_text,
+    guided,
     newest_cells,
     protocol_key,
     read_records,
@@ -190,7 +191,7 @@ def _mean_and_spread(entries: list[Record]) -> tuple[float, float]:
 
 def lines(cell: Record) -> list[str]:
     """Return a line for each figure of a record, with the settings and the reference that it holds for."""
-    guidance = f", guidance {guidance_text(cell)}" if cell["guidance_scale"] != 1 else ""
+    guidance = f", guidance {guidance_text(cell)}" if guided(cell) else ""
     steps = f"{cell['num_steps']} step{'s' * (cell['num_steps'] > 1)}"
     setting = f"{cell['sampler']['name']}, {steps}{guidance}, {cell['weights']} weights"
     against = f"{cell['num_samples']} samples against {cell['reference']['split']}, {cell['extractor']['name']}"

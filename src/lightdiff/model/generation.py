@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from lightdiff.conditioning.base import Labels, chosen_labels
-from lightdiff.config.instantiate import import_safe_target, instantiate
-from lightdiff.core import ClassifierFree, Condition, Guidance
+from lightdiff.core import Condition, Guidance, Guides, OwnEntries
 from lightdiff.core.randomness import BlockGenerator
+from lightdiff.model.guided import check_aim, fitting_guidance
 from lightdiff.model.loop import batches, last_state
 from lightdiff.samplers import SAMPLERS, Sampler, SamplerState
 from lightdiff.utils.progress import progress as show_progress
@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 """Names as in trainer.precision, with the type to which autocast lowers the network's computation; None: no autocast."""
 
+NEVER_WITHOUT = (
+    "this model was trained with its condition image alone and never without it (conditioning.drop_prob=0), so that guidance has "
+    "nothing to compare it with"
+)
+"""Why there is no guidance for a model whose conditioner says that `guidance_acts` is False."""
+
 
 @dataclass(frozen=True)
 class Generation:
@@ -39,11 +45,12 @@ class Generation:
         sampler: the sampler object.
         num_steps: the sampler's number of steps.
         guidance: kind and strength of the guidance.
-        choice: the labels or prompts to show, as the conditioner's `choose` returned them; None: no class or caption.
+        choice: the labels, prompts or images to show, as the conditioner's `choose` returned them; None: the null condition.
         seed: key of the noise.
         weights: "ema" or "raw".
         precision: a key of `PRECISIONS` for the network; the sampler itself always computes in the type of the weights.
         labels: classes (K,) to show, int64, image i that of entry i modulo K; None where the images are not drawn by classes.
+        condition: uint8 images (K, C', h, w) that are the condition, likewise; None where the condition is no image.
     """
 
     sampler: Sampler
@@ -54,6 +61,7 @@ class Generation:
     weights: Weights
     precision: str = "32-true"
     labels: Tensor | None = None
+    condition: Tensor | None = None
 
     @classmethod
     def of(
@@ -67,20 +75,24 @@ class Generation:
         guidance_scale: float | None = None,
         labels: Labels = None,
         prompt: str | Sequence[str] | None = None,
+        condition: Tensor | None = None,
         seed: int | None = 0,
         weights: Weights = "ema",
         precision: str = "32-true",
+        guides: Guides | None = None,
     ) -> Generation:
         """Check the settings against the model and return them; the arguments are those of `DiffusionModel.sample`.
 
-        `num_samples` is only checked: it must be at least the number of labels or prompts. None leaves it open.
+        `num_samples` is only checked: it must be at least the number of labels, prompts or conditions. None leaves it open.
+        `guides` says where the models come from that `guidance` names; None: from their files, which name no classes but
+        lightdiff's own.
 
         Raises:
             ValueError: a setting that this model cannot have; the message names argument, value and choices.
         """
         if num_samples is not None:
-            _check_number(num_samples, labels=labels, prompt=prompt)
-        guidance = chosen_guidance(guidance, guidance_scale)
+            _check_number(num_samples, labels=labels, prompt=prompt, condition=condition)
+        guidance = fitting_guidance(model, guidance, guidance_scale, guides)
         if isinstance(sampler, str):
             if sampler not in SAMPLERS:
                 raise ValueError(f"sampler={sampler}: choices: {', '.join(SAMPLERS)}")
@@ -94,20 +106,30 @@ class Generation:
             num_steps = getattr(model.schedule, "num_train_timesteps", 1000)
         sampler.check(model.schedule, num_steps=num_steps, noise=model.objective.noise)
         if model.conditioning is None:
-            for name, value in (("labels", labels), ("prompt", prompt)):
+            names = guidance.class_names
+            asked = {"labels": None if names else labels, "prompt": prompt, "condition": condition}
+            for name, value in asked.items():
                 if value is not None:
-                    raise ValueError(f"{name}={value}: this model is unconditional (trained with conditioning=none)")
-            if guidance.needs_condition and guidance.scale != 1:
-                named = (
-                    f"guidance.scale={guidance.scale}" if guidance_scale is None else f"guidance_scale={guidance_scale}"
-                )
-                raise ValueError(f"{named}: this model is unconditional (trained with conditioning=none); choices: 1")
-            choice = chosen = None
+                    raise ValueError(
+                        f"{name}={_said(value)}: this model is unconditional (trained with conditioning=none)"
+                    )
+            choice = None
+            chosen = chosen_labels(labels, len(names), names) if names else None
         else:
-            choice = model.conditioning.choose(labels=labels, prompt=prompt)
+            conditioner = model.conditioning
+            if condition is not None and "condition" not in conditioner.takes:
+                takes = " or ".join(f"{name}=..." for name in conditioner.takes)
+                raise ValueError(
+                    f"condition={_said(condition)}: this model takes no image as its condition; choices: {takes}"
+                )
+            for part in guidance.parts_by_key().values():
+                if part.needs_condition and part.acts and not conditioner.guidance_acts:
+                    raise ValueError(f"guidance_scale={part.scale:g}: {NEVER_WITHOUT}; choices: 1")
+            choice = conditioner.choose(labels=labels, prompt=prompt, condition=condition)
             names = model.class_names
             chosen = chosen_labels(labels, len(names), names) if prompt is None and names else None
-        return cls(sampler, num_steps, guidance, choice, seed, weights, precision, chosen)
+        check_aim(guidance, chosen)
+        return cls(sampler, num_steps, guidance, choice, seed, weights, precision, chosen, condition)
 
     def labels_of_rows(self, rows: range) -> Tensor | None:
         """Return the classes of images `rows`, (len(rows),) int64; None where the images are not drawn by classes."""
@@ -133,8 +155,8 @@ class Generation:
         """Return the guided denoiser, the condition and the source of noise of images `rows`; call it in `stepwise`."""
         denoiser: Any = model.denoiser_of(self.weights)
         cond = null_cond = None
-        if denoiser.conditioner is not None:
-            conditioner = denoiser.conditioner
+
+        def conditions_of(conditioner: Any) -> tuple[Condition, Condition]:
             # only the network is computed in another precision
             with torch.autocast(model.device.type, enabled=False):
                 if self.choice is None:
@@ -143,8 +165,17 @@ class Generation:
                     }
                 else:
                     cond = conditioner(conditioner.inputs_of_rows(self.choice, rows, model.device))
-                null_cond = conditioner.unconditional(cond)
-        if self.guidance.scale != 1:
+                return cond, conditioner.unconditional(cond)
+
+        if denoiser.conditioner is not None:
+            cond, null_cond = conditions_of(denoiser.conditioner)
+        if self.guidance.acts:
+            labels, like = self.labels_of_rows(rows), next(model.network.parameters())
+            labels = None if labels is None else labels.to(model.device)
+            own, own_null = self.guidance.entries(conditions_of, labels, like)
+            if own:
+                denoiser = OwnEntries(denoiser)
+                cond, null_cond = {**(cond or {}), **own}, {**(null_cond or {}), **own_null}
             denoiser = self.guidance.guided(denoiser, null_cond)
         return denoiser, cond, BlockGenerator(self.seed, rows.start, len(rows), model.device)
 
@@ -191,26 +222,6 @@ class Generation:
         return torch.cat(finished)
 
 
-def chosen_guidance(guidance: Guidance | Mapping[str, Any] | None, guidance_scale: float | None) -> Guidance:
-    """Return the guidance that is asked for.
-
-    Args:
-        guidance: the guidance, or its settings as in the group guidance, which are those of `ClassifierFree` where they name no
-            `_target_`. None: classifier-free guidance.
-        guidance_scale: replaces the scale of `guidance`. None: the scale of `guidance`, or 1.
-
-    Raises:
-        ValueError: a setting that does not exist or is out of its range, or a scale for a guidance that has none.
-    """
-    chosen: Guidance = ClassifierFree()
-    if isinstance(guidance, Guidance):
-        chosen = guidance
-    elif guidance is not None:
-        settings = {"_target_": "lightdiff.core.ClassifierFree", **guidance}
-        chosen = instantiate(settings, key="guidance", importer=import_safe_target)
-    return chosen if guidance_scale is None else chosen.scaled(guidance_scale)
-
-
 def _check_number(num_samples: int, **asked: Any) -> None:
     """Refuse a number of images below 1, or one that leaves out labels or prompts that were asked for.
 
@@ -221,11 +232,19 @@ def _check_number(num_samples: int, **asked: Any) -> None:
         raise ValueError(f"num_samples={num_samples}: 1 or more is expected")
     for name, values in asked.items():
         single = isinstance(values, str) or not isinstance(values, Sequence | Tensor)
-        count = 1 if single else values.numel() if isinstance(values, Tensor) else len(values)
+        count = 1 if single else values.numel() if isinstance(values, Tensor) and values.ndim < 3 else len(values)
         if count == 0:
-            raise ValueError(f"{name}={values}: at least one is expected")
+            raise ValueError(f"{name}={_said(values)}: at least one is expected")
         if count > num_samples:
-            raise ValueError(f"num_samples={num_samples}: {count} or more is expected, one for each of {name}={values}")
+            raise ValueError(
+                f"num_samples={num_samples}: {count} or more is expected, one for each of {name}={_said(values)}"
+            )
+
+
+def _said(value: Any) -> Any:
+    """Return what a message shows of a value: the size of images, and all else as it is."""
+    is_images = isinstance(value, Tensor) and value.ndim > 1
+    return f"{'x'.join(map(str, value.shape))} (images, channels, height, width)" if is_images else value
 
 
 @contextmanager

@@ -42,6 +42,7 @@ class SamplingModel(StoredModel):
         guidance: Guidance | Mapping[str, Any] | None = None,
         labels: Labels = None,
         prompt: str | Sequence[str] | None = None,
+        condition: Tensor | None = None,
         seed: int | None = None,
         batch_size: int | None = None,
         progress: bool = False,
@@ -58,6 +59,8 @@ class SamplingModel(StoredModel):
             guidance: such as `ClassifierFree(2.0, interval=(0.2, 0.8))` or {"scale": 2.0, "rescale": 0.7}; None: classifier-free.
             labels: class of each image, number or name, or several to show in turn; None: every class in turn.
             prompt: caption of each image, or several to show in turn (text-conditional models).
+            condition: uint8 images (K, C', h, w), which the images are conditioned on in turn (image-conditional models). Their
+                shape is that of `model.conditioning.condition_shape`, such as that of the small images for super-resolution.
             seed: the same seed gives the same images whatever the batch size; None gives different ones at every call.
             batch_size: images at a time, or None for 128.
             progress: show a progress bar.
@@ -67,7 +70,8 @@ class SamplingModel(StoredModel):
             Floating-point images (num_samples, C, H, W) in [-1, 1].
 
         Raises:
-            ValueError: a number out of its range, more labels or prompts than images, or a setting that this model cannot have.
+            ValueError: a number out of its range, more labels, prompts or conditions than images, or a setting that this model
+                cannot have.
         """
         return Generation.of(
             self,
@@ -78,6 +82,7 @@ class SamplingModel(StoredModel):
             guidance_scale=guidance_scale,
             labels=labels,
             prompt=prompt,
+            condition=condition,
             seed=seed,
             weights=weights,
         ).images(self, range(num_samples), batch_size=batch_size, progress=progress)

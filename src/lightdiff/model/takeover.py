@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from lightdiff.config.describe import config_of
 from lightdiff.config.trust import NOBODY, Trust
 from lightdiff.core import FewStepObjective
@@ -71,10 +69,7 @@ def load_teacher(model: DiffusionModel, trust: Trust = NOBODY) -> None:
     if not isinstance(objective, FewStepObjective) or objective.teacher is None:
         return
     path = objective.teacher
-    source = _source("teacher", path, model, "ema", trust)
-    problem = _misfit(source, model)
-    if problem:
-        raise CheckpointError(f"teacher={path}: {problem}")
+    source = load_fitting("teacher", path, model, "ema", trust)
     objective.learn_from(source.denoiser)
     file = find_checkpoint(path).absolute()
     objective.teacher = (file.parents[1] if file.parent.name == "checkpoints" else file.parent).name
@@ -100,6 +95,26 @@ def check_same_teacher(model: DiffusionModel, path: str | None, sha256: str | No
         )
 
 
+def load_fitting(key: str, path: str | Path, model: DiffusionModel, weights: Weights, trust: Trust) -> DiffusionModel:
+    """Return the trained model at `path`, which makes the same images of the same condition as `model`.
+
+    Args:
+        key: configuration key that names it.
+        path: the trained model, as for `load_model`.
+        model: the model that it has to fit.
+        weights: which of its weights to load, as for `load_model`.
+        trust: whose classes its file may name beside lightdiff's own.
+
+    Raises:
+        CheckpointError: it cannot be loaded or does not fit; one line that begins with `key`.
+    """
+    source = _source(key, path, model, weights, trust)
+    problem = _misfit(source, model)
+    if problem:
+        raise CheckpointError(f"{key}={path}: {problem}")
+    return source
+
+
 def _source(key: str, path: str | Path, model: DiffusionModel, weights: Weights, trust: Trust) -> DiffusionModel:
     """Return the trained model at `path`, which has no labels of `model` in another order.
 
@@ -119,7 +134,7 @@ def _source(key: str, path: str | Path, model: DiffusionModel, weights: Weights,
 
 
 def _misfit(teacher: DiffusionModel, student: DiffusionModel) -> str | None:
-    """Return why a model cannot be the teacher of another, in words; None if it can."""
+    """Return why a model cannot teach or guide another, in words; None if it can."""
     if teacher.image_shape != student.image_shape:
         theirs, ours = ("x".join(map(str, model.image_shape)) for model in (teacher, student))
         return f"its images are {theirs} (channels, height, width), and those of this model {ours}; choose one of the same size"
@@ -135,9 +150,8 @@ def _misfit(teacher: DiffusionModel, student: DiffusionModel) -> str | None:
         return f"it has a condition ({type(first).__name__}), and this model has none; choose the same conditioning"
     if teacher.class_names != student.class_names:
         theirs, ours = (listed(model.class_names) or "unknown" for model in (teacher, student))
-        return f"its labels are {theirs}, and those of this model {ours}; choose a teacher with the same ones"
-    given = [conditioner.choose(labels=None, prompt=None) for conditioner in (first, second)]
-    if type(first) is not type(second) or not torch.equal(*given):
+        return f"its labels are {theirs}, and those of this model {ours}; choose a model with the same ones"
+    if not second.same_inputs(first):
         theirs, ours = (type(conditioner).__name__ for conditioner in (first, second))
         return f"its condition ({theirs}) is made of other inputs than that of this model ({ours}); choose the same conditioning"
     return None

@@ -56,7 +56,7 @@ class BasicUNet(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor | None = None, cond: dict[str, Tensor] | None = None) -> Tensor:
         """Return the output (B, C, H, W) for x (B, C, H, W). The time is ignored."""
-        check_cond(self, cond)
+        check_cond(self, cond, x)
         skips: list[Tensor] = []
         for i, convolution in enumerate(self.downs):
             if i > 0:

@@ -76,14 +76,20 @@ def check_levels(attention_levels: Sequence[int], num_levels: int) -> None:
         raise ValueError(f"attention_levels={list(attention_levels)}: levels in 0..{num_levels - 1} are expected")
 
 
-def check_cond(network: nn.Module, cond: dict[str, Tensor] | None) -> None:
-    """Check that a condition has the keys in the network's `cond_keys`. Only `mask` may be missing.
+def check_cond(network: nn.Module, cond: dict[str, Tensor] | None, x: Tensor) -> None:
+    """Check that a condition has the keys in the network's `cond_keys`, and that its image has the size of x (B, C, H, W).
+
+    Only `mask` may be missing.
 
     Raises:
-        ValueError: a key is missing, or the network does not take it.
+        ValueError: a key is missing, the network does not take it, or the image has another shape.
     """
     given, taken = set(cond or ()), set(network.cond_keys)  # type: ignore[arg-type]
     if given - taken or (taken - given) - {"mask"}:
         raise ValueError(
             f"cond={sorted(given)}: {type(network).__name__} takes {sorted(taken) or 'no condition as it is configured'}"
         )
+    if cond is not None and "image" in cond:
+        found, expected = tuple(cond["image"].shape), (len(x), network.image_channels, *x.shape[-2:])
+        if found != expected:
+            raise ValueError(f"cond: image of the shape {found}; {type(network).__name__} takes {expected}")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lightdiff.config.extras import require
@@ -18,6 +19,7 @@ from lightdiff.networks.checks import (
     check_positive,
     check_widths,
 )
+from lightdiff.networks.condition import SplitConv2d, keys_of
 from lightdiff.utils.sizes import two_sizes
 
 
@@ -39,16 +41,18 @@ class _DiffusersUNet(nn.Module):
         blocks_per_level: int,
         attention_levels: Sequence[int],
         cond_dim: int | None,
+        image_channels: int | None,
     ) -> None:
         super().__init__()
         check_positive(channels=channels, blocks_per_level=blocks_per_level, cond_dim=cond_dim)
+        check_positive(image_channels=image_channels)
         check_widths(widths)
         if any(width % 8 for width in widths):
             raise ValueError(f"widths={list(widths)}: multiples of 8 are expected (diffusers has heads of 8 channels)")
         check_levels(attention_levels, len(widths))
         self.channels, self.image_size, self.blocks_per_level = channels, image_size, blocks_per_level
         self.widths, self.attention_levels = tuple(widths), tuple(attention_levels)
-        self.cond_dim = cond_dim
+        self.cond_dim, self.image_channels = cond_dim, image_channels
         self.image_shape = (channels, *two_sizes(image_size))
         self.condition = zeroed(nn.Linear(cond_dim, 4 * widths[0])) if cond_dim is not None else None
 
@@ -67,6 +71,16 @@ class _DiffusersUNet(nn.Module):
             "class_embed_type": "identity" if self.cond_dim is not None else None,
         }
 
+    def _with_image(self, unet: nn.Module) -> nn.Module:
+        """Return diffusers' network, which takes the condition image as further channels if this network has one."""
+        if self.image_channels is not None:
+            unet.conv_in = SplitConv2d(unet.conv_in, self.image_channels)  # type: ignore[arg-type]
+        return unet
+
+    def _joined(self, x: Tensor, cond: dict[str, Tensor]) -> Tensor:
+        """Return x (B, C, H, W) with the condition image as further channels, if this network takes one."""
+        return x if self.image_channels is None else torch.cat([x, cond["image"]], dim=1)
+
     def _vector(self, cond: dict[str, Tensor]) -> Tensor | None:
         """Return the embedding (B, 4 widths[0]) of the condition's vector. diffusers adds it to the embedding of the time."""
         return None if self.condition is None else self.condition(cond["vector"])
@@ -81,7 +95,9 @@ class DiffusersUNet2D(_DiffusersUNet):
         widths: channels of each level, from full resolution down, multiples of 8.
         blocks_per_level: residual blocks of each level.
         attention_levels: levels with self-attention, on the way down and up. 0 is full resolution.
-        cond_dim: width of `cond["vector"]` (B, cond_dim). None: the network takes no condition.
+        cond_dim: width of `cond["vector"]` (B, cond_dim). None: the network takes no vector.
+        image_channels: channels of `cond["image"]` (B, image_channels, H, W), which is joined to the noisy image. The weights for
+            it start at 0. None: the network takes no image.
 
     Raises:
         ValueError: an argument is out of range.
@@ -96,11 +112,12 @@ class DiffusersUNet2D(_DiffusersUNet):
         blocks_per_level: int = 2,
         attention_levels: Sequence[int] = (2,),
         cond_dim: int | None = None,
+        image_channels: int | None = None,
     ) -> None:
-        super().__init__(channels, image_size, widths, blocks_per_level, attention_levels, cond_dim)
+        super().__init__(channels, image_size, widths, blocks_per_level, attention_levels, cond_dim, image_channels)
         check_divisible(image_size, 2 ** (len(widths) - 1))
-        self.cond_keys = ("vector",) if cond_dim is not None else ()
-        self.unet = _diffusers().UNet2DModel(**self._settings("Attn"))
+        self.cond_keys = keys_of(cond_dim, image_channels=image_channels)
+        self.unet = self._with_image(_diffusers().UNet2DModel(**self._settings("Attn")))
 
     def forward(self, x: Tensor, time: Tensor | None = None, cond: dict[str, Tensor] | None = None) -> Tensor:
         """Return the output (B, C, H, W).
@@ -108,11 +125,12 @@ class DiffusersUNet2D(_DiffusersUNet):
         Args:
             x: images (B, C, H, W).
             time: timesteps (B,). None is taken as 0.
-            cond: {"vector": (B, cond_dim)}, or None where cond_dim is None.
+            cond: dict with the network's `cond_keys`, or None where it takes no condition.
         """
-        check_cond(self, cond)
+        check_cond(self, cond, x)
+        cond = cond or {}
         time = x.new_zeros(len(x)) if time is None else time
-        return self.unet(x, time, class_labels=self._vector(cond or {})).sample
+        return self.unet(self._joined(x, cond), time, class_labels=self._vector(cond)).sample
 
 
 class DiffusersUNet2DCondition(_DiffusersUNet):
@@ -126,6 +144,8 @@ class DiffusersUNet2DCondition(_DiffusersUNet):
         attention_levels: levels with self- and cross-attention, on the way down and up. 0 is full resolution.
         token_dim: width of `cond["tokens"]` (B, L, token_dim). `cond["mask"]` (B, L) may come with them.
         cond_dim: width of `cond["vector"]` (B, cond_dim). None: the network takes no vector.
+        image_channels: channels of `cond["image"]` (B, image_channels, H, W), which is joined to the noisy image. The weights for
+            it start at 0. None: the network takes no image.
 
     Raises:
         ValueError: an argument is out of range.
@@ -141,14 +161,14 @@ class DiffusersUNet2DCondition(_DiffusersUNet):
         attention_levels: Sequence[int] = (1, 2),
         token_dim: int = 512,
         cond_dim: int | None = None,
+        image_channels: int | None = None,
     ) -> None:
-        super().__init__(channels, image_size, widths, blocks_per_level, attention_levels, cond_dim)
+        super().__init__(channels, image_size, widths, blocks_per_level, attention_levels, cond_dim, image_channels)
         check_positive(token_dim=token_dim)
         self.token_dim = token_dim
-        self.cond_keys = ("tokens", "mask", *(("vector",) if cond_dim is not None else ()))
-        self.unet = _diffusers().UNet2DConditionModel(
-            **self._settings("CrossAttn"), mid_block_type="UNetMidBlock2DCrossAttn", cross_attention_dim=token_dim
-        )
+        self.cond_keys = keys_of(cond_dim, token_dim, image_channels)
+        settings = {"mid_block_type": "UNetMidBlock2DCrossAttn", "cross_attention_dim": token_dim}
+        self.unet = self._with_image(_diffusers().UNet2DConditionModel(**self._settings("CrossAttn"), **settings))
 
     def forward(self, x: Tensor, time: Tensor | None = None, cond: dict[str, Tensor] | None = None) -> Tensor:
         """Return the output (B, C, H, W).
@@ -156,13 +176,14 @@ class DiffusersUNet2DCondition(_DiffusersUNet):
         Args:
             x: images (B, C, H, W).
             time: timesteps (B,). None is taken as 0.
-            cond: `tokens` (B, L, token_dim), with `mask` (B, L) if some are padding, and with `vector` if cond_dim is set.
+            cond: `tokens` (B, L, token_dim), with `mask` (B, L) if some are padding, and with `vector` if cond_dim is set,
+                and with `image` (B, image_channels, H, W) if image_channels is set.
         """
-        check_cond(self, cond)
+        check_cond(self, cond, x)
         cond = cond or {}
         time = x.new_zeros(len(x)) if time is None else time
         return self.unet(
-            x,
+            self._joined(x, cond),
             time,
             encoder_hidden_states=cond["tokens"],
             encoder_attention_mask=cond.get("mask"),
@@ -176,7 +197,7 @@ def save_pipeline(
     """Save a network as a folder of safetensors and JSON files, which `from_pretrained` of diffusers' pipeline can load.
 
     Args:
-        network: network without a condition (cond_dim is None).
+        network: network without a condition (cond_dim and image_channels are None).
         folder: path of the folder.
         pipeline: name of diffusers' class of the pipeline, which is made of a unet and a scheduler.
         scheduler: name of diffusers' class of the scheduler.

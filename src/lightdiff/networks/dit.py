@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from lightdiff.networks.attention import CrossAttention, attend, zeroed
 from lightdiff.networks.checks import check_cond, check_divisible, check_positive
+from lightdiff.networks.condition import ImageInput, keys_of
 from lightdiff.networks.embedding import Embedding, sinusoidal_encoding
 from lightdiff.utils.sizes import two_sizes
 
@@ -64,6 +65,8 @@ class DiT(nn.Module):
             tokens.
         takes_s: whether the network takes a second time s, where a jump from `time` ends, as few-step models do. Its embedding
             starts at 0, so the network starts as the one without it, and equals that one whenever s is `time`.
+        image_channels: channels of `cond["image"]` (B, image_channels, H, W), which is joined to the noisy image. The weights for
+            it start at 0. None: the network takes no image.
 
     Raises:
         ValueError: an argument is out of range. For image_size the message names the nearest sizes that fit.
@@ -82,10 +85,11 @@ class DiT(nn.Module):
         cond_dim: int | None = None,
         token_dim: int | None = None,
         takes_s: bool = False,
+        image_channels: int | None = None,
     ) -> None:
         super().__init__()
         check_positive(channels=channels, patch_size=patch_size, width=width, depth=depth, num_heads=num_heads)
-        check_positive(cond_dim=cond_dim, token_dim=token_dim)
+        check_positive(cond_dim=cond_dim, token_dim=token_dim, image_channels=image_channels)
         check_divisible(image_size, patch_size)
         if width % 4:
             raise ValueError(f"width={width}: a multiple of 4 is expected")
@@ -94,10 +98,9 @@ class DiT(nn.Module):
         self.channels, self.image_size, self.patch_size = channels, image_size, patch_size
         self.width, self.depth, self.num_heads = width, depth, num_heads
         self.cond_dim, self.token_dim, self.takes_s = cond_dim, token_dim, takes_s
+        self.image_channels = image_channels
         self.image_shape = (channels, *two_sizes(image_size))
-        self.cond_keys = (("vector",) if cond_dim is not None else ()) + (
-            ("tokens", "mask") if token_dim is not None else ()
-        )
+        self.cond_keys = keys_of(cond_dim, token_dim, image_channels)
         num_rows, num_columns = (size // patch_size for size in two_sizes(image_size))
         rows, columns = (
             sinusoidal_encoding(torch.arange(n, dtype=torch.float32), width // 2) for n in (num_rows, num_columns)
@@ -111,6 +114,9 @@ class DiT(nn.Module):
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulation = zeroed(nn.Linear(width, 2 * width))
         self.outc = zeroed(nn.Linear(width, channels * patch_size**2))
+        self.image_in: ImageInput | None = None
+        if image_channels is not None:
+            self.image_in = ImageInput(image_channels, width, patch_size, stride=patch_size)
 
     def forward(
         self,
@@ -127,10 +133,12 @@ class DiT(nn.Module):
             cond: dict with the network's `cond_keys`, or None where it takes no condition.
             s: with takes_s, the time (B,) where the jump ends, in timesteps; None takes `time`. Without takes_s it has no effect.
         """
-        check_cond(self, cond)
+        check_cond(self, cond, x)
         cond = cond or {}
         embedding = self.embedding(x, time, cond.get("vector"), s)
         patches = self.inc(x)
+        if self.image_in is not None:
+            patches = patches + self.image_in(cond["image"])
         height, width = patches.shape[-2:]
         x = patches.flatten(2).transpose(1, 2) + self.positions.to(patches.dtype)
         for block in self.blocks:

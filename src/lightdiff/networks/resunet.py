@@ -21,6 +21,7 @@ from lightdiff.networks.checks import (
     check_positive,
     check_widths,
 )
+from lightdiff.networks.condition import ImageInput, keys_of
 from lightdiff.networks.embedding import Embedding
 from lightdiff.networks.layers import group_norm
 from lightdiff.utils.sizes import two_sizes
@@ -130,6 +131,8 @@ class ResUNet(nn.Module):
             tokens.
         takes_s: whether the network takes a second time s, where a jump from `time` ends, as few-step models do. Its embedding
             starts at 0, so the network starts as the one without it, and equals that one whenever s is `time`.
+        image_channels: channels of `cond["image"]` (B, image_channels, H, W), which is joined to the noisy image. The weights for
+            it start at 0. None: the network takes no image.
 
     Raises:
         ValueError: an argument is out of range. For image_size the message names the nearest sizes that fit.
@@ -149,10 +152,12 @@ class ResUNet(nn.Module):
         token_dim: int | None = None,
         group_channels: int = 16,
         takes_s: bool = False,
+        image_channels: int | None = None,
     ) -> None:
         super().__init__()
         check_positive(channels=channels, blocks_per_level=blocks_per_level, num_heads=num_heads, patch_size=patch_size)
         check_positive(cond_dim=cond_dim, token_dim=token_dim, group_channels=group_channels)
+        check_positive(image_channels=image_channels)
         check_widths(widths)
         check_levels(attention_levels, len(widths))
         check_divisible(image_size, patch_size * 2 ** (len(widths) - 1))
@@ -161,12 +166,10 @@ class ResUNet(nn.Module):
         self.channels, self.image_size, self.blocks_per_level = channels, image_size, blocks_per_level
         self.num_heads, self.patch_size, self.dropout = num_heads, patch_size, dropout
         self.cond_dim, self.token_dim, self.group_channels = cond_dim, token_dim, group_channels
-        self.takes_s = takes_s
+        self.takes_s, self.image_channels = takes_s, image_channels
         self.widths, self.attention_levels = tuple(widths), tuple(attention_levels)
         self.image_shape = (channels, *two_sizes(image_size))
-        self.cond_keys = (("vector",) if cond_dim is not None else ()) + (
-            ("tokens", "mask") if token_dim is not None else ()
-        )
+        self.cond_keys = keys_of(cond_dim, token_dim, image_channels)
         embed_dim = 4 * widths[0]
 
         def res_block(in_channels: int, width: int) -> ResBlock:
@@ -206,6 +209,9 @@ class ResUNet(nn.Module):
                 self.ups.append(nn.Conv2d(width, width, 3, padding=1))
         self.norm = group_norm(width, group_channels)
         self.outc = zeroed(nn.Conv2d(width, channels * patch_size**2, 3, padding=1))
+        self.image_in: ImageInput | None = None
+        if image_channels is not None:
+            self.image_in = ImageInput(image_channels * patch_size**2, widths[0], 3, padding=1)
 
     def forward(
         self,
@@ -222,10 +228,12 @@ class ResUNet(nn.Module):
             cond: dict with the network's `cond_keys`, or None where it takes no condition.
             s: with takes_s, the time (B,) where the jump ends, in timesteps; None takes `time`. Without takes_s it has no effect.
         """
-        check_cond(self, cond)
+        check_cond(self, cond, x)
         cond = cond or {}
         embedding = self.embedding(x, time, cond.get("vector"), s)
         x = self.inc(F.pixel_unshuffle(x, self.patch_size))
+        if self.image_in is not None:
+            x = x + self.image_in(F.pixel_unshuffle(cond["image"], self.patch_size))
         skips = [x]
         for level, stages in enumerate(self.down_stages):
             for stage in cast(nn.ModuleList, stages):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lightdiff.networks.checks import check_choice, check_cond, check_divisible, check_positive, check_widths
+from lightdiff.networks.condition import ImageInput, keys_of
 from lightdiff.networks.embedding import sinusoidal_encoding
 from lightdiff.networks.layers import ACTIVATIONS, NORMS, ActivationName, NormName
 from lightdiff.utils.sizes import two_sizes
@@ -71,10 +72,12 @@ class SimpleUNet(nn.Module):
         image_size: side of the images, or (height, width), divisible by 2^(len(widths) - 1).
         widths: channels after the first convolution and after each block on the way down, at least two.
         embed_dim: width of the embedding of time and condition.
-        cond_dim: width of `cond["vector"]` (B, cond_dim). None: the network takes no condition.
+        cond_dim: width of `cond["vector"]` (B, cond_dim). None: the network takes no vector.
         norm: normalisation after each activation: "batch" (BatchNorm), "group" (GroupNorm of at most 32 groups of at least 16
             channels each) or "none".
         activation: "relu", "silu" or "gelu".
+        image_channels: channels of `cond["image"]` (B, image_channels, H, W), which is joined to the noisy image. The weights for
+            it start at 0. None: the network takes no image.
 
     Raises:
         ValueError: an argument is out of range, or a name unknown. For image_size the message names the nearest sizes that fit.
@@ -89,17 +92,19 @@ class SimpleUNet(nn.Module):
         cond_dim: int | None = None,
         norm: NormName = "batch",
         activation: ActivationName = "relu",
+        image_channels: int | None = None,
     ) -> None:
         super().__init__()
         check_choice(NORMS, norm=norm)
         check_choice(ACTIVATIONS, activation=activation)
-        check_positive(channels=channels, embed_dim=embed_dim, cond_dim=cond_dim)
+        check_positive(channels=channels, embed_dim=embed_dim, cond_dim=cond_dim, image_channels=image_channels)
         check_widths(widths, at_least=2)
         check_divisible(image_size, 2 ** (len(widths) - 1))
         self.channels, self.image_size, self.embed_dim, self.cond_dim = channels, image_size, embed_dim, cond_dim
         self.widths, self.norm, self.activation = tuple(widths), norm, activation
+        self.image_channels = image_channels
         self.image_shape = (channels, *two_sizes(image_size))
-        self.cond_keys = ("vector",) if cond_dim is not None else ()
+        self.cond_keys = keys_of(cond_dim, image_channels=image_channels)
 
         self.time = nn.Sequential(nn.Linear(embed_dim, embed_dim), ACTIVATIONS[activation]())
         self.condition = nn.Linear(cond_dim, embed_dim) if cond_dim is not None else None
@@ -109,6 +114,9 @@ class SimpleUNet(nn.Module):
         self.downs = nn.ModuleList([block(high, low, up=False) for high, low in pairs])
         self.ups = nn.ModuleList([block(2 * low, high, up=True) for high, low in reversed(pairs)])
         self.outc = nn.Conv2d(widths[0], channels, 1)
+        self.image_in: ImageInput | None = None
+        if image_channels is not None:
+            self.image_in = ImageInput(image_channels, widths[0], 3, padding=1)
 
     def forward(self, x: Tensor, time: Tensor | None = None, cond: dict[str, Tensor] | None = None) -> Tensor:
         """Return the output (B, C, H, W).
@@ -116,16 +124,19 @@ class SimpleUNet(nn.Module):
         Args:
             x: images (B, C, H, W).
             time: timesteps (B,), or None.
-            cond: {"vector": (B, cond_dim)}, or None where cond_dim is None.
+            cond: dict with the network's `cond_keys`, or None where it takes no condition.
         """
-        check_cond(self, cond)
+        check_cond(self, cond, x)
+        cond = cond or {}
         embedding = None
         if time is not None:
             embedding = self.time(sinusoidal_encoding(time, self.embed_dim).to(x.dtype))
-        if self.condition is not None and cond is not None:
+        if self.condition is not None:
             condition = self.condition(cond["vector"])
             embedding = condition if embedding is None else embedding + condition
         x = self.inc(x)
+        if self.image_in is not None:
+            x = x + self.image_in(cond["image"])
         skips = []
         for down in self.downs:
             x = down(x, embedding)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from lightdiff.networks.attention import attend
 from lightdiff.networks.checks import check_cond, check_divisible, check_levels, check_positive, check_widths
+from lightdiff.networks.condition import ImageInput, keys_of
 from lightdiff.networks.embedding import JumpEmbedding, sinusoidal_encoding
 from lightdiff.utils.sizes import two_sizes
 
@@ -41,9 +42,14 @@ class DoubleConv(nn.Module):
             nn.GroupNorm(1, out_channels),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the output (B, out_channels, H, W) for x (B, in_channels, H, W)."""
-        out = self.layers(x)
+    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        """Return the output (B, out_channels, H, W).
+
+        Args:
+            x: input (B, in_channels, H, W).
+            added: what is added to the output of the first convolution (B, mid_channels, H, W), or None.
+        """
+        out = self.layers(x) if added is None else self.layers[1:](self.layers[0](x) + added)
         return F.gelu(x + out) if self.residual else out
 
 
@@ -189,9 +195,11 @@ class UNet(nn.Module):
         widths: channels of each level of the encoder, from full resolution down, at least two.
         attention_levels: levels with attention, in the encoder and in the decoder. 0 is full resolution.
         num_heads: number of heads of each attention.
-        cond_dim: width of `cond["vector"]` (B, cond_dim). None: the network takes no condition.
+        cond_dim: width of `cond["vector"]` (B, cond_dim). None: the network takes no vector.
         takes_s: whether the network takes a second time s, where a jump from `time` ends, as few-step models do. Its embedding
             starts at 0, so the network starts as the one without it, and equals that one whenever s is `time`.
+        image_channels: channels of `cond["image"]` (B, image_channels, H, W), which is joined to the noisy image. The weights for
+            it start at 0. None: the network takes no image.
 
     Raises:
         ValueError: an argument is out of range. For image_size the message names the nearest sizes that fit.
@@ -206,18 +214,19 @@ class UNet(nn.Module):
         num_heads: int = 4,
         cond_dim: int | None = None,
         takes_s: bool = False,
+        image_channels: int | None = None,
     ) -> None:
         super().__init__()
-        check_positive(channels=channels, num_heads=num_heads, cond_dim=cond_dim)
+        check_positive(channels=channels, num_heads=num_heads, cond_dim=cond_dim, image_channels=image_channels)
         check_widths(widths, at_least=2)
         depth = len(widths) - 1
         check_levels(attention_levels, len(widths))
         check_divisible(image_size, 2**depth)
         self.channels, self.image_size, self.num_heads, self.cond_dim = channels, image_size, num_heads, cond_dim
-        self.takes_s = takes_s
+        self.takes_s, self.image_channels = takes_s, image_channels
         self.widths, self.attention_levels = tuple(widths), tuple(attention_levels)
         self.image_shape = (channels, *two_sizes(image_size))
-        self.cond_keys = ("vector",) if cond_dim is not None else ()
+        self.cond_keys = keys_of(cond_dim, image_channels=image_channels)
 
         self.inc = DoubleConv(channels, widths[0])
         widths_of_attention: list[int] = []
@@ -243,6 +252,9 @@ class UNet(nn.Module):
         self.outc = nn.Conv2d(below, channels, 1)
         for number, width in enumerate(widths_of_attention, start=1):
             self.add_module(f"sa{number}", SelfAttention(width, num_heads))
+        self.image_in: ImageInput | None = None
+        if image_channels is not None:
+            self.image_in = ImageInput(image_channels, widths[0], 3, padding=1)
 
     def forward(
         self,
@@ -256,14 +268,16 @@ class UNet(nn.Module):
         Args:
             x: images (B, C, H, W).
             time: timesteps (B,), or None.
-            cond: {"vector": (B, cond_dim)}, or None where cond_dim is None.
+            cond: dict with the network's `cond_keys`, or None where it takes no condition.
             s: with takes_s, the time (B,) where the jump ends, in timesteps; None takes `time`. Without takes_s it has no effect.
         """
-        check_cond(self, cond)
-        vector = None if cond is None else cond["vector"]
+        check_cond(self, cond, x)
+        cond = cond or {}
+        vector = cond.get("vector")
+        added = None if self.image_in is None else self.image_in(cond["image"])
         skips: list[Tensor] = []
         for block, attention in self._encoder:
-            x = getattr(self, block)(x, time, vector, s) if skips else self.inc(x)
+            x = getattr(self, block)(x, time, vector, s) if skips else self.inc(x, added)
             x = x if attention is None else getattr(self, attention)(x)
             skips.append(x)
         skips.pop()

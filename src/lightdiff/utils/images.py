@@ -43,6 +43,26 @@ def to_gray_or_rgb(images: Tensor) -> Tensor:
     return images.transpose(-3, -2).flatten(-2, -1).unsqueeze(-3)
 
 
+def beside(left: Tensor, right: Tensor) -> Tensor:
+    """Return uint8 images (..., C, H, W1) and (..., C', H, W2) side by side, gray ones in colour where the others are.
+
+    Dimensions in front of the channels are expanded to each other.
+    """
+    lead = torch.broadcast_shapes(left.shape[:-3], right.shape[:-3])
+    return torch.cat([part.expand(*lead, *part.shape[-3:]) for part in _of_one_kind(left, right)], dim=-1)
+
+
+def below(first: Tensor, others: Tensor) -> Tensor:
+    """Return uint8 images (K, C, H, W) followed by others (N, C', H, W), gray ones in colour where the others are."""
+    return torch.cat(_of_one_kind(first, others))
+
+
+def _of_one_kind(*images: Tensor) -> list[Tensor]:
+    """Return images (..., C, H, W), of which those of one channel get as many channels as the others have."""
+    channels = max(part.shape[-3] for part in images)
+    return [part.expand(*part.shape[:-3], channels, -1, -1) if part.shape[-3] == 1 else part for part in images]
+
+
 def make_grid(images: Tensor, columns: int, padding: int = 1) -> Tensor:
     """Arrange uint8 images in a grid, row by row, on black. A single image stays as it is, without a border.
 

@@ -88,7 +88,8 @@ def newest_cells(records: Iterable[Record]) -> dict[str, Record]:
 
 def protocol_key(record: Record) -> str:
     """Return a text that is equal for records of the same protocol. The place of the checkpoint file does not matter."""
-    parts = {name: record[name] for name in IDENTITY}
+    # a scale that was typed as 2 and one that was typed as 2.0 are the same
+    parts = {**{name: record[name] for name in IDENTITY}, "guidance_scale": float(record["guidance_scale"])}
     # records of former versions have only the scale
     parts["guidance"] = record.get("guidance", "")
     content = {name: value for name, value in record["checkpoint"].items() if name != "file"}
@@ -105,6 +106,11 @@ def canonical(data: Any) -> str:
 def guidance_text(record: Record) -> str:
     """Return the guidance of a record, such as "2" or "2 interval=0.2-0.8"."""
     return f"{record['guidance_scale']:g} {record.get('guidance', '')}".strip()
+
+
+def guided(record: Record) -> bool:
+    """Return whether the images of a record were drawn with guidance; some kinds of guidance act at the scale 1 too."""
+    return bool(record["guidance_scale"] != 1 or record.get("guidance"))
 
 
 def value_text(entry: dict[str, float | None]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightdiff.utils.files import lies_in
-from lightdiff.utils.records import Record, better, guidance_text, newest_cells, read_records, value_text
+from lightdiff.utils.records import Record, better, guidance_text, guided, newest_cells, read_records, value_text
 
 FIRST = ("fid", "kid")
 """Metrics that come first, in this order. The terminal shows the first one that a run has."""
@@ -68,7 +68,7 @@ def _sampling(cell: Record) -> str:
     words = [
         cell["sampler"]["name"],
         f"{cell['num_steps']} step{'s' * (cell['num_steps'] > 1)}",
-        "" if cell["guidance_scale"] == 1 else f"guidance {guidance_text(cell)}",
+        f"guidance {guidance_text(cell)}" if guided(cell) else "",
         "" if cell["weights"] == "ema" else f"{cell['weights']} weights",
         f"{cell['num_samples']:,} samples",
     ]

@@ -1,105 +1,17 @@
-"""Guidance, which turns a denoiser into another denoiser that samples with more weight on the condition.
-
-A `Guidance` holds the settings of one kind of guidance, as the group `guidance` of the configuration has them. Its method
-`guided` applies them to a denoiser. A new kind is one subclass here and one YAML file in conf/guidance.
-"""
+"""Classifier-free guidance, which exaggerates what the condition changes."""
 
 from __future__ import annotations
 
-import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lightdiff.core.denoiser import Condition, second_time
+from lightdiff.core.guidance.base import DenoiserFunction, Guidance, acts_at, check_interval
 from lightdiff.core.schedule import NoiseSchedule
 from lightdiff.core.shapes import per_image
-
-DenoiserFunction = Callable[..., Tensor]
-"""Function (x_t, t, cond) -> x0_hat with the attribute `schedule`. One with takes_s = True also takes a keyword s."""
-
-
-@dataclass(frozen=True)
-class Guidance(ABC):
-    """Base class of the kinds of guidance.
-
-    Args:
-        scale: strength of the guidance. For every kind, 1 switches it off.
-
-    Raises:
-        ValueError: scale is not a finite number.
-    """
-
-    needs_condition: ClassVar[bool] = True
-    """Whether only a model with a condition can be guided in this way."""
-
-    scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not math.isfinite(self.scale):
-            raise ValueError(f"scale={self.scale}: a finite number is expected")
-
-    def scaled(self, guidance_scale: float) -> Guidance:
-        """Return this guidance with another scale.
-
-        Raises:
-            ValueError: this kind cannot have that scale.
-        """
-        if not math.isfinite(guidance_scale):
-            raise ValueError(f"guidance_scale={guidance_scale}: a finite number is expected")
-        return replace(self, scale=guidance_scale)
-
-    @property
-    def kind(self) -> str:
-        """Name of the kind in tables and in names of folders. It is "" for classifier-free guidance alone."""
-        return type(self).__name__
-
-    @property
-    def details(self) -> str:
-        """Kind, and settings beside the scale that differ from their defaults, in words such as "interval=0.2-0.8"."""
-        if self.scale == 1:
-            return ""
-        others = [(f.name, getattr(self, f.name), f.default) for f in fields(self) if f.name != "scale"]
-        words = [f"{name}={_text(value)}" for name, value, default in others if value != default]
-        return " ".join(filter(None, [self.kind, *words]))
-
-    @abstractmethod
-    def guided(self, denoiser: DenoiserFunction, null_cond: Condition | None) -> DenoiserFunction:
-        """Return the guided denoiser.
-
-        Args:
-            denoiser: the denoiser of the model.
-            null_cond: condition of no particular class or caption. None: the model has no condition.
-        """
-
-
-@dataclass(frozen=True)
-class NoGuidance(Guidance):
-    """No guidance: the model's own x0_hat for its condition."""
-
-    needs_condition: ClassVar[bool] = False
-
-    scale: float = field(default=1.0, init=False)
-
-    def scaled(self, guidance_scale: float) -> Guidance:
-        """Return this object for the scale 1.
-
-        Raises:
-            ValueError: guidance_scale is another number.
-        """
-        if guidance_scale != 1:
-            raise ValueError(
-                f"guidance_scale={guidance_scale}: guidance=none has no scale; choose guidance=classifier_free, or leave one "
-                "of the two out"
-            )
-        return self
-
-    def guided(self, denoiser: DenoiserFunction, null_cond: Condition | None) -> DenoiserFunction:
-        return denoiser
 
 
 @dataclass(frozen=True)
@@ -192,7 +104,7 @@ class ClassifierFreeGuidance:
         Raises:
             ValueError: cond does not have the keys of null_cond.
         """
-        acts = self._acts(t)
+        acts = acts_at(self.interval, t)
         if self.guidance_scale == 1 or not acts.any():
             return self.denoiser(x_t, t, cond, **second_time(self, s))
         null_cond = {name: value.expand(len(x_t), *value.shape[1:]) for name, value in self.null_cond.items()}
@@ -211,14 +123,6 @@ class ClassifierFreeGuidance:
             guided = guided * (1 + self.rescale * (_std(conditional) / _std(guided) - 1))
         return torch.where(per_image(acts.to(x_t.device), x_t) > 0, guided, conditional)
 
-    def _acts(self, t: Tensor) -> Tensor:
-        """Return whether guidance acts at each time t (B,)."""
-        if self.interval is None:
-            # on the CPU, because reading a value from a GPU would wait for it
-            return torch.ones(len(t), dtype=torch.bool)
-        low, high = self.interval
-        return (low <= t) & (t <= high)
-
 
 def _check_interval_and_rescale(interval: Sequence[float] | None, rescale: float) -> None:
     """Refuse settings out of their range.
@@ -228,13 +132,7 @@ def _check_interval_and_rescale(interval: Sequence[float] | None, rescale: float
     """
     if not 0 <= rescale <= 1:
         raise ValueError(f"rescale={rescale}: a number in [0, 1] is expected")
-    if interval is not None and not (len(interval) == 2 and 0 <= interval[0] <= interval[1] <= 1):
-        raise ValueError(f"interval={list(interval)}: two times, the lower one first, in [0, 1] are expected")
-
-
-def _text(value: object) -> str:
-    """Return a setting in words without spaces: 0.2-0.8 for a sequence."""
-    return "-".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
+    check_interval(interval)
 
 
 def _std(images: Tensor) -> Tensor:
