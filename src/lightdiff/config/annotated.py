@@ -15,8 +15,8 @@ def from_annotations(conditioning: Mapping[str, Any], splits: Splits) -> dict[st
     """Return the settings of a conditioner that the captions and columns of the images change or fill.
 
     A conditioner with `templates` reads the images' own captions where they have some: templates becomes null, and other keys
-    that are null get what the conditioner's class takes from the captions. `columns` becomes a mapping from the name of each column to
-    the names of its values.
+    that are null get what the conditioner's class takes from the captions. `columns` becomes a mapping from the name of each
+    column to the names of its values.
 
     Args:
         conditioning: the group.
