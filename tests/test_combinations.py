@@ -33,7 +33,10 @@ REFUSED = {
     for objective in ("epsilon", "min_snr", "log_variance", "input_perturbation")
 }
 """The pairs that cannot work: with epsilon nothing is known of x0 where alpha = 0."""
-NEEDS = {"flow_map": ["model.takes_s=true"]}
+NEEDS = {
+    "flow_map": ["model.takes_s=true"],
+    "self_taught": ["model.takes_s=true"],
+}
 """What an objective needs of the other groups."""
 
 

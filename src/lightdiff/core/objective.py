@@ -121,6 +121,16 @@ class Objective(nn.Module, ABC):
         """
         return draw
 
+    def later_state(self, denoiser: Denoiser) -> dict[str, Tensor]:
+        """Return tensors of the kinds and names that `state_dict` has from some moment of the training on, all of them or none.
+
+        Their values say nothing. A checkpoint is checked against them before a run goes on.
+
+        Args:
+            denoiser: denoiser that is trained.
+        """
+        return {}
+
     @abstractmethod
     def losses(
         self,
