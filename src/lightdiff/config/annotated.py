@@ -30,7 +30,7 @@ def from_annotations(conditioning: Mapping[str, Any], splits: Splits) -> dict[st
     if "templates" in conditioning and train.captions is not None:
         with naming("conditioning", {}):
             kind = import_target(conditioning["_target_"])
-        from_captions = getattr(kind, "from_captions", lambda train, val: {})
+        from_captions: Any = getattr(kind, "from_captions", lambda train, val: {})
         found = {"templates": None, **from_captions(train.captions, val.captions or ())}
         found = {key: value for key, value in found.items() if value is None or conditioning.get(key) is None}
     if "columns" in conditioning and train.columns:
