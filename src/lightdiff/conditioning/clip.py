@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lightdiff.conditioning.base import Conditioner, Labels
-from lightdiff.conditioning.captions import captions_of, check_longest, prompts
+from lightdiff.conditioning.captions import captions_of, check_longest, examples_of, prompts
 from lightdiff.conditioning.clip_encoder import TEXT_SETTINGS, Embedded, load_pretrained, rebuild, token_ids
 
 if TYPE_CHECKING:
@@ -49,8 +49,15 @@ class _Clip(Conditioner):
         self.pretrained, self.token_dim, self.max_tokens = pretrained, token_dim, max_tokens
         self.drop_prob = drop_prob
 
+    @classmethod
+    def from_captions(cls, train: Sequence[str], val: Sequence[str]) -> dict[str, Any]:
+        return {"examples": examples_of(train, val)}
+
     def check(self, batch: dict[str, Any]) -> None:
         self.captions.check(batch, self)
+
+    def asked(self, batch: dict[str, Any], chance: Tensor) -> dict[str, Any]:
+        return super().asked(batch, chance) if self.templates is not None else {"prompt": list(batch["caption"])}
 
     def choose(self, *, labels: Labels, prompt: str | Sequence[str] | None, condition: Tensor | None = None) -> Tensor:
         if prompt is None:
