@@ -19,7 +19,7 @@ from tiny_clip import WIDTH, save_tiny_clip
 
 CONF = ROOT / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
-ROOTS = {"train", "sample", "edit", "eval", "export"}
+ROOTS = {"train", "sample", "edit", "restore", "eval", "export"}
 MISSING = {
     "dataset=folder": "dataset.data_dir=images",
     "dataset=huggingface": "dataset.source.path=images",
@@ -28,6 +28,7 @@ MISSING = {
     "guidance=combined": "guidance.parts.auto.weak=run",
 }
 NEEDED_BY = {"eval": ["ckpt_path=run"], "edit": ["ckpt_path=run", "image=photo.png"]}
+NEEDED_BY["restore"] = NEEDED_BY["edit"]
 CROSS_ATTENTION = ["model=resunet", "model.widths=[8]", "model.attention_levels=[0]"]
 NEEDS = {
     "conditioning=attributes": ["dataset=emoji"],
@@ -91,7 +92,9 @@ def test_experiment_ddpm_unet_draws_the_tutorials_gif() -> None:
 @pytest.mark.parametrize("path", [p for p in FILES if p.stem not in ROOTS or p.parent != CONF], ids=choice)
 def test_every_file_composes(path: Path) -> None:
     group = path.parent.relative_to(CONF).as_posix()
-    root = {"metrics": "eval", "extractor": "eval", "task": "edit"}.get(group, "train")
+    root = {"metrics": "eval", "extractor": "eval", "task": "edit", "operator": "restore", "method": "restore"}.get(
+        group, "train"
+    )
     override = choice(path) if group != "experiment" else f"+{choice(path)}".replace("+experiment", "experiment")
     if group == "metrics":  # a list of choices
         override = f"metrics=[{path.stem}]"

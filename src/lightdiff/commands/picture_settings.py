@@ -1,4 +1,4 @@
-"""The settings that sample.py and edit.py share beside those of all commands that draw: which files, and how they look."""
+"""The settings that sample.py, edit.py and restore.py share beside those of all commands that draw: the files and their look."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RANGES: dict[str, Range] = {
 
 @dataclass(frozen=True)
 class PictureSettings(SamplingSettings):
-    """The keys that sample.yaml and edit.yaml share, beside the groups.
+    """The keys that sample.yaml, edit.yaml and restore.yaml share, beside the groups.
 
     Raises:
         ConfigError: a number is out of its range.

@@ -212,7 +212,8 @@ def prepare_sampling(config: Config, model: DiffusionModel, calls: int, weaker: 
     kind = model.device.type
     layout = channels_last(config, model.network, kind, half=config["precision"] != "32-true")
     compiling = compiled(config, kind, calls, COMPILE_FROM_CALLS)
-    for each in (model, *weaker):
+    everything: list[DiffusionModel | Denoiser] = [model, *weaker]
+    for each in everything:
         lay_out(each, layout, compiling)
     return f"speed: {config['precision']}, {layout.describe('channels last')}, {compiling.describe('compiled')}"
 
