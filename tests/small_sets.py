@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ MODELS_OF_CARS = ["AM General Hummer SUV 2000", "Acura RL Sedan 2012"]
 
 
 def write_small_sets(folder: Path) -> Path:
-    """Write MNIST, Fashion-MNIST and CIFAR-10 with 24 images in each part, Stanford Cars with 12, and photos: 20 of one class
-    in `photos`, 6 of each of two classes in `animals`. Returns the folder."""
+    """Write MNIST, Fashion-MNIST and CIFAR-10 with 24 images in each part, Stanford Cars with 12, 20 emoji, and photos: 20 of one
+    class in `photos`, 6 of each of two classes in `animals`. Returns the folder."""
     random = np.random.default_rng(0)
     labels = np.arange(24, dtype=np.uint8) % 10
     for raw in (folder / "MNIST" / "raw", folder / "FashionMNIST" / "raw"):
@@ -38,6 +39,7 @@ def write_small_sets(folder: Path) -> Path:
         photo(folder / "photos" / f"{i}.jpg")
     for i in range(12):
         photo(folder / "animals" / ("cat", "dog")[i % 2] / f"{i}.jpg")
+    write_emoji(folder / "emoji-datasource-google")
     cars = folder / "stanford_cars"
     (cars / "devkit").mkdir(parents=True)
     scipy.io.savemat(cars / "devkit" / "cars_meta.mat", {"class_names": np.array(MODELS_OF_CARS, dtype=object)})
@@ -49,4 +51,24 @@ def write_small_sets(folder: Path) -> Path:
         scipy.io.savemat(cars / file, {"annotations": np.array(rows, dtype=[("class", object), ("fname", object)])})
         for _, name in rows:
             photo(cars / part / name)
+    return folder
+
+
+def write_emoji(folder: Path) -> Path:
+    """Write 20 transparent pictures and their list as the npm package emoji-datasource-google has them. Returns the folder."""
+    random = np.random.default_rng(0)
+    pictures = folder / "img" / "google" / "64"
+    pictures.mkdir(parents=True)
+    emoji = []
+    for i in range(20):
+        name, category, kind = (("RED Heart", "Symbols", "heart"), ("cat face", "Animals & Nature", "animal"))[i % 2]
+        pixels = random.integers(0, 256, (64, 64, 4), dtype=np.uint8)
+        # the corners are transparent, as those of most emoji are
+        pixels[:16, :16, 3] = 0
+        Image.fromarray(pixels).save(pictures / f"{i:04x}.png")
+        known = {"name": f"{name} {i // 2}", "image": f"{i:04x}.png", "category": category, "subcategory": kind}
+        emoji.append({**known, "has_img_google": True, "unified": f"{i:04X}"})
+    emoji.append({"name": "only elsewhere", "image": "ffff.png", "category": "Flags", "has_img_google": False})
+    # the list is in another order than the names of the files
+    (folder / "emoji.json").write_text(json.dumps(emoji[::-1]))
     return folder

@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "utils": {"torch", "numpy", "imageio", "imageio_ffmpeg", "matplotlib", "lightdiff.utils"},
     "core": {"torch", "lightdiff.core"},
     "samplers": {"torch", "lightdiff.core", "lightdiff.samplers"},
+    "inverse": {"torch", "lightdiff.core", "lightdiff.inverse"},
     "networks": {"torch", "lightdiff.networks", "lightdiff.utils.sizes"},
     "conditioning": {"torch", "numpy", "PIL", "lightdiff.conditioning", "lightdiff.utils.sizes"},
     "data": {

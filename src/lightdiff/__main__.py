@@ -1,4 +1,4 @@
-"""The command `lightdiff`: `lightdiff train ...` is `python train.py ...`, and so for sample, edit, eval, export and report."""
+"""The command `lightdiff`: `lightdiff train ...` is `python train.py ...`, and so for each other command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings of sample.py, edit.py, eval.py and export.py: every key has one check, and the commands refuse alike."""
+"""The settings of the commands for trained models: every key has one check, and the commands refuse alike."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from lightdiff.commands.edit import EditSettings
 from lightdiff.commands.evaluate import EvalSettings
 from lightdiff.commands.export import ExportSettings
 from lightdiff.commands.pictures import FILES
+from lightdiff.commands.restorations import FILES as RESTORATION_FILES
+from lightdiff.commands.restore import RestoreSettings
 from lightdiff.commands.sample import SampleSettings
 from lightdiff.config.command_settings import ModelSettings, check_command
 from lightdiff.config.instantiate import ConfigError
@@ -22,10 +24,13 @@ from runs import ROOT
 COMMANDS: dict[str, type[ModelSettings]] = {
     "sample": SampleSettings,
     "edit": EditSettings,
+    "restore": RestoreSettings,
     "eval": EvalSettings,
     "export": ExportSettings,
 }
-NEEDED = {"edit": ["image=photo.png"], "export": ["out=model"]}
+KINDS = (SampleSettings, EditSettings, RestoreSettings)
+"""The settings of the commands that write pictures."""
+NEEDED = {"edit": ["image=photo.png"], "restore": ["image=photo.png"], "export": ["out=model"]}
 REFUSED = {
     "weights": ("best", "one of ema, raw is expected"),
     "ckpt_path": (None, "str is expected"),
@@ -84,5 +89,5 @@ def test_a_group_that_is_needed_may_not_be_empty(command: str) -> None:
 
 
 def test_every_kind_of_file_can_be_asked_for() -> None:
-    offered = [get_args(get_args(get_type_hints(kind)["save"])[0]) for kind in (SampleSettings, EditSettings)]
-    assert {name for names in offered for name in names} == FILES.keys()
+    offered = [get_args(get_args(get_type_hints(kind)["save"])[0]) for kind in KINDS]
+    assert {name for names in offered for name in names} == FILES.keys() | RESTORATION_FILES.keys()

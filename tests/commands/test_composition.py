@@ -14,11 +14,12 @@ from lightdiff.config.build import build_data, build_model, build_sampler
 from lightdiff.jobs.trainer import build_callbacks
 from lightdiff.model import save_export
 from runs import ROOT, composed
+from small_sets import write_emoji
 from tiny_clip import WIDTH, save_tiny_clip
 
 CONF = ROOT / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
-ROOTS = {"train", "sample", "edit", "eval", "export"}
+ROOTS = {"train", "sample", "edit", "restore", "eval", "export"}
 MISSING = {
     "dataset=folder": "dataset.data_dir=images",
     "dataset=huggingface": "dataset.source.path=images",
@@ -27,8 +28,10 @@ MISSING = {
     "guidance=combined": "guidance.parts.auto.weak=run",
 }
 NEEDED_BY = {"eval": ["ckpt_path=run"], "edit": ["ckpt_path=run", "image=photo.png"]}
+NEEDED_BY["restore"] = NEEDED_BY["edit"]
 CROSS_ATTENTION = ["model=resunet", "model.widths=[8]", "model.attention_levels=[0]"]
 NEEDS = {
+    "conditioning=attributes": ["dataset=emoji"],
     "conditioning=clip": CROSS_ATTENTION,
     "conditioning=clip_finetuned": CROSS_ATTENTION,
     "conditioning=both": ["dataset.image_size=32"],
@@ -89,7 +92,9 @@ def test_experiment_ddpm_unet_draws_the_tutorials_gif() -> None:
 @pytest.mark.parametrize("path", [p for p in FILES if p.stem not in ROOTS or p.parent != CONF], ids=choice)
 def test_every_file_composes(path: Path) -> None:
     group = path.parent.relative_to(CONF).as_posix()
-    root = {"metrics": "eval", "extractor": "eval", "task": "edit"}.get(group, "train")
+    root = {"metrics": "eval", "extractor": "eval", "task": "edit", "operator": "restore", "method": "restore"}.get(
+        group, "train"
+    )
     override = choice(path) if group != "experiment" else f"+{choice(path)}".replace("+experiment", "experiment")
     if group == "metrics":  # a list of choices
         override = f"metrics=[{path.stem}]"
@@ -106,6 +111,9 @@ def test_every_member_builds(path: Path, tmp_path: Path) -> None:
     if path.parent.name != "model":
         overrides.append("model=unet_small")
     overrides += NEEDS.get(choice(path), [])
+    if "dataset=emoji" in overrides:
+        write_emoji(tmp_path / "emoji-datasource-google")
+        overrides += [f"dataset.data_dir={tmp_path}", "dataset.channels=1"]
     if choice(path) == "objective=progressive_distillation":
         save_export(build_model(composed("model=unet_small", "ema_decay=null")), tmp_path, weights="ema")
         overrides.append(f"objective.teacher={tmp_path}")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lightdiff.conditioning import TextConditioner
-from lightdiff.conditioning.captions import Captions, words
+from lightdiff.conditioning.captions import TemplateCaptions, words
 from lightdiff.config.describe import config_of
 from lightdiff.config.instantiate import import_safe_target, instantiate
 from lightdiff.core import FlowSchedule, VPrediction
@@ -22,7 +22,7 @@ def conditioner(**settings: object) -> TextConditioner:
 
 
 def test_captions_are_every_name_in_every_template() -> None:
-    captions = Captions(NAMES, TEMPLATES)
+    captions = TemplateCaptions(NAMES, TEMPLATES)
     assert captions.texts[2:4] == ["A photo of a small dog", "small dog, please!"]
     labels, chance = torch.tensor([0, 1, 2, 2]), torch.tensor([0.0, 0.49, 0.5, 0.999])
     numbers = captions.numbers(labels, chance)

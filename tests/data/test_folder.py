@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from lightdiff.data import DataError, DiffSet, Folder
-from lightdiff.data.image_store import FileStore, MemoryStore
+from lightdiff.data.file_store import FileStore
+from lightdiff.data.image_store import MemoryStore
 from waiting import until
 
 

@@ -158,3 +158,41 @@ def test_without_a_network_the_answer_comes_within_seconds(
     with pytest.raises(DataError, match=r"source.path=someone/pets: no local folder, not in .*, and the hub"):
         data.prepare_data()
     assert sum(waited) < 10
+
+
+def with_texts(folder: Path) -> Path:
+    def texts(rows: range) -> datasets.Dataset:
+        made = table(rows).add_column("text", [f"number {i}" for i in rows])
+        return made.add_column("tone", [("warm", None, "cold")[i % 3] for i in rows])
+
+    datasets.DatasetDict({"train": texts(range(8)), "test": texts(range(8, 12))}).save_to_disk(folder)
+    return folder
+
+
+def test_captions_and_columns(tmp_path: Path) -> None:
+    path = with_texts(tmp_path / "texts")
+    data = diffset(path, tmp_path, columns=["tone", "kind"])
+    (image,) = [i for i in range(8) if np.array_equal(PIXELS[i], data.train_set.images[3].permute(1, 2, 0).numpy())]
+    batch = data.train_set[[3]]
+    assert batch["caption"] == [f"number {image}"]
+    assert {name: column.names for name, column in data.train_set.annotations.columns.items()} == {
+        "tone": ("cold", "warm"),
+        "kind": ("cat", "dog"),
+    }
+    assert batch["columns"]["tone"].tolist() == [{0: 1, 1: -1, 2: 0}[image % 3]]
+    assert batch["columns"]["kind"].tolist() == batch["label"].tolist()
+    assert "columns" not in diffset(path, tmp_path).val_set[[0]]
+    assert diffset(path, tmp_path, text_column="tone").val_set.annotations.captions == ["cold", "warm", "", "cold"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"text_column": "title"}, r"^source\.text_column=title: no such column; "),
+        ({"columns": ["tome"]}, r"^source\.columns=tome: no such column; .*tone"),
+        ({"columns": ["image"]}, r"^source\.columns=image: a column of texts or numbers is expected"),
+    ],
+)
+def test_columns_that_are_not_there(settings: dict, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        diffset(with_texts(tmp_path / "texts"), tmp_path, **settings)

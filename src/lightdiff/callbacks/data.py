@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -21,8 +22,8 @@ FIRST = 256
 class ShowData(Callback):
     """Draw pictures of the training images into `samples`, once, before the first step.
 
-    - `first.png`: the first training image, with its label.
-    - `data.png`: a grid of training images, each with its label where there is more than one class.
+    - `first.png`: the first training image, with its caption or its label.
+    - `data.png`: a grid of training images, each with its caption, or with its label where there is more than one class.
     - `forward.png`: x_t of some of them, from t = 0 to t = 1.
     - `noisy.png`: x0, x_t clipped to the range of the pixel values, and x_t from black, its least value, to white, its largest.
 
@@ -91,8 +92,10 @@ class ShowData(Callback):
         }
 
 
-def _with_labels(batch: dict[str, Tensor], names: Sequence[str], columns: int, at_least: int = 56) -> Tensor:
-    """Return a picture of the images, each below the name of its class if there are several classes."""
+def _with_labels(batch: dict[str, Any], names: Sequence[str], columns: int, at_least: int = 56) -> Tensor:
+    """Return a picture of the images, each below its own caption, or the name of its class if there are several classes."""
+    if "caption" in batch:
+        return labelled(batch["image"], batch["caption"], columns, at_least)
     if len(names) < 2:
         return enlarge(make_grid(batch["image"], columns), 256)
     return labelled(batch["image"], [names[label] for label in batch["label"].tolist()], columns, at_least)

@@ -50,7 +50,8 @@ class ShowPredictions(Callback):
         assert isinstance(pl_module, DiffusionModel)
         store = trainer.datamodule.val_set  # type: ignore[attr-defined]
         columns = min(self.columns, len(store))
-        batch = {name: value.to(pl_module.device) for name, value in store[list(range(columns))].items()}
+        # captions and columns are moved as those of training are
+        batch = pl_module.transfer_batch_to_device(store[list(range(columns))], pl_module.device, 0)
         t = torch.arange(1, columns + 1, device=pl_module.device, dtype=torch.float32) / columns
         strips = widened(make_grid(self._rows(pl_module, batch, t), columns)).cpu()
         picture = captioned(strips, ["input x0", "noisy x_t", "guess x0_hat"], [f"{time:.2f}" for time in t], "t")

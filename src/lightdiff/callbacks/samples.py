@@ -19,6 +19,7 @@ from lightdiff.core import Guidance
 from lightdiff.model import DiffusionModel, Generation, example_of, pictured
 from lightdiff.model.loop import last_state
 from lightdiff.samplers import DDIM, Sampler, SamplerState
+from lightdiff.utils.captions import labelled
 from lightdiff.utils.collectives import gather_rows
 from lightdiff.utils.files import write_picture
 from lightdiff.utils.images import (
@@ -47,7 +48,8 @@ class SampleImages(Callback):
 
     The noise depends on `seed` alone, so that the pictures of a run show the same images getting better. Every process draws a
     share of the images; the random numbers of training are not touched. A model that is conditioned on images gets the conditions
-    of the first validation images, each of which is shown at the left of its sample.
+    of the first validation images, each of which is shown at the left of its sample. A model that reads the images' own captions
+    shows the examples of its conditioner, and the PNG has each above its image.
 
     Args:
         sampler: the sampler that draws the images.
@@ -118,6 +120,8 @@ class SampleImages(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         forget_pictures(trainer, self.folder, "step")
         forget_pictures(trainer, self.folder, "strip")
+        assert isinstance(pl_module, DiffusionModel)
+        self._texts = (pl_module.conditioning and pl_module.conditioning.examples) or []
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
@@ -192,7 +196,7 @@ class SampleImages(Callback):
     def _publish(self, trainer: Trainer, frames: Tensor, path: Path) -> None:
         """Write the PNG and the GIF of frames (F, N, C, H, W), and show both in TensorBoard."""
         grids = make_grid(frames, self.columns)
-        save_png(path.with_suffix(".png"), enlarge(grids[-1]))
+        save_png(path.with_suffix(".png"), self._with_texts(frames[-1]) if self._texts else enlarge(grids[-1]))
         gif = self._gif(grids)
         write_picture(path.with_suffix(".gif"), gif)
         shown = grids
@@ -207,6 +211,11 @@ class SampleImages(Callback):
             )
             summary = Summary(value=[Summary.Value(tag="samples/denoising", image=animation)])
             logger.experiment._get_file_writer().add_summary(summary, trainer.global_step)
+
+    def _with_texts(self, images: Tensor) -> Tensor:
+        """Return a grid of images (N, C, H, W), each below the caption that it is to show."""
+        shown = [self._texts[number % len(self._texts)] for number in range(len(images))]
+        return labelled(images, shown, self.columns)
 
     def _gif(self, grids: Tensor, at_least: int = 256) -> bytes:
         """Return the GIF of grids (F, C, H, W) of at least so many pixels, with the last one held."""

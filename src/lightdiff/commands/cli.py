@@ -63,7 +63,7 @@ def run_command(command: str, arguments: list[str]) -> int:
     """Run a command as typed and return its exit code.
 
     Args:
-        command: train, sample, edit, eval or export.
+        command: train, sample, edit, restore, eval or export.
         arguments: what follows it on the command line.
     """
     survive_lost_output()
@@ -137,6 +137,7 @@ def _task(name: str, *, by_ranks: bool = False) -> Callable[[DictConfig], Any]:
 _TASKS = {
     "sample": _task("lightdiff.commands.sample.sample"),
     "edit": _task("lightdiff.commands.edit.edit"),
+    "restore": _task("lightdiff.commands.restore.restore"),
     "eval": _task("lightdiff.commands.evaluate.evaluate", by_ranks=True),
     "export": _task("lightdiff.commands.export.export"),
 }

@@ -1,4 +1,4 @@
-"""Follow the sampling runs of sample.py and edit.py: collect the images, and frames of how the first of them arise."""
+"""Follow the sampling runs of sample.py, edit.py and restore.py: collect the images, and frames of how the first ones arise."""
 
 from __future__ import annotations
 

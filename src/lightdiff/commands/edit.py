@@ -124,10 +124,19 @@ def _checked(config: dict[str, Any]) -> tuple[EditTask, list[Path]]:
 
 
 def _fitted(config: dict[str, Any], task: EditTask, model: DiffusionModel, generation: Generation) -> Generation:
-    """Return the generation as it is for editing: without labels and prompt, no class or caption is aimed at."""
+    """Check the settings against the model; return the generation as it is for editing."""
     check_pixels(config, model)
     with _one_line():
         task.check(generation, model)
+    return unaimed(config, generation)
+
+
+def unaimed(config: dict[str, Any], generation: Generation) -> Generation:
+    """Return the generation as it is for given images: without labels and prompt, no class or caption is aimed at.
+
+    Raises:
+        ConfigError: the guidance needs a class or caption, and none is given.
+    """
     if generation.condition is not None:
         return generation
     if config["labels"] is not None or config["prompt"] is not None:
@@ -137,8 +146,8 @@ def _fitted(config: dict[str, Any], task: EditTask, model: DiffusionModel, gener
         if (part.needs_condition and part.scale not in (0, 1)) or (part.class_names and part.acts):
             named = "guidance_scale" if len(parts) == 1 else f"{key}.scale"
             raise ConfigError(
-                f"{named}={part.scale:g}: labels=... or prompt=... is needed, because images are edited without a class or "
-                "caption where neither is given"
+                f"{named}={part.scale:g}: labels=... or prompt=... is needed, because given images are worked on "
+                "without a class or caption where neither is given"
             )
     if generation.guidance.needs_condition:
         generation = replace(generation, guidance=NoGuidance())

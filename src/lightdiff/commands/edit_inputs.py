@@ -1,4 +1,4 @@
-"""Read the images and the mask that edit.py is given, and bring them to the model's size."""
+"""Read the images and the mask that edit.py and restore.py are given, and bring them to the model's size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check the jobs of a grid (-m) of sample.py, edit.py and eval.py before the first of them starts, which may take long.
+"""Check the jobs of a grid (-m) of the commands that draw before the first of them starts, which may take long.
 
 What draws the images, such as the sampler, is checked with its first value only; a job with a wrong one of the others says so
 itself.
@@ -19,6 +19,7 @@ from lightdiff.config.instantiate import import_target
 CHECKS = {
     "sample": "lightdiff.commands.sample.check",
     "edit": "lightdiff.commands.edit.check",
+    "restore": "lightdiff.commands.restore.check",
     "eval": "lightdiff.commands.evaluate.check",
 }
 """Command -> the function that checks the configuration of a job."""

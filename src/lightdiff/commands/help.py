@@ -12,6 +12,7 @@ from lightdiff.utils.program import typed
 SHOWN_GROUPS = {
     "sample": ("sampler", "guidance"),
     "edit": ("task", "sampler", "guidance"),
+    "restore": ("operator", "method", "sampler", "guidance"),
     "eval": ("sampler", "guidance", "extractor", "metrics", "dataset"),
     "export": (),
 }
@@ -24,7 +25,7 @@ def help_text(command: str) -> str:
     """Return the help of a command.
 
     Args:
-        command: train, sample, edit, eval or export.
+        command: train, sample, edit, restore, eval or export.
     """
     parts = [_usage(command), *_group_lines(command), "Keys (key=value)", "", *_keys(own_folder() / f"{command}.yaml")]
     for file in OFTEN_SET.get(command, ()):

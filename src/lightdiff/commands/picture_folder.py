@@ -1,11 +1,11 @@
-"""The folder of pictures that sample.py and edit.py write: which one it is, and that it is written as a whole."""
+"""The folder of pictures that sample.py, edit.py and restore.py write: which one it is, and that it is written as a whole."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lightdiff.commands.output_folder import check_out, output_folder, write_record
 from lightdiff.commands.pictures import FILES, Drawn
@@ -13,6 +13,8 @@ from lightdiff.config.instantiate import ConfigError
 from lightdiff.model import DiffusionModel, Generation
 from lightdiff.samplers import name_of
 from lightdiff.utils.files import shown, user_path
+
+DrawnImages = TypeVar("DrawnImages", bound=Drawn)
 
 
 def check_named_out(config: dict[str, Any], command: str = "sample") -> None:
@@ -51,7 +53,7 @@ def content_settings(config: dict[str, Any], generation: Generation, left_out: S
         group = settings
         for name in key.split("."):
             group = group[name]
-        group.update(part.models)
+        group.update({name: model.sha256 for name, model in part.models.items()})
     return settings
 
 
@@ -67,7 +69,12 @@ def name_parts(config: dict[str, Any], generation: Generation) -> list[str]:
 
 
 def write_pictures(
-    config: dict[str, Any], default: Path, settings: dict[str, Any], draw: Callable[[], Drawn], command: str = "sample"
+    config: dict[str, Any],
+    default: Path,
+    settings: dict[str, Any],
+    draw: Callable[[], DrawnImages],
+    command: str = "sample",
+    files: Mapping[str, Callable[[DrawnImages, Path, dict[str, Any]], None]] = FILES,
 ) -> Path:
     """Draw images, write the files that `save` names into a folder, print a line about it, and return the folder.
 
@@ -77,6 +84,7 @@ def write_pictures(
         settings: what is recorded of how the images were drawn.
         draw: draws them. It is called when the folder is known to be writable.
         command: the command that writes.
+        files: name in `save` -> the function that writes the file.
 
     Raises:
         ConfigError: no folder can be made there.
@@ -88,7 +96,7 @@ def write_pictures(
     with output_folder(out) as folder:
         drawn = draw()
         for name in config["save"]:
-            FILES[name](drawn, folder, config)
+            files[name](drawn, folder, config)
         write_record(folder, settings, command=command)
     print(f"{len(drawn.images)} images: {shown(out.absolute())}")
     return out

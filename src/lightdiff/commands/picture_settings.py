@@ -1,9 +1,9 @@
-"""The settings that sample.py and edit.py share beside those of all commands that draw: which files, and how they look."""
+"""The settings that sample.py, edit.py and restore.py share beside those of all commands that draw: the files and their look."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,14 +24,14 @@ RANGES: dict[str, Range] = {
 
 @dataclass(frozen=True)
 class PictureSettings(SamplingSettings):
-    """The keys that sample.yaml and edit.yaml share, beside the groups.
+    """The keys that sample.yaml, edit.yaml and restore.yaml share, beside the groups.
 
     Raises:
         ConfigError: a number is out of its range.
         ValueError: a GIF is to be faster than players show it.
     """
 
-    labels: int | str | Sequence[int | str] | None
+    labels: int | str | Sequence[Any] | Mapping[str, Any] | None
     prompt: str | Sequence[str] | None
     condition: str | Sequence[str] | None
     save: Sequence[str]

@@ -1,4 +1,4 @@
-"""The files that sample.py and edit.py can make of a sampling run.
+"""The files that sample.py, edit.py and restore.py can make of a sampling run.
 
 Legend: N images; K of them, those of the first batch, are shown while they arise; F frames, the last of which is the result.
 """

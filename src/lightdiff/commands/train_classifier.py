@@ -117,7 +117,7 @@ def train_classifier(
         raise ValueError(f"{data.name}: images of two classes or more are needed, a sub-folder for each")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     train, test = (
-        {key: value.to(device) for key, value in split[range(len(split))].items()}
+        {key: value.to(device) for key, value in split[range(len(split))].items() if key in ("image", "label")}
         for split in (data.train_set, data.val_set)
     )
     start = time.perf_counter()

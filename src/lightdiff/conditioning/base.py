@@ -6,14 +6,15 @@ A condition is a dict with any of `vector (B, D)`, `tokens (B, L, D)`, `mask (B,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-Labels = int | str | Sequence[int | str] | Tensor | None
-"""Classes a user asks for: numbers or names, one or several; None: each class once."""
+Labels = int | str | Sequence[Any] | Mapping[str, Any] | Tensor | None
+"""Classes a user asks for: numbers or names, one or several; None: each class once. For attributes a mapping such as
+{"category": "Flags"}, or several."""
 Inputs = Any
 """What a conditioner makes a condition of: a tensor (B, ...), or for several conditioners a tuple of their inputs."""
 LISTED = 30
@@ -28,8 +29,14 @@ class Conditioner(nn.Module, ABC):
     `class_names` are the names of the labels 0, 1, ..., where they are known.
     """
 
-    takes: ClassVar[tuple[str, ...]] = ("labels",)
+    takes: tuple[str, ...] = ("labels",)
     """What a user can ask for when sampling: any of labels, prompt and condition (images)."""
+
+    by_class: bool = True
+    """Whether samples without a wish show each class in turn; otherwise a measurement shows the conditions of real images."""
+
+    examples: list[str] | None = None
+    """Captions that samples show where no prompt is given, of a conditioner that reads captions of the images' own."""
 
     cond_keys: tuple[str, ...]
     drop_prob: float
@@ -54,6 +61,16 @@ class Conditioner(nn.Module, ABC):
             ValueError: one line with the part of the batch, what it is, and what is expected.
         """
         check_labels(batch.get("label"), len(batch["image"]), self)
+
+    def prepare(self, captions: Sequence[str] | None) -> None:
+        """Take the captions of all images before training, to refuse them early and to encode them once.
+
+        Args:
+            captions: the captions of the images to train and to validate on; None: they have none of their own.
+
+        Raises:
+            ValueError: one line with the setting or the caption that does not fit.
+        """
 
     def example(self) -> dict[str, Any]:
         """Return keyword arguments with which `choose` accepts a wish for nothing in particular; for checks."""

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lightdiff.conditioning.base import Conditioner, Labels, chosen_labels
-from lightdiff.conditioning.captions import Captions
-from lightdiff.conditioning.clip_encoder import TEXT_SETTINGS, load_pretrained, rebuild, token_ids
+from lightdiff.conditioning.base import Conditioner, Labels
+from lightdiff.conditioning.captions import captions_of, check_longest, prompts
+from lightdiff.conditioning.clip_encoder import TEXT_SETTINGS, Embedded, load_pretrained, rebuild, token_ids
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel
@@ -24,36 +24,38 @@ if TYPE_CHECKING:
 class _Clip(Conditioner):
     """Base class of both conditioners: it checks the settings, holds the captions, and turns labels and prompts into texts."""
 
-    takes = ("labels", "prompt")
     cond_keys = ("tokens",)
 
     def __init__(
         self,
-        class_names: Sequence[str],
-        templates: Sequence[str],
+        class_names: Sequence[str] | None,
+        templates: Sequence[str] | None,
         pretrained: str,
         token_dim: int,
         max_tokens: int,
         drop_prob: float,
+        examples: Sequence[str] | None,
     ) -> None:
         super().__init__()
         if max_tokens < 3:
             raise ValueError(f"max_tokens={max_tokens}: 3 or more is expected (start, one word, end)")
         if not 0 <= drop_prob <= 1:
             raise ValueError(f"drop_prob={drop_prob}: a probability in [0, 1] is expected")
-        self.class_names: list[str] = list(class_names)
-        self.templates = list(templates)
+        self.captions = captions_of(class_names, templates, examples)
+        self.takes, self.by_class = self.captions.takes, self.captions.class_names is not None
+        self.class_names = self.captions.class_names
+        self.templates = None if templates is None else list(templates)
+        self.examples = None if examples is None else list(examples)
         self.pretrained, self.token_dim, self.max_tokens = pretrained, token_dim, max_tokens
         self.drop_prob = drop_prob
-        self.captions = Captions(class_names, templates)
+
+    def check(self, batch: dict[str, Any]) -> None:
+        self.captions.check(batch, self)
 
     def choose(self, *, labels: Labels, prompt: str | Sequence[str] | None, condition: Tensor | None = None) -> Tensor:
         if prompt is None:
-            numbers = self.captions.first_of(chosen_labels(labels, len(self.class_names), self.class_names))
-            return self.inputs_of_texts([self.captions.texts[number] for number in numbers.tolist()])
-        if labels is not None:
-            raise ValueError(f"labels={labels}: not together with prompt={prompt}")
-        return self.inputs_of_texts([prompt] if isinstance(prompt, str) else list(prompt))
+            return self.inputs_of_texts([self.captions.texts[number] for number in self.captions.asked(labels)])
+        return self.inputs_of_texts(prompts(labels, prompt))
 
     @abstractmethod
     def inputs_of_texts(self, texts: Sequence[str], name: str = "prompt") -> Tensor:
@@ -81,19 +83,21 @@ class _Clip(Conditioner):
 
 
 class FrozenClipConditioner(_Clip):
-    """CLIP's text encoder as it is. It embeds each caption of the data set once, when the conditioner is built.
+    """CLIP's text encoder as it is. It embeds each caption of the data set once, before training.
 
-    The encoder is not trained, not kept in memory and not saved. A checkpoint contains the embedded captions and loads without
-    it. The encoder is loaded again only for a prompt that is not one of the captions.
+    The encoder is not trained, not kept in memory and not saved. A checkpoint contains the embedded captions, of images with
+    captions of their own the embedded `examples`, and loads without it. The encoder is loaded again only for another prompt.
 
     Args:
-        class_names: names of the labels 0, 1, ...
-        templates: captions with {} for the name. Each training image gets one of them at random.
+        class_names: names of the labels 0, 1, ...; not used without templates.
+        templates: captions with {} for the name, of which each training image gets one at random; None: the images have
+            captions of their own.
         pretrained: name of a CLIP model on the Hugging Face hub, or a local folder with one.
         token_dim: width of the model's tokens.
         max_tokens: largest number of tokens in a caption, with the start and end tokens, at least 3.
         drop_prob: share of training images whose caption is replaced by the empty one, in [0, 1] (Ho & Salimans 2022).
         embedded: whether the embedded captions come from a checkpoint. Otherwise they are computed now.
+        examples: captions that samples show where no prompt is given, for images with captions of their own; None: the empty one.
 
     Raises:
         ValueError: the model cannot be loaded, token_dim is not its width, or a caption is too long.
@@ -103,22 +107,35 @@ class FrozenClipConditioner(_Clip):
 
     def __init__(
         self,
-        class_names: Sequence[str],
-        templates: Sequence[str],
+        class_names: Sequence[str] | None,
+        templates: Sequence[str] | None,
         pretrained: str = "openai/clip-vit-base-patch32",
         token_dim: int = 512,
         max_tokens: int = 8,
         drop_prob: float = 0.1,
         embedded: bool = False,
+        examples: Sequence[str] | None = None,
     ) -> None:
-        super().__init__(class_names, templates, pretrained, token_dim, max_tokens, drop_prob)
+        super().__init__(class_names, templates, pretrained, token_dim, max_tokens, drop_prob, examples)
+        self._own = Embedded()
         self.register_buffer("table", torch.zeros(len(self.captions.texts) + 1, max_tokens, token_dim))
         if not embedded:
             self.table.copy_(self._embed([*self.captions.texts, ""], "templates"))
         self.embedded = True
 
-    def inputs(self, batch: dict[str, Tensor], chance: Tensor) -> Tensor:
-        return self.table[self.captions.numbers(batch["label"], chance)]
+    def prepare(self, captions: Sequence[str] | None) -> None:
+        if self.templates is None and captions is not None:
+            self._embedded(captions)
+
+    def inputs(self, batch: dict[str, Any], chance: Tensor) -> Tensor:
+        return self.captions.of_batch(batch, chance, self.table, self._embedded)
+
+    def _embedded(self, texts: Sequence[str]) -> Tensor:
+        """Return the embeddings of captions, each of which is computed once."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._own]
+        if new:
+            self._own.update(zip(new, self._embed(new, "caption"), strict=True))
+        return torch.stack([self._own[text] for text in texts])
 
     def inputs_of_texts(self, texts: Sequence[str], name: str = "prompt") -> Tensor:
         known = {text: number for number, text in enumerate(self.captions.texts)}
@@ -131,6 +148,8 @@ class FrozenClipConditioner(_Clip):
         """Load the encoder and return the embeddings of texts: (len(texts), max_tokens, token_dim)."""
         tokenizer, encoder = load_pretrained(self.pretrained)
         self._check_encoder(encoder)
+        if name == "caption":
+            check_longest({text: len(tokenizer.encode(text).ids) for text in texts}, self.max_tokens, "tokens")
         ids = torch.stack([token_ids(tokenizer, text, self.max_tokens, name) for text in texts])
         return torch.cat([encoder.eval()(chunk).last_hidden_state for chunk in ids.split(256)])
 
@@ -147,14 +166,16 @@ class ClipConditioner(_Clip):
     A checkpoint also contains the tokenizer and the architecture of the encoder, so it loads without the pretrained files.
 
     Args:
-        class_names: names of the labels 0, 1, ...
-        templates: captions with {} for the name. Each training image gets one of them at random.
+        class_names: names of the labels 0, 1, ...; not used without templates.
+        templates: captions with {} for the name, of which each training image gets one at random; None: the images have
+            captions of their own.
         pretrained: name of a CLIP model on the Hugging Face hub, or a local folder with one.
         token_dim: width of the model's tokens.
         max_tokens: largest number of tokens in a caption, with the start and end tokens, at least 3.
         drop_prob: share of training images whose caption is replaced by the empty one, in [0, 1] (Ho & Salimans 2022).
         text_settings: architecture of the encoder, from a checkpoint. None loads encoder and weights from `pretrained`.
         tokenizer_json: the tokenizer as JSON, from a checkpoint. None loads the one of `pretrained`.
+        examples: captions that samples show where no prompt is given, for images with captions of their own; None: the empty one.
 
     Raises:
         ValueError: the model cannot be loaded, token_dim is not its width, or a caption is too long.
@@ -164,16 +185,17 @@ class ClipConditioner(_Clip):
 
     def __init__(
         self,
-        class_names: Sequence[str],
-        templates: Sequence[str],
+        class_names: Sequence[str] | None,
+        templates: Sequence[str] | None,
         pretrained: str = "openai/clip-vit-base-patch32",
         token_dim: int = 512,
         max_tokens: int = 8,
         drop_prob: float = 0.1,
         text_settings: dict[str, Any] | None = None,
         tokenizer_json: str | None = None,
+        examples: Sequence[str] | None = None,
     ) -> None:
-        super().__init__(class_names, templates, pretrained, token_dim, max_tokens, drop_prob)
+        super().__init__(class_names, templates, pretrained, token_dim, max_tokens, drop_prob, examples)
         if text_settings is None or tokenizer_json is None:
             self._tokenizer, encoder = load_pretrained(pretrained)
         else:
@@ -185,8 +207,14 @@ class ClipConditioner(_Clip):
         self.tokenizer_json: str = self._tokenizer.to_str()
         self.register_buffer("_ids", self.inputs_of_texts([*self.captions.texts, ""], "templates"), persistent=False)
 
-    def inputs(self, batch: dict[str, Tensor], chance: Tensor) -> Tensor:
-        return self._ids[self.captions.numbers(batch["label"], chance)]
+    def prepare(self, captions: Sequence[str] | None) -> None:
+        if self.templates is None and captions is not None:
+            sizes = {text: len(self._tokenizer.encode(text).ids) for text in dict.fromkeys(captions)}
+            check_longest(sizes, self.max_tokens, "tokens")
+            self.inputs_of_texts(list(sizes), "caption")
+
+    def inputs(self, batch: dict[str, Any], chance: Tensor) -> Tensor:
+        return self.captions.of_batch(batch, chance, self._ids, lambda texts: self.inputs_of_texts(texts, "caption"))
 
     def inputs_of_texts(self, texts: Sequence[str], name: str = "prompt") -> Tensor:
         return torch.stack([token_ids(self._tokenizer, text, self.max_tokens, name) for text in texts])

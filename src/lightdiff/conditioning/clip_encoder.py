@@ -29,6 +29,13 @@ TEXT_SETTINGS = (
 """Settings of transformers' CLIPTextConfig that define the architecture of a text encoder."""
 
 
+class Embedded(dict[str, Tensor]):
+    """Embedded captions by their texts. A conditioner and its average share one, because what is frozen is the same in both."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Embedded:
+        return self
+
+
 _from_file: ContextVar[bool] = ContextVar("from_file", default=False)
 
 

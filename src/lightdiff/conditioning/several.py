@@ -41,7 +41,9 @@ class Conditioners(Conditioner):
             if len({value for value in found.values() if value is not None}) > 1:
                 shown = ", ".join(f"{name} {value}" for name, value in found.items() if value is not None)
                 raise ValueError(f"parts: {width} must be the same in all of them, but it is {shown}")
-        self.takes = tuple(dict.fromkeys(wish for part in named.values() for wish in part.takes))  # type: ignore[misc]
+        self.takes = tuple(dict.fromkeys(wish for part in named.values() for wish in part.takes))
+        self.by_class = all(part.by_class for part in named.values() if "condition" not in part.takes)
+        self.examples = next((part.examples for part in named.values() if part.examples), None)
         self.cond_keys = tuple(dict.fromkeys(key for part in named.values() for key in part.cond_keys))
         self.class_names = next((part.class_names for part in named.values() if part.class_names), None)
         self.drop_prob = max(part.drop_prob for part in named.values())
@@ -98,6 +100,10 @@ class Conditioners(Conditioner):
     def check(self, batch: dict[str, Any]) -> None:
         for part in self._list:
             part.check(batch)
+
+    def prepare(self, captions: Sequence[str] | None) -> None:
+        for part in self._list:
+            part.prepare(captions)
 
     def example(self) -> dict[str, Any]:
         return {name: value for part in self._list for name, value in part.example().items()}

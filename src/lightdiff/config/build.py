@@ -10,7 +10,7 @@ import torch
 from torch.optim import Optimizer
 
 from lightdiff.config import speed
-from lightdiff.config.classes import needs_classes, with_classes
+from lightdiff.config.classes import with_classes
 from lightdiff.config.instantiate import ConfigError, call, import_target, instantiate, naming
 from lightdiff.config.plain import plain
 from lightdiff.config.settings import DATASET_FACTS, NEEDED
@@ -30,8 +30,8 @@ SETTINGS_OF_THE_MODEL = ("ema_decay", "time_input", "seed")
 def build_model(cfg: Any, *, fused: bool | None = None) -> DiffusionModel:
     """Build the untrained model of groups model, schedule, objective, conditioning, codec, optimizer and lr_scheduler.
 
-    Its first weights are a function of `seed`. If the objective has a teacher, that is loaded. Classes that are null in group
-    conditioning are taken from the data set, which is read for them.
+    Its first weights are a function of `seed`. If the objective has a teacher, that is loaded. Classes, captions and columns that
+    are null in group conditioning are taken from the data set, whose files are listed for them.
 
     Args:
         cfg: a composed configuration, or its plain data.
@@ -41,7 +41,7 @@ def build_model(cfg: Any, *, fused: bool | None = None) -> DiffusionModel:
         ConfigError: one line with the key, the value and the choices.
     """
     config = plain(cfg)
-    if needs_classes(config):
+    if "_target_" in (config.get("conditioning") or {}):
         config = with_classes(config, build_data(config))
     torch.manual_seed(keyed_seed("init", config["seed"]))
     settings = {name: config[name] for name in SETTINGS_OF_THE_MODEL if name in config}

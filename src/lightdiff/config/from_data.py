@@ -11,7 +11,8 @@ from typing import Any
 from lightdiff.utils.text import shorten
 
 CLASSES = ("num_classes", "class_names")
-FROM_DATA = {"dataset": (*CLASSES, "batch_size"), "conditioning": CLASSES}
+CAPTIONS = ("vocabulary", "examples")
+FROM_DATA = {"dataset": (*CLASSES, "batch_size"), "conditioning": (*CLASSES, *CAPTIONS, "columns")}
 """Keys of each group that the data set can fill."""
 SAID = ("num_classes", "batch_size")
 """Those keys of group dataset of which a line says so; the names of the classes are in a line of their own."""
@@ -30,7 +31,7 @@ def filled(config: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
 def _filled(settings: dict[str, Any], given: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     """Return the settings of a group, and of its parts if it has any, with the null keys taken from `given`."""
     empty = [key for key in keys if key in settings and settings[key] is None]
-    settings = {**settings, **{key: given.get(key) for key in empty}}
+    settings = {**settings, **{key: given[key] for key in empty if key in given}}
     if isinstance(settings.get("parts"), dict):
         # of a run that goes on, `given` has the same parts; of a data set it has one value for all
         own = given.get("parts") or {}

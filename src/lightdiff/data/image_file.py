@@ -39,8 +39,9 @@ def read_image(
     *,
     name: str | None = None,
     value_range: Sequence[float] | None = None,
+    background: int = 0,
 ) -> Tensor:
-    """Read one image, the first in its file, upright as its EXIF entry says, with transparent parts on black.
+    """Read one image, the first in its file, upright as its EXIF entry says, with transparent parts on one level.
 
     Args:
         file: its path, or an open file.
@@ -49,6 +50,8 @@ def read_image(
         name: how messages call the image, or None for its path.
         value_range: the numbers in the file that are black and white, for images of one number per pixel. None takes the range
             of the numbers' type: 0..1, 0..255, 0..4095 or 0..65535.
+        background: the level on which transparent parts are laid, 0 black to 255 white. Images of premultiplied gray ("La") are
+            on black.
 
     Returns:
         uint8 (channels, h, w).
@@ -59,7 +62,7 @@ def read_image(
     """
     mode, with_alpha = KINDS[channels]
     with _opened(file, max_pixels, name or str(file)) as image:
-        colours, alpha = _in_mode(image, mode, value_range)
+        colours, alpha = _in_mode(image, mode, value_range, background)
         return torch.cat([pil_to_tensor(part) for part in ((colours, alpha) if with_alpha else (colours,))])
 
 
@@ -128,8 +131,10 @@ def check_readable(channels: int) -> None:
         )
 
 
-def _in_mode(image: Image.Image, mode: str, value_range: Sequence[float] | None) -> tuple[Image.Image, Image.Image]:
-    """Convert an image to Pillow's mode "L" (grayscale) or "RGB", laid on black, and return its transparency beside it."""
+def _in_mode(
+    image: Image.Image, mode: str, value_range: Sequence[float] | None, background: int = 0
+) -> tuple[Image.Image, Image.Image]:
+    """Convert an image to Pillow's mode "L" (grayscale) or "RGB", laid on a level, and return its transparency beside it."""
     kind = number_type(image)
     if kind is None and value_range is not None:
         raise DataError(
@@ -148,6 +153,6 @@ def _in_mode(image: Image.Image, mode: str, value_range: Sequence[float] | None)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         alpha = image.getchannel("A")
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(black, image)
+        level = Image.new("RGBA", image.size, (background, background, background, 255))
+        image = Image.alpha_composite(level, image)
     return image.convert(mode), alpha

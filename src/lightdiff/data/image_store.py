@@ -1,6 +1,7 @@
 """Store images between disk and batch: all of them in memory, or as files that are read when their batch is due.
 
-Both kinds of store return the same batch for the same rows: {"image": uint8 (B, C, H, W), "label": int64 (B,)}.
+Both kinds of store return the same batch for the same rows: {"image": uint8 (B, C, H, W), "label": int64 (B,)}, with captions and
+columns beside them where the images have some (`lightdiff.data.annotations`).
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lightdiff.data.annotations import NO_ANNOTATIONS, Annotations
 from lightdiff.data.errors import DataError
 from lightdiff.data.image_file import check_readable, read_image
 from lightdiff.data.in_flight import in_flight
 from lightdiff.data.resize import Fit
-from lightdiff.data.traces import ends_of, names_and_sizes, sampled
+from lightdiff.data.traces import ends_of, sampled
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -38,16 +40,20 @@ MAX_REPORTED = 20
 log = logging.getLogger(__name__)
 
 
-class ImageStore(Dataset[dict[str, Tensor]], ABC):
-    """Images of one shape (C, H, W) with labels (N,), indexed by a whole batch of rows at a time."""
+class ImageStore(Dataset[dict[str, Any]], ABC):
+    """Images of one shape (C, H, W) with labels (N,), indexed by a whole batch of rows at a time.
+
+    `annotations` are the captions and columns of the images, where they have some.
+    """
 
     labels: Tensor
+    annotations: Annotations = NO_ANNOTATIONS
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @abstractmethod
-    def __getitem__(self, rows: Sequence[int]) -> dict[str, Tensor]:
+    def __getitem__(self, rows: Sequence[int]) -> dict[str, Any]:
         """Return the images `rows` as one batch."""
 
     @property
@@ -85,6 +91,10 @@ class ImageStore(Dataset[dict[str, Tensor]], ABC):
         """Hash of the images as they were found, by which a run knows its data again; see `lightdiff.data.fingerprint`."""
         return self.fingerprint
 
+    def _annotated(self) -> list[bytes]:
+        """Return bytes that change with the captions and columns, for a hash; [] where there are none."""
+        return [repr(fact).encode() for fact in self.annotations.facts()]
+
     @property
     def num_bytes(self) -> int:
         """Bytes of memory that all images take when decoded."""
@@ -98,15 +108,18 @@ class MemoryStore(ImageStore):
     Args:
         images: uint8 (N, C, H, W).
         labels: int64 (N,).
+        annotations: captions and columns of the images.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor) -> None:
+    def __init__(self, images: Tensor, labels: Tensor, annotations: Annotations = NO_ANNOTATIONS) -> None:
         self.images = images.contiguous()
         self.labels = labels
+        self.annotations = annotations
 
-    def __getitem__(self, rows: Sequence[int]) -> dict[str, Tensor]:
+    def __getitem__(self, rows: Sequence[int]) -> dict[str, Any]:
         index = torch.as_tensor(rows, dtype=torch.int64).to(self.images.device, non_blocking=True)
-        return {"image": self.images.index_select(0, index), "label": self.labels.index_select(0, index)}
+        batch = {"image": self.images.index_select(0, index), "label": self.labels.index_select(0, index)}
+        return {**batch, **self.annotations.batch(rows, index)}
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -118,11 +131,11 @@ class MemoryStore(ImageStore):
 
     def on(self, device: torch.device) -> MemoryStore:
         """Return a copy of the store on a device, where its batches are then put together."""
-        return MemoryStore(self.images.to(device), self.labels.to(device))
+        return MemoryStore(self.images.to(device), self.labels.to(device), self.annotations.on(device))
 
     @cached_property
     def fingerprint(self) -> str:
-        return _sha256(self.image_shape, self.images.numpy(), self.labels.numpy())
+        return _sha256(self.image_shape, self.images.numpy(), self.labels.numpy(), *self._annotated())
 
 
 class DecodingStore(ImageStore):
@@ -134,6 +147,8 @@ class DecodingStore(ImageStore):
         fit: brings each image to its size.
         max_pixels: images with more pixels are refused.
         value_range: the numbers that are black and white, or None for the range of their type (see `read_image`).
+        background: the level on which transparent parts are laid, 0 black to 255 white.
+        annotations: captions and columns of the images.
     """
 
     def __init__(
@@ -144,6 +159,8 @@ class DecodingStore(ImageStore):
         fit: Fit,
         max_pixels: int,
         value_range: tuple[float, float] | None = None,
+        background: int = 0,
+        annotations: Annotations = NO_ANNOTATIONS,
     ) -> None:
         check_readable(channels)
         self.labels = labels
@@ -151,6 +168,8 @@ class DecodingStore(ImageStore):
         self.fit = fit
         self.max_pixels = max_pixels
         self.value_range = value_range
+        self.background = background
+        self.annotations = annotations
 
     @abstractmethod
     def name_of(self, row: int) -> str:
@@ -169,9 +188,13 @@ class DecodingStore(ImageStore):
         encoded = self.encoded(row)
         return encoded if isinstance(encoded, Path) else io.BytesIO(encoded)
 
-    @abstractmethod
     def select(self, rows: Sequence[int]) -> Self:
-        """Return a store of only these images, in this order."""
+        """Return a store of only these images, in this order; a subclass adds what it holds of each image."""
+        chosen = copy.copy(self)
+        # a hash of all images may be among the attributes
+        chosen.__dict__.pop("fingerprint", None)
+        chosen.labels, chosen.annotations = self.labels[list(rows)], self.annotations.select(rows)
+        return chosen
 
     @abstractmethod
     def identity(self) -> list[Any]:
@@ -183,12 +206,13 @@ class DecodingStore(ImageStore):
 
     @cached_property
     def fingerprint(self) -> str:
-        settings = (self.channels, self.fit.size, self.fit.mode, self.value_range)
-        return _sha256((settings, self.identity()), self.labels.numpy())
+        settings: tuple[Any, ...] = (self.channels, self.fit.size, self.fit.mode, self.value_range)
+        settings += (self.background,) if self.background else ()
+        return _sha256((settings, self.identity()), self.labels.numpy(), *self._annotated())
 
     @property
     def portable_fingerprint(self) -> str:
-        return _sha256(self.listing(), self.labels.numpy(), *map(self._ends, sampled(len(self))))
+        return _sha256(self.listing(), self.labels.numpy(), *map(self._ends, sampled(len(self))), *self._annotated())
 
     def _ends(self, row: int) -> bytes:
         try:
@@ -197,9 +221,10 @@ class DecodingStore(ImageStore):
         except DataError:
             return b""
 
-    def __getitem__(self, rows: Sequence[int]) -> dict[str, Tensor]:
+    def __getitem__(self, rows: Sequence[int]) -> dict[str, Any]:
         index = torch.as_tensor(rows, dtype=torch.int64)
-        return {"image": torch.stack([self.read(row) for row in rows]), "label": self.labels.index_select(0, index)}
+        batch = {"image": torch.stack([self.read(row) for row in rows]), "label": self.labels.index_select(0, index)}
+        return {**batch, **self.annotations.batch(rows, index)}
 
     def read(self, row: int) -> Tensor:
         """Decode one image and bring it to size, uint8 (C, H, W).
@@ -209,7 +234,12 @@ class DecodingStore(ImageStore):
         """
         with in_flight.image():
             image = read_image(
-                self.file(row), self.channels, self.max_pixels, name=self.name_of(row), value_range=self.value_range
+                self.file(row),
+                self.channels,
+                self.max_pixels,
+                name=self.name_of(row),
+                value_range=self.value_range,
+                background=self.background,
             )
             try:
                 return self.fit(image[None])[0]
@@ -250,40 +280,7 @@ class DecodingStore(ImageStore):
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        return MemoryStore(images, self.labels)
-
-
-class FileStore(DecodingStore):
-    """Image files in a folder.
-
-    Args:
-        root: the folder.
-        files: names of the files below `root`.
-        labels, settings: as for every `DecodingStore`.
-    """
-
-    def __init__(self, root: Path, files: Sequence[str], labels: Tensor, **settings: Any) -> None:
-        super().__init__(labels, **settings)
-        self.root = root
-        self.files = list(files)
-
-    def name_of(self, row: int) -> str:
-        return str(self.root / self.files[row])
-
-    def encoded(self, row: int) -> Path:
-        return self.root / self.files[row]
-
-    def select(self, rows: Sequence[int]) -> Self:
-        chosen = copy.copy(self)
-        chosen.files, chosen.labels = [self.files[row] for row in rows], self.labels[list(rows)]
-        return chosen
-
-    def listing(self) -> list[Any]:
-        return names_and_sizes(self.root, self.files)
-
-    def identity(self) -> list[Any]:
-        found = [(self.root / name).stat() for name in self.files]
-        return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in zip(self.files, found, strict=True)]
+        return MemoryStore(images, self.labels, self.annotations)
 
 
 def _sha256(described: Any, *arrays: Any) -> str:

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from lightdiff.data.errors import DataError
 from lightdiff.data.formats import image_suffixes
+from lightdiff.data.metadata import READERS
 
 OF_THE_SYSTEM = frozenset({"__macosx", "@eadir", "desktop.ini", "ehthumbs.db", "thumbs.db"})
 """Files and folders that file managers leave behind; they are passed over like those whose name begins with a dot."""
+PASSED_OVER = OF_THE_SYSTEM | set(READERS)
 MAX_LISTED = 5
 """Largest number of suffixes that `in_words` names one by one."""
 
@@ -45,7 +47,7 @@ class Listing:
 def list_images(root: Path, *, follow_links: bool = False) -> Listing:
     """List all image files below `root`, known by their suffixes; none is opened.
 
-    A link to a file within `root` counts as a file. Hidden files and those of file managers are passed over.
+    A link to a file within `root` counts as a file. Hidden files, those of file managers and metadata are passed over.
 
     Args:
         root: the folder.
@@ -119,4 +121,4 @@ def _identity(folder: str | Path) -> tuple[int, int]:
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name.lower() in OF_THE_SYSTEM
+    return name.startswith(".") or name.lower() in PASSED_OVER

@@ -17,7 +17,7 @@ from pytorch_lightning import seed_everything
 
 from lightdiff.callbacks.due import first_step_to_log
 from lightdiff.config.build import build_data, build_model, build_optimizer, build_sampler
-from lightdiff.config.classes import keep_former_order, with_classes
+from lightdiff.config.classes import keep_former_order, prepare_captions, with_classes
 from lightdiff.config.decisions import decide
 from lightdiff.config.from_data import filled, found_in_data
 from lightdiff.config.instantiate import ConfigError, naming
@@ -129,6 +129,7 @@ def _prepare(folder: Path, config: dict[str, Any], settings: TrainSettings | Non
     _read(data, config, former, last)
     model.dataset = portable(config["dataset"])
     check_fit(model, data)
+    prepare_captions(model, data)
 
     # decide
     decisions = decide(config, model, data, began=former and former["lightdiff"].get("training"))

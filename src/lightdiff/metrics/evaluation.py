@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from lightdiff.core.randomness import keyed_generator
 from lightdiff.data import DiffSet
 from lightdiff.metrics.base import Generated, Metric, Real, Value
 from lightdiff.metrics.extractor import FeatureExtractor, Features
@@ -155,6 +156,7 @@ class Evaluation:
             progress: show a progress bar.
         """
         real = self.real
+        generation, asked = self.wished(model, generation)
         rows = rank_rows(self.num_samples, *rank_and_world_size())
         with self._timed("sampling"):
             images = torch.empty((0, *model.image_shape), dtype=torch.uint8)
@@ -164,7 +166,6 @@ class Evaluation:
             images = gather_rows(images)
         with self._timed("features"), show_progress("reading the features of the samples", shown=progress):
             features = self._features(images)
-        asked = generation.labels_of_rows(range(self.num_samples))
         with self._timed("metrics"), show_progress("computing the metrics", shown=progress):
             values: dict[str, Value] = {}
             if rank_and_world_size()[0] == 0:
@@ -173,6 +174,22 @@ class Evaluation:
                     values.update(self.metrics[name](generated, real, self.extractor))
             values = from_first(values)
         return Outcome(values, self.num_samples / self.seconds["sampling"], dict(self.seconds))
+
+    def wished(self, model: DiffusionModel, generation: Generation) -> tuple[Generation, Tensor | None]:
+        """Return how samples are drawn and the class of each, int64 (num_samples,); None for an unconditional model.
+
+        Samples of a conditioner without classes, such as one that reads captions, get the conditions of real images of the split,
+        evenly spread over it, and show the classes of these.
+        """
+        conditioner = model.conditioning
+        if conditioner is None or generation.choice is None or generation.condition is not None or conditioner.by_class:
+            return generation, generation.labels_of_rows(range(self.num_samples))
+        count = len(self._store)
+        # more samples than images show each image equally often
+        shown = [i * max(1, count // self.num_samples) % count for i in range(self.num_samples)]
+        batch = self._store[shown]
+        chance = torch.rand(self.num_samples, generator=keyed_generator("cpu", "evaluation", generation.seed))
+        return dataclasses.replace(generation, choice=conditioner.inputs(batch, chance)), batch["label"]
 
     def _features(self, images: Tensor) -> Features:
         """Return the features of all images; each process computes those of its share."""

@@ -17,7 +17,9 @@ from lightdiff.samplers import name_of
 from lightdiff.utils.collectives import from_first
 from lightdiff.utils.ranks import rank_and_world_size
 
-EVERY_CLASS, VALIDATION_IMAGES = "every class in turn", "conditions of the validation images in turn"
+EVERY_CLASS = "every class in turn"
+VALIDATION_IMAGES = "conditions of the validation images in turn"
+REFERENCE_IMAGES = "conditions of the reference images"
 PACKAGES = ("lightdiff", "torch", "torchvision", "torchmetrics")
 
 
@@ -43,7 +45,8 @@ def measure(
     Returns:
         The record of all figures under this protocol, and the names of the metrics that were computed now.
     """
-    protocol = {"checkpoint": checkpoint, **_sampling_protocol(generation), **evaluation.protocol()}
+    by_class = model.conditioning is None or model.conditioning.by_class
+    protocol = {"checkpoint": checkpoint, **_sampling_protocol(generation, by_class), **evaluation.protocol()}
     settings = {name: asdict(metric) for name, metric in evaluation.metrics.items()}  # type: ignore[call-overload]
     missing: list[str] = from_first(results.missing(protocol, settings))
     if missing:
@@ -66,7 +69,7 @@ def measure(
     return from_first(results.cell(protocol) if rank_and_world_size()[0] == 0 else None), missing
 
 
-def _sampling_protocol(generation: Generation) -> dict[str, Any]:
+def _sampling_protocol(generation: Generation, by_class: bool) -> dict[str, Any]:
     """Return all settings of sampling that two figures must have in common to be comparable."""
     settings = config_of(generation.sampler)
     return {
@@ -75,14 +78,16 @@ def _sampling_protocol(generation: Generation) -> dict[str, Any]:
         "num_steps": generation.num_steps,
         "guidance_scale": generation.guidance.scale,
         "guidance": generation.guidance.details,
-        "labels": _asked(generation),
+        "labels": _asked(generation, by_class),
         "seed": generation.seed,
         "precision": generation.precision,
     }
 
 
-def _asked(generation: Generation) -> str | None:
+def _asked(generation: Generation, by_class: bool) -> str | None:
     """Return which classes or conditions the images are drawn for, in words; None for none."""
     if generation.condition is not None:
         return VALIDATION_IMAGES
-    return None if generation.choice is None and generation.labels is None else EVERY_CLASS
+    if generation.choice is None and generation.labels is None:
+        return None
+    return EVERY_CLASS if by_class else REFERENCE_IMAGES

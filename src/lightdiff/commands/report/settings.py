@@ -26,8 +26,11 @@ PLAIN = (
 SUFFIXES = ("Prediction", "Weighting", "Schedule", "Conditioner", "Time", "Noise", "Grid", "_betas")
 """Endings of class names that repeat what the group already says."""
 
-IGNORED = ("_target_", "class_names", "templates", "refresh_rate", "refresh_seconds", "line_seconds", "log_dir")
-"""Endings of keys that are not compared: classes are part of the group choices, and the others change no figure."""
+IGNORED = (
+    *("_target_", "class_names", "templates", "vocabulary", "examples"),
+    *("refresh_rate", "refresh_seconds", "line_seconds", "log_dir"),
+)
+"""Endings of keys that are not compared: what the data set is made of is part of its name, and the others change no figure."""
 
 
 def group_choices(settings: Settings) -> dict[str, str]:

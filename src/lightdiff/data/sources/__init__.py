@@ -6,6 +6,7 @@ from lightdiff.data.sources.base import Source, Splits
 from lightdiff.data.sources.cars import StanfordCars
 from lightdiff.data.sources.cifar import CIFAR
 from lightdiff.data.sources.digits import Digits
+from lightdiff.data.sources.emoji import Emoji
 from lightdiff.data.sources.folder import Folder
 from lightdiff.data.sources.huggingface import HuggingFace
 from lightdiff.data.sources.mnist import MNIST, FashionMNIST
@@ -17,6 +18,7 @@ SOURCES: dict[str, type[Source]] = {
     "digits": Digits,
     "folder": Folder,
     "cars": StanfordCars,
+    "emoji": Emoji,
 }
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "MNIST",
     "SOURCES",
     "Digits",
+    "Emoji",
     "FashionMNIST",
     "Folder",
     "HuggingFace",

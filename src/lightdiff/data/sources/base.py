@@ -83,12 +83,14 @@ class Source(ABC):
 
     A subclass is a frozen dataclass whose fields are the settings that only this data set has. Its `usual_...` attributes are
     the settings that `DiffSet` uses where the user gives none; `usual_data_dir` is None where the files can lie in any folder.
+    `may_have_captions` says whether the images may have captions or columns of their own, which only the files tell.
     """
 
     usual_channels: ClassVar[int]
     usual_image_size: ClassVar[tuple[int, int]]
     usual_resize_mode: ClassVar[ResizeMode] = "pad"
     usual_data_dir: ClassVar[str | None] = "data"
+    may_have_captions: ClassVar[bool] = False
 
     def prepare(self, data_dir: Path) -> None:
         """Download missing files; only one process calls this.

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 
 from lightdiff.data.errors import DataError
-from lightdiff.data.image_store import FileStore
+from lightdiff.data.file_store import FileStore
 from lightdiff.data.order import keyed_split
 from lightdiff.data.resize import Fit
 from lightdiff.data.sources.base import Splits

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
 
+from lightdiff.data.annotations import Annotations
 from lightdiff.data.errors import DataError
-from lightdiff.data.image_store import FileStore
+from lightdiff.data.file_store import FileStore
 from lightdiff.data.layout import Classes, Layout, recognised
 from lightdiff.data.listing import BESIDE, in_words, list_images
+from lightdiff.data.metadata import READERS, metadata_files, read_annotations
 from lightdiff.data.order import keyed_split
 from lightdiff.data.pixel_values import check_range
 from lightdiff.data.resize import Fit, ResizeMode
@@ -37,6 +40,10 @@ class Folder(Source):
             images are of one class; "classes": every folder is a class, whatever its name, and images beside the folders are left
             out; "splits": whatever lies beside the folders of splits is left out.
         follow_links: follow links that lead out of the folder, and links to folders.
+        metadata: "auto": `metadata.csv` or `metadata.jsonl`, in any folder at or above the images, gives captions and columns
+            (see `lightdiff.data.metadata`); None: it is ignored.
+        text_column: column of the captions; None: `text`, where the metadata has it.
+        columns: columns of the metadata that are attributes of the images; None: all that have at most 1,000 different values.
     """
 
     val_fraction: float = 0.1
@@ -44,11 +51,15 @@ class Folder(Source):
     range: tuple[float, float] | None = None
     layout: Literal["auto", "flat", "classes", "splits"] = "auto"
     follow_links: bool = False
+    metadata: Literal["auto"] | None = "auto"
+    text_column: str | None = None
+    columns: Sequence[str] | None = None
 
     usual_channels: ClassVar[int] = 3
     usual_image_size: ClassVar[tuple[int, int]] = (64, 64)
     usual_resize_mode: ClassVar[ResizeMode] = "crop"
     usual_data_dir: ClassVar[str | None] = None
+    may_have_captions: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_val_fraction(self.val_fraction)
@@ -72,16 +83,31 @@ class Folder(Source):
             raise DataError(
                 f"data_dir={data_dir}: {found} images{others}; at least 2 are needed, to train and to validate on"
             )
+        annotations, row_of = self._annotations(data_dir, listing.images)
         class_names = tuple(sorted(set(layout.train.values()), key=natural_order))
         numbers = {name: number for number, name in enumerate(class_names)}
 
         def store(images: Classes) -> FileStore:
             labels = torch.tensor([numbers[name] for name in images.values()], dtype=torch.int64)
             reading = {"channels": channels, "fit": fit, "max_pixels": self.max_pixels, "value_range": self.range}
-            return FileStore(data_dir, [*images], labels, **reading)
+            known = annotations.select([row_of[file] for file in images]) if annotations else annotations
+            return FileStore(data_dir, [*images], labels, annotations=known, **reading)
 
         test = None if layout.test is None else store(layout.test)
         return Splits(store(train), store(val), class_names, test, left_out)
+
+    def _annotations(self, data_dir: Path, images: list[str]) -> tuple[Annotations, dict[str, int]]:
+        """Return the captions and columns of the images, and the row of each image in them.
+
+        Raises:
+            DataError: the metadata cannot be read or does not fit the images, or there is none and one of its columns is named.
+        """
+        files = metadata_files(images, data_dir) if self.metadata == "auto" else []
+        for key, name in (("text_column", self.text_column), ("columns", self.columns)):
+            if name is not None and not files:
+                raise DataError(f"dataset.source.{key}={name}: there is no {' or '.join(READERS)} in {data_dir}")
+        annotations = read_annotations(data_dir, images, files, text_column=self.text_column, columns=self.columns)
+        return annotations, {file: row for row, file in enumerate(images)}
 
     def _train_and_val(self, layout: Layout) -> tuple[Classes, Classes]:
         """Return the images to train on and those to validate on, which are set aside where the layout has none."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from lightdiff.data.order import keyed_split
 from lightdiff.data.pixel_values import check_range
 from lightdiff.data.resize import Fit, ResizeMode
 from lightdiff.data.sources.base import Source, Splits, check_labels, check_val_fraction
+from lightdiff.data.sources.table_columns import annotations_of
 from lightdiff.utils.files import user_path
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ class TableStore(DecodingStore):
         return f"image {row} of split {self.split}"
 
     def select(self, rows: Sequence[int]) -> Self:
-        chosen = copy.copy(self)
-        chosen.rows, chosen.labels = self.rows.select(rows), self.labels[list(rows)]
+        chosen = super().select(rows)
+        chosen.rows = self.rows.select(rows)
         return chosen
 
     def identity(self) -> list[Any]:
@@ -91,6 +91,8 @@ class HuggingFace(Source):
             testing that exists.
         image_column: column of the images, or None for the first one that holds images.
         label_column: column of the labels, or None for the first one that holds class labels; without any, all are one class.
+        text_column: column of the captions, or None for `text`, where there is one that holds texts.
+        columns: columns that are attributes of the images, or None for none.
         val_fraction: share of the images to validate on, if the data set has no split for it.
         max_pixels: images with more pixels are refused.
         range: the numbers that are black and white, where their type does not say (see `read_image`).
@@ -102,6 +104,8 @@ class HuggingFace(Source):
     val_split: str | None = None
     image_column: str | None = None
     label_column: str | None = None
+    text_column: str | None = None
+    columns: Sequence[str] | None = None
     val_fraction: float = 0.1
     max_pixels: int = 50_000_000
     range: tuple[float, float] | None = None
@@ -109,6 +113,7 @@ class HuggingFace(Source):
     usual_channels: ClassVar[int] = 3
     usual_image_size: ClassVar[tuple[int, int]] = (64, 64)
     usual_resize_mode: ClassVar[ResizeMode] = "crop"
+    may_have_captions: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_val_fraction(self.val_fraction)
@@ -143,24 +148,27 @@ class HuggingFace(Source):
         local = user_path(self.path) if user_path(self.path).is_dir() else self._kept(data_dir)
         with _naming(f"source.path={self.path}"):
             splits = self._splits(local, data_dir)
-            train = self._table(splits[self._split(self.train_split, splits, "train_split")])
+            train = splits[self._split(self.train_split, splits, "train_split")]
             val_name = self.val_split or next(
                 (name for name in (*SPLITS["val"], *SPLITS["test"]) if name in splits), None
             )
             if val_name is not None:
-                val = self._table(splits[self._split(val_name, splits, "val_split")])
+                val = splits[self._split(val_name, splits, "val_split")]
             else:
                 chosen = keyed_split(len(train), self.val_fraction)
                 train, val = (train.select(rows) for rows in chosen)
+            # of both at once, because the values of a column are numbered over all images
+            notes = annotations_of([train, val], self.text_column, self.columns)
+            train, val = self._table(train), self._table(val)
             class_names = _class_names(train, val)
             labels = [_labels(table, class_names) for table in (train, val)]
 
-        def store(rows: Dataset, labels: Tensor, split: str) -> TableStore:
+        def store(rows: Dataset, number: int, split: str) -> TableStore:
             reading = {"channels": channels, "fit": fit, "max_pixels": self.max_pixels, "value_range": self.range}
-            return TableStore(rows, labels, folder=local, split=split, **reading)
+            reading["annotations"] = notes[number]
+            return TableStore(rows, labels[number], folder=local, split=split, **reading)
 
-        val_name = val_name or self.train_split
-        return Splits(store(train, labels[0], self.train_split), store(val, labels[1], val_name), class_names)
+        return Splits(store(train, 0, self.train_split), store(val, 1, val_name or self.train_split), class_names)
 
     def _kept(self, data_dir: Path) -> Path:
         """Return the folder in which a data set of the hub is kept."""
