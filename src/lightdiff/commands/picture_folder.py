@@ -74,7 +74,7 @@ def write_pictures(
     settings: dict[str, Any],
     draw: Callable[[], DrawnImages],
     command: str = "sample",
-    files: Mapping[str, Callable[[DrawnImages, Path, dict[str, Any]], None]] = FILES,  # type: ignore[assignment]
+    files: Mapping[str, Callable[[DrawnImages, Path, dict[str, Any]], None]] = FILES,
 ) -> Path:
     """Draw images, write the files that `save` names into a folder, print a line about it, and return the folder.
 

@@ -136,7 +136,7 @@ def restore(cfg: DictConfig) -> Path:
     # the data of the training decide nothing here
     del identity["data"]
     generation, problem, mask = _fitted(config, files, model, generation)
-    settings = {
+    settings: dict[str, Any] = {
         "checkpoint": identity,
         "images": hash_of_pixels(problem.given),
         "mask": None if mask is None else hash_of_pixels(mask),
@@ -149,8 +149,8 @@ def restore(cfg: DictConfig) -> Path:
     def draw() -> Restored:
         drawn = _draw(problem, model, generation, config)
         if drawn.truth is not None:
-            settings["psnr"] = drawn.psnr()
-            means = {kind: sum(values) / len(values) for kind, values in settings["psnr"].items()}
+            found = settings["psnr"] = drawn.psnr()
+            means = {kind: sum(values) / len(values) for kind, values in found.items()}
             print(", ".join(f"PSNR of the {kind}: {value:.1f} dB" for kind, value in means.items()))
         return drawn
 
@@ -205,7 +205,7 @@ def _fitted(
     mask = None if config["mask"] is None else read_mask(config["mask"], config, model.image_shape)
     if mask is not None and mask.all():
         raise ConfigError(f"mask={config['mask']}: nothing in it is black, so that nothing is measured")
-    extra = {} if mask is None else {"mask": mask}
+    extra: dict[str, Any] = {} if mask is None else {"mask": mask}
     operator: LinearOperator = instantiate(config["operator"], key="operator", shape=model.image_shape, **extra)
     problem = _measured(config, operator, files, model)
     # a setting out of its range is refused now, and not after the model was compiled

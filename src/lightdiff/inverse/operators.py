@@ -145,7 +145,7 @@ class Blur(LinearOperator):
         return self._back(torch.where(kept, self._waves(y) / eigenvalues, 0))
 
     @property
-    def gain(self) -> float:  # type: ignore[override]
+    def gain(self) -> float:
         return self.response.square().mean().item()
 
     def _waves(self, x: Tensor) -> Tensor:

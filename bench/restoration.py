@@ -8,8 +8,8 @@ With --azula, methods of the package azula (`pip install azula`) restore the sam
 divides by the norm of the residual of the whole batch, so that its strength is multiplied by the square root of the number of
 images.
 
-    python bench/restore.py --data-dir data --azula          # the table of docs/inverse.md; five minutes on a core
-    python bench/restore.py --data-dir data --images 20      # quicker and rougher
+    python bench/restoration.py --data-dir data --azula          # the table of docs/inverse.md; five minutes on a core
+    python bench/restoration.py --data-dir data --images 20      # quicker and rougher
 """
 
 from __future__ import annotations
