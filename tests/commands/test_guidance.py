@@ -96,4 +96,6 @@ def test_records_of_other_guidance_are_other_rows(tmp_path: Path) -> None:
     path.write_text("".join(json.dumps(each) + "\n" for each in (plain, formerly, late)))
     assert read_records(path) == ([plain, formerly, late], [])
     assert protocol_key(plain) == protocol_key(formerly) != protocol_key(late)
+    # a scale that was typed as 2 or as 2.0
+    assert protocol_key(record(guidance_scale=2.0)) == protocol_key(formerly)
     assert "| 2 interval=0.0-0.5 |" in table([late]) and ", guidance 2 interval=0.0-0.5," in lines(late)[0]

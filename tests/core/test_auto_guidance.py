@@ -166,9 +166,9 @@ def test_entries_belong_to_one_model() -> None:
 def test_its_details_tell_weak_models_apart() -> None:
     settings = AutoGuided(3.0, weak="there", interval=[0.2, 0.8]).loaded(NoFiles(conditional(0.01)))
     other = AutoGuided(3.0, weak="there").loaded(NoFiles(conditional(0.02)))
-    sha256 = settings.models["weak"]
+    sha256 = settings.models["weak"].sha256
     assert len(sha256) == 64 and settings.details == f"auto weak={sha256[:12]} interval=0.2-0.8"
-    assert other.models["weak"] != sha256 and other.scaled(1.0).details == ""
+    assert other.models["weak"].sha256 != sha256 and other.scaled(1.0).details == ""
     assert other.scaled(2.0).models == other.models
     with pytest.raises(ValueError, match=r"scale=nan"):
         AutoGuided(float("nan"), weak="there")

@@ -111,7 +111,7 @@ def test_parts_that_are_off_change_nothing() -> None:
 
 
 def test_details_name_each_part_that_acts() -> None:
-    sha256 = AUTO.models["weak"][:12]
+    sha256 = AUTO.models["weak"].sha256[:12]
     both = Combined(parts={"classifier_free": replace(FREE, rescale=0.7), "auto": AUTO})
     assert both.details == f"classifier_free=2 rescale=0.7 auto=3 weak={sha256}"
     # a name that does not tell the kind is followed by it, and the order counts

@@ -53,7 +53,7 @@ def content_settings(config: dict[str, Any], generation: Generation, left_out: S
         group = settings
         for name in key.split("."):
             group = group[name]
-        group.update(part.models)
+        group.update({name: model.sha256 for name, model in part.models.items()})
     return settings
 
 

@@ -15,6 +15,7 @@ from lightdiff.config.build import build_guidance, build_sampler
 from lightdiff.config.instantiate import ConfigError
 from lightdiff.config.speed import prepare_sampling
 from lightdiff.config.trust import Trust
+from lightdiff.core import Denoiser
 from lightdiff.model import (
     CheckpointError,
     DiffusionModel,
@@ -44,7 +45,9 @@ def load_trained(config: dict[str, Any]) -> tuple[Path, DiffusionModel, Generati
     """
     checkpoint, model, generation, identity = load_for_sampling(config, device_of(config["device"]))
     calls = len(batches(range(config["num_samples"]), config["batch_size"])) * generation.num_steps
-    chosen = prepare_sampling(config, model, calls)
+    guides = [guide for part in generation.guidance.parts_by_key().values() for guide in part.models.values()]
+    weaker = [guide.module for guide in guides if isinstance(guide.module, Denoiser)]
+    chosen = prepare_sampling(config, model, calls, weaker)
     if rank_and_world_size()[0] == 0:
         print(chosen, flush=True)
     return checkpoint, model, generation, identity

@@ -7,7 +7,7 @@ Only compiling depends on the length of the run, which a resume may change; a re
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from lightdiff.config.instantiate import ConfigError
+from lightdiff.core import Denoiser
 from lightdiff.model import DiffusionModel
 
 Config = Mapping[str, Any]
@@ -196,13 +197,14 @@ def _check_switch(key: str, value: Any) -> None:
         raise ConfigError(f"{key}={value}: choices: auto, true, false")
 
 
-def prepare_sampling(config: Config, model: DiffusionModel, calls: int) -> str:
+def prepare_sampling(config: Config, model: DiffusionModel, calls: int, weaker: Iterable[Denoiser] = ()) -> str:
     """Lay out and compile a model for sampling, as `channels_last` and `compile` say.
 
     Args:
         config: the configuration of sample.py or eval.py.
         model: the model, on its device.
         calls: how often the network will be called.
+        weaker: denoisers that guide the model, which are laid out and compiled like it.
 
     Returns:
         The choices and their reasons, as one line for the user.
@@ -210,11 +212,13 @@ def prepare_sampling(config: Config, model: DiffusionModel, calls: int) -> str:
     kind = model.device.type
     layout = channels_last(config, model.network, kind, half=config["precision"] != "32-true")
     compiling = compiled(config, kind, calls, COMPILE_FROM_CALLS)
-    lay_out(model, layout, compiling)
+    everything: list[DiffusionModel | Denoiser] = [model, *weaker]
+    for each in everything:
+        lay_out(each, layout, compiling)
     return f"speed: {config['precision']}, {layout.describe('channels last')}, {compiling.describe('compiled')}"
 
 
-def lay_out(model: DiffusionModel, layout: Choice, compiling: Choice) -> None:
+def lay_out(model: DiffusionModel | Denoiser, layout: Choice, compiling: Choice) -> None:
     """Lay out and compile the model in place, as `channels_last` and `compiled` have chosen."""
     if layout.value:
         model.to(memory_format=torch.channels_last)

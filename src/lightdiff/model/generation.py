@@ -122,8 +122,9 @@ class Generation:
                 raise ValueError(
                     f"condition={_said(condition)}: this model takes no image as its condition; choices: {takes}"
                 )
-            if guidance.needs_condition and guidance.scale != 1 and not conditioner.guidance_acts:
-                raise ValueError(f"guidance_scale={guidance.scale:g}: {NEVER_WITHOUT}; choices: 1")
+            for part in guidance.parts_by_key().values():
+                if part.needs_condition and part.acts and not conditioner.guidance_acts:
+                    raise ValueError(f"guidance_scale={part.scale:g}: {NEVER_WITHOUT}; choices: 1")
             choice = conditioner.choose(labels=labels, prompt=prompt, condition=condition)
             names = model.class_names
             chosen = chosen_labels(labels, len(names), names) if prompt is None and names else None

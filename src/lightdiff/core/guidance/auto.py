@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -50,8 +50,8 @@ class AutoGuided(Guidance):
         return "auto"
 
     @property
-    def models(self) -> dict[str, str]:
-        return {} if self.weak_denoiser is None else {"weak": self.weak_denoiser.sha256}
+    def models(self) -> dict[str, Frozen[Any]]:
+        return {} if self.weak_denoiser is None else {"weak": self.weak_denoiser}
 
     def loaded(self, guides: Guides, key: str = "guidance") -> Guidance:
         if self.weak_denoiser is not None:

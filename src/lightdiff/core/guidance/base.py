@@ -6,12 +6,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from lightdiff.core.denoiser import Condition, Denoiser
+from lightdiff.core.frozen import Frozen
 
 if TYPE_CHECKING:
     from lightdiff.core.guidance.classifier import NoisyClassifier
@@ -96,12 +97,12 @@ class Guidance(ABC):
         """Return the settings beside the scale that differ from their defaults. The SHA-256 of a model stands for its path."""
         others = [(f.name, getattr(self, f.name), f.default) for f in fields(self) if f.name != "scale" and f.compare]
         found = {name: value for name, value, default in others if value != default}
-        found |= {name: sha256[:12] for name, sha256 in self.models.items()}
+        found |= {name: model.sha256[:12] for name, model in self.models.items()}
         return [f"{name}={_text(value)}" for name, value in found.items()]
 
     @property
-    def models(self) -> dict[str, str]:
-        """SHA-256 of each model that takes part in the guidance, by the setting that names it; empty before `loaded`."""
+    def models(self) -> dict[str, Frozen[Any]]:
+        """The trained models that take part in the guidance, by the settings that name them; empty before `loaded`."""
         return {}
 
     def loaded(self, guides: Guides, key: str = "guidance") -> Guidance:

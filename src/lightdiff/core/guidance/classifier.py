@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -88,8 +88,8 @@ class ClassifierGuided(Guidance):
         return "classifier"
 
     @property
-    def models(self) -> dict[str, str]:
-        return {} if self.noisy_classifier is None else {"classifier": self.noisy_classifier.sha256}
+    def models(self) -> dict[str, Frozen[Any]]:
+        return {} if self.noisy_classifier is None else {"classifier": self.noisy_classifier}
 
     def loaded(self, guides: Guides, key: str = "guidance") -> Guidance:
         if self.noisy_classifier is not None:
