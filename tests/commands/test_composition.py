@@ -40,6 +40,7 @@ NEEDS = {
     "conditioning=text_small": CROSS_ATTENTION,
     "model=diffusers_text_unet": ["conditioning=text"],
     "objective=flow_map": ["model.takes_s=true"],
+    "objective=self_taught": ["model.takes_s=true"],
 }
 PARENTS = {"objective/rule": ["objective=flow_map"]}
 """Groups that only one choice of another group has."""

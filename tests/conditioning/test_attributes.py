@@ -73,6 +73,12 @@ def test_samples_are_asked_for_by_names_or_numbers_of_some_columns() -> None:
     assert attributes.takes == ("labels",) and not attributes.by_class
 
 
+def test_a_choice_like_a_batch_has_all_its_columns() -> None:
+    attributes, like = conditioner(), batch([2, 0, -1], [1, -1, -1])
+    wishes = [{"category": 2, "tone": 1}, {"category": 0}, {}]
+    assert torch.equal(attributes.choice_of(like, torch.zeros(3)), attributes.choose(prompt=None, labels=wishes))
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [

@@ -136,7 +136,7 @@ def restore(cfg: DictConfig) -> Path:
     # the data of the training decide nothing here
     del identity["data"]
     generation, problem, mask = _fitted(config, files, model, generation)
-    settings = {
+    settings: dict[str, Any] = {
         "checkpoint": identity,
         "images": hash_of_pixels(problem.given),
         "mask": None if mask is None else hash_of_pixels(mask),
@@ -149,8 +149,8 @@ def restore(cfg: DictConfig) -> Path:
     def draw() -> Restored:
         drawn = _draw(problem, model, generation, config)
         if drawn.truth is not None:
-            psnr = settings["psnr"] = drawn.psnr()
-            means = {kind: sum(values) / len(values) for kind, values in psnr.items()}
+            found = settings["psnr"] = drawn.psnr()
+            means = {kind: sum(values) / len(values) for kind, values in found.items()}
             print(", ".join(f"PSNR of the {kind}: {value:.1f} dB" for kind, value in means.items()))
         return drawn
 

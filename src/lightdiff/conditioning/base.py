@@ -62,6 +62,16 @@ class Conditioner(nn.Module, ABC):
         """
         check_labels(batch.get("label"), len(batch["image"]), self)
 
+    @classmethod
+    def from_captions(cls, train: Sequence[str], val: Sequence[str]) -> dict[str, Any]:
+        """Return arguments of the constructor that come from the captions of the images, where nobody has set them.
+
+        Args:
+            train: the captions of the images to train on.
+            val: those of the images to validate on.
+        """
+        return {}
+
     def prepare(self, captions: Sequence[str] | None) -> None:
         """Take the captions of all images before training, to refuse them early and to encode them once.
 

@@ -43,7 +43,8 @@ class Conditioners(Conditioner):
                 raise ValueError(f"parts: {width} must be the same in all of them, but it is {shown}")
         self.takes = tuple(dict.fromkeys(wish for part in named.values() for wish in part.takes))
         self.by_class = all(part.by_class for part in named.values() if "condition" not in part.takes)
-        self.examples = next((part.examples for part in named.values() if part.examples), None)
+        # with condition images, samples show the captions of these
+        self.examples = None if taking else next((part.examples for part in named.values() if part.examples), None)
         self.cond_keys = tuple(dict.fromkeys(key for part in named.values() for key in part.cond_keys))
         self.class_names = next((part.class_names for part in named.values() if part.class_names), None)
         self.drop_prob = max(part.drop_prob for part in named.values())

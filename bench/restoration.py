@@ -8,8 +8,8 @@ With --azula, methods of the package azula (`pip install azula`) restore the sam
 divides by the norm of the residual of the whole batch, so that its strength is multiplied by the square root of the number of
 images.
 
-    python bench/restore.py --data-dir data --azula          # the table of docs/inverse.md; five minutes on a core
-    python bench/restore.py --data-dir data --images 20      # quicker and rougher
+    python bench/restoration.py --data-dir data --azula          # the table of docs/inverse.md; five minutes on a core
+    python bench/restoration.py --data-dir data --images 20      # quicker and rougher
 """
 
 from __future__ import annotations
@@ -118,7 +118,13 @@ def _pseudo_inverse(operator: SuperResolution, y: Tensor) -> Tensor:
     return operator.adjoint(operator.solve(y, torch.zeros(len(y))))
 
 
-def rows(model: DiffusionModel, images: Tensor, labels: Tensor, num_steps: int, with_azula: bool) -> Iterator[str]:
+def _named(methods: dict[str, Any], only: str) -> list[tuple[str, Any]]:
+    return [(name, method) for name, method in methods.items() if only in name]
+
+
+def rows(
+    model: DiffusionModel, images: Tensor, labels: Tensor, num_steps: int, only: str, with_azula: bool
+) -> Iterator[str]:
     """Yield the lines of the table in Markdown.
 
     Args:
@@ -126,6 +132,7 @@ def rows(model: DiffusionModel, images: Tensor, labels: Tensor, num_steps: int, 
         images: uint8 (N, C, H, W).
         labels: their classes (N,).
         num_steps: steps of each sampler.
+        only: a word that the names of the measured methods have.
         with_azula: whether the other package's methods are measured too.
     """
     operator, classifier = SuperResolution(model.image_shape, FACTOR), load_classifier("mnist").network
@@ -146,11 +153,11 @@ def rows(model: DiffusionModel, images: Tensor, labels: Tensor, num_steps: int, 
     yield "|---|---|---|---|---|"
     yield row("the images themselves", model.encode(images), 0)
     yield row("the small images, enlarged", _pseudo_inverse(operator, y), 0)
-    for name, (make, sampler) in OURS.items():
+    for name, (make, sampler) in _named(OURS, only):
         start = time.process_time()
         x0 = restored(model, make(model.denoiser, operator, y, NOISE_STD), sampler, len(y), num_steps)
         yield row(name, x0, time.process_time() - start)
-    for name, (kind, settings) in AZULA.items() if with_azula else ():
+    for name, (kind, settings) in _named(AZULA, only) if with_azula else ():
         start = time.process_time()
         x0 = restored_by_azula(model, operator, y, kind, settings, num_steps)
         yield row(name, x0, time.process_time() - start)
@@ -166,6 +173,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100, help="number of images")
     parser.add_argument("--steps", type=int, default=NUM_STEPS, help="steps of each sampler")
     parser.add_argument("--azula", action="store_true", help="measure the methods of the package azula too")
+    parser.add_argument("--only", default="", help="measure only methods with this word in their name")
     options = parser.parse_args()
     model = load_model(options.model)
     channels, height, width = model.image_shape
@@ -173,7 +181,7 @@ def main() -> None:
     data.setup()
     batches = list(zip(*((batch["image"], batch["label"]) for batch in data.val_dataloader()), strict=True))
     images, labels = (torch.cat(parts)[: options.images] for parts in batches)
-    for line in rows(model, images, labels, options.steps, options.azula):
+    for line in rows(model, images, labels, options.steps, options.only, options.azula):
         print(line, flush=True)
 
 
