@@ -48,8 +48,7 @@ def test_unknown_words_of_a_caption_are_left_out_and_an_empty_one_is_the_null_co
 
 def test_what_is_asked_for_like_a_batch_gives_its_inputs() -> None:
     text, like = conditioner(), batch("a red elephant cat", "elephant", "", "heart")
-    asked = text.asked(like, torch.zeros(4))
-    assert torch.equal(text.choose(labels=None, **asked), text.inputs(like, torch.zeros(4)))
+    assert torch.equal(text.choice_of(like, torch.zeros(4)), text.inputs(like, torch.zeros(4)))
 
 
 def test_unknown_words_of_a_prompt_are_named() -> None:

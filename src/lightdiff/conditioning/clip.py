@@ -56,9 +56,6 @@ class _Clip(Conditioner):
     def check(self, batch: dict[str, Any]) -> None:
         self.captions.check(batch, self)
 
-    def asked(self, batch: dict[str, Any], chance: Tensor) -> dict[str, Any]:
-        return super().asked(batch, chance) if self.templates is not None else {"prompt": list(batch["caption"])}
-
     def choose(self, *, labels: Labels, prompt: str | Sequence[str] | None, condition: Tensor | None = None) -> Tensor:
         if prompt is None:
             return self.inputs_of_texts([self.captions.texts[number] for number in self.captions.asked(labels)])

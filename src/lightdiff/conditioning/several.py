@@ -109,8 +109,13 @@ class Conditioners(Conditioner):
     def example(self) -> dict[str, Any]:
         return {name: value for part in self._list for name, value in part.example().items()}
 
-    def asked(self, batch: dict[str, Any], chance: Tensor) -> dict[str, Any]:
-        return {name: value for part in self._list for name, value in part.asked(batch, chance).items()}
+    def condition_of(self, batch: dict[str, Any], chance: Tensor) -> Tensor:
+        number = self._list.index(self._of_images)
+        return self._of_images.condition_of(batch, numbers_of(chance, len(self._list))[:, number])
+
+    def choice_of(self, batch: dict[str, Any], chance: Tensor) -> tuple[Inputs, ...]:
+        chances = numbers_of(chance, len(self._list)).unbind(1)
+        return tuple(part.choice_of(batch, own) for part, own in zip(self._list, chances, strict=True))
 
     def inputs(self, batch: dict[str, Any], chance: Tensor) -> tuple[Inputs, ...]:
         chances = numbers_of(chance, len(self._list)).unbind(1)
@@ -128,9 +133,8 @@ class Conditioners(Conditioner):
             own_prompt = prompt if "prompt" in part.takes else None
             # a text says more than the class, of which it may be a caption
             own_labels = labels if "labels" in part.takes and own_prompt is None else None
-            return part.choose(
-                labels=own_labels, prompt=own_prompt, condition=condition if "condition" in part.takes else None
-            )
+            images = {"condition": condition} if "condition" in part.takes else {}
+            return part.choose(labels=own_labels, prompt=own_prompt, **images)
 
         return tuple(chosen(part) for part in self._list)
 

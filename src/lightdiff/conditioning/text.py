@@ -159,11 +159,6 @@ class TextConditioner(Conditioner):
             sizes = {text: len(self._known_numbers(text)) for text in dict.fromkeys(captions)}
             check_longest(sizes, self.max_tokens, "words")
 
-    def asked(self, batch: dict[str, Any], chance: Tensor) -> dict[str, Any]:
-        if self.templates is not None:
-            return super().asked(batch, chance)
-        return {"prompt": [" ".join(filter(self.number_of.__contains__, words(text))) for text in batch["caption"]]}
-
     def inputs(self, batch: dict[str, Any], chance: Tensor) -> Tensor:
         return self.captions.of_batch(batch, chance, self._ids, self.ids_of_captions)
 
