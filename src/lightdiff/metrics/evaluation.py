@@ -190,7 +190,7 @@ class Evaluation:
         batch = self._store[shown]
         chance = torch.rand(self.num_samples, generator=keyed_generator("cpu", "evaluation", generation.seed))
         labels = batch["label"]
-        return dataclasses.replace(generation, choice=conditioner.inputs(batch, chance), labels=labels), labels
+        return dataclasses.replace(generation, choice=conditioner.choice_of(batch, chance), labels=labels), labels
 
     def _features(self, images: Tensor) -> Features:
         """Return the features of all images; each process computes those of its share."""
