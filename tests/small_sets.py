@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ MODELS_OF_CARS = ["AM General Hummer SUV 2000", "Acura RL Sedan 2012"]
 
 def write_small_sets(folder: Path) -> Path:
     """Write MNIST, Fashion-MNIST and CIFAR-10 with 24 images in each part, Stanford Cars with 12, 20 emoji, and photos: 20 of one
-    class in `photos`, 6 of each of two classes in `animals`. Returns the folder."""
+    class in `photos`, 6 of each of two classes in `animals`, again in `conditions`.
+    Returns the folder."""
     random = np.random.default_rng(0)
     labels = np.arange(24, dtype=np.uint8) % 10
     for raw in (folder / "MNIST" / "raw", folder / "FashionMNIST" / "raw"):
@@ -39,6 +41,7 @@ def write_small_sets(folder: Path) -> Path:
         photo(folder / "photos" / f"{i}.jpg")
     for i in range(12):
         photo(folder / "animals" / ("cat", "dog")[i % 2] / f"{i}.jpg")
+    shutil.copytree(folder / "animals", folder / "conditions")
     write_emoji(folder / "emoji-datasource-google")
     cars = folder / "stanford_cars"
     (cars / "devkit").mkdir(parents=True)

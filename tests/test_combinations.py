@@ -33,7 +33,10 @@ REFUSED = {
     for objective in ("epsilon", "min_snr", "log_variance", "input_perturbation")
 }
 """The pairs that cannot work: with epsilon nothing is known of x0 where alpha = 0."""
-NEEDS = {"flow_map": ["model.takes_s=true"]}
+NEEDS = {
+    "flow_map": ["model.takes_s=true"],
+    "self_taught": ["model.takes_s=true", "objective.share_alone=0.1"],
+}
 """What an objective needs of the other groups."""
 
 
@@ -82,8 +85,9 @@ def test_trains_and_samples_or_is_refused(
     optimizer = torch.optim.Adam(model.network.parameters(), lr=1e-3)
     images = torch.randint(0, 256, (4, channels, 8, 8), dtype=torch.uint8, generator=keyed_generator("cpu", "images"))
     before = [p.detach().clone() for p in model.network.parameters()]
-    for step in range(2):
-        loss = model.objective(model.trained, model.encode(images), generator=keyed_generator("cpu", step)).mean()
+    for step in range(4):
+        generator = keyed_generator("cpu", step)
+        loss = model.objective(model.trained, model.encode(images), generator=generator, progress=step / 3).mean()
         assert loss.isfinite()
         optimizer.zero_grad()
         loss.backward()

@@ -9,6 +9,7 @@ import torch
 
 from lightdiff import load_model
 from lightdiff.config.build import build_model
+from lightdiff.model import example_of
 from lightdiff.model.export import save_export
 from runs import ROOT, composed, last, train
 from small_sets import write_small_sets
@@ -78,7 +79,7 @@ def test_runs_two_steps_samples_and_reloads(name: str, images: Path, tmp_path: P
     assert last(folder)["global_step"] == 2
     assert len(list((folder / "samples").glob("*.gif"))) == 1
     model = load_model(folder)
-    samples = model.sample(2, num_steps=2, seed=0)
+    samples = model.sample(2, num_steps=2, seed=0, **example_of(model))
     assert samples.shape == (2, *model.image_shape)
     assert samples.isfinite().all()
-    assert torch.equal(samples, load_model(folder).sample(2, num_steps=2, seed=0))
+    assert torch.equal(samples, load_model(folder).sample(2, num_steps=2, seed=0, **example_of(model)))

@@ -46,6 +46,9 @@ def of(dataset: str, files: Path) -> list[str]:
         return ["dataset=folder", f"dataset.data_dir={files / 'animals'}"]
     if dataset == "huggingface":
         return [f"dataset={dataset}", f"dataset.source.path={files / 'animals'}", f"dataset.data_dir={files}"]
+    if dataset == "paired":
+        source = ["dataset.source.image_dir=animals", "dataset.source.condition_dir=conditions"]
+        return [f"dataset={dataset}", f"dataset.data_dir={files}", *source]
     own = [f"dataset.data_dir={files}"] if dataset != "digits" else []
     # the small files show two of the 196 models
     return [f"dataset={dataset}", *own, *([f"dataset.num_classes={len(MODELS_OF_CARS)}"] if dataset == "cars" else [])]
@@ -64,8 +67,8 @@ def refused_pair(name: str, dataset: str) -> tuple[str, list[str]]:
     """The message where a recipe does not fit a data set as it is, and what to add; ("", []) where it fits."""
     if (name, dataset) == ("text_to_digit", "cars"):
         return r"conditioning\.templates='A photo of .* words; .*\(max_tokens\)", ["conditioning.max_tokens=16"]
-    conditional = any("conditioning" in str(entry) for entry in config_of_experiment(name)["defaults"])
-    if dataset == "flat folder" and conditional:
+    chosen = [entry for entry in config_of_experiment(name)["defaults"] if "conditioning" in str(entry)]
+    if dataset == "flat folder" and chosen and "super_resolution" not in str(chosen[-1]):
         mended = ["conditioning=none", "model=unet"] if name == "text_to_digit" else ["conditioning=none"]
         return r"conditioning=\w+: the data set has only the class .*choices: conditioning=none", mended
     return "", []

@@ -19,6 +19,8 @@ from parts.settings import Skipped
 
 START, COMPILING, POINT, LAST = 15.0, 20.0, 4.0, 20.0
 """Seconds that are kept for the start of the job, for compiling, for each point of the curve, and for the samplers at the end."""
+SLACK = 0.95
+"""Share of the seconds of training that the steps are planned for, so that the learning rate comes to its end in time."""
 LEAST = 20.0
 """Seconds of training without which the part is left out."""
 DRY_STEPS = 4
@@ -129,7 +131,7 @@ def measure(task: Task) -> None:
     batch = config["dataset"]["batch_size"]
     reserve = START + COMPILING * way.compiled + POINT * sizes.points + LAST
     seconds = task.left() - reserve
-    steps = DRY_STEPS if sizes.dry else steps_within(seconds, rate, batch)
+    steps = DRY_STEPS if sizes.dry else steps_within(SLACK * seconds, rate, batch)
     if seconds < LEAST and not sizes.dry:
         raise Skipped(f"{task.left():.0f} s are left, of which {reserve:.0f} s are needed besides training")
     ending = (

@@ -47,8 +47,8 @@ def log_likelihood(
 
     Everything is computed in float64 with Heun's method, whose error falls with the square of the step, on the times with
     theta_i = theta(1) (i / num_steps)^2. Each step calls the denoiser twice. Bits for each number are
-    -log_likelihood / (D log 2) for values in the range of x0; for pixels 0..255 in [-1, 1] add 7 to them, and add uniform noise
-    of one gray level to the images, because whole numbers have no density.
+    -log_likelihood / (D log 2) for values in the range of x0. For gray levels 0..255 that became [-1, 1], add log2(127.5) to
+    them, and add uniform noise of one gray level to the images before, because whole numbers have no density.
 
     Args:
         denoiser: x0_hat(x_t, t, cond) with the attribute `schedule`, whose log-SNR has an inverse. A module is copied in

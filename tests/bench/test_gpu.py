@@ -18,7 +18,7 @@ import pytest
 import torch
 
 import gpu
-from gpu_parts import PARTS, GpuPart, speed
+from gpu_parts import PARTS, GpuPart, cifar, speed
 from gpu_parts.forks import in_fork
 from gpu_parts.recipes import RECIPES, operations_of
 from gpu_parts.resume import differences
@@ -27,7 +27,7 @@ from gpu_parts.tutorial import Epochs
 from lightdiff import load_model
 from parts.results import Row
 from parts.settings import Settings, Skipped
-from runs import composed
+from runs import ROOT, composed
 
 
 def task_of(out: Path, name: str = "speed", sizes: Sizes = DRY, seconds: float = 60) -> Task:
@@ -198,6 +198,53 @@ def test_the_epochs_of_the_tutorial_give_the_mean_loss_of_the_last_one(tmp_path:
     task.ends = time.monotonic() + 5
     epochs.on_train_epoch_end(trainer, module)
     assert trainer.should_stop
+
+
+class Clock:
+    """A clock that stands where it is put."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_curve_leaves_out_the_time_of_judging_and_training_ends_before_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    task = task_of(tmp_path, "cifar_gpu", Sizes(points=2, samples=3, final_samples=30))
+    task.ends = 100.0
+    monkeypatch.setattr(time, "perf_counter", clock)
+    monkeypatch.setattr(time, "monotonic", clock)
+
+    def draw(model: Any, sampling: tuple[str, int], rows: range, *_: Any) -> torch.Tensor:
+        clock.now += len(rows)
+        return torch.zeros(len(rows), 1, 4, 4, dtype=torch.uint8)
+
+    monkeypatch.setattr(cifar, "FeatureDistance", lambda *_: lambda images: 1000 / clock.now)
+    monkeypatch.setattr(cifar, "draw", draw)
+    monkeypatch.setattr(cifar, "save_small", lambda trainer, folder: "not written")
+    data = {"batch_size": 8, "image_size": 4, "resize_mode": "pad", "name": "cifar"}
+    curve = cifar.Curve(task, {"dataset": data}, {"way": "plain"})
+    model = load_model(ROOT / "models" / "mnist_fast")
+    trainer: Any = SimpleNamespace(
+        max_steps=20, global_step=0, should_stop=False, precision="32-true", lightning_module=model
+    )
+    curve.on_train_start(trainer, model)
+    while not trainer.should_stop and trainer.global_step < trainer.max_steps:
+        trainer.global_step += 1
+        clock.now += 6
+        curve.on_train_batch_end(trainer, model, {}, None, 0)
+    curve.on_train_end(trainer, model)
+    # ten steps of 6 s, 3 s of judging, then steps until less than 3 + 5 s are left
+    assert curve.curve == [(60.0, 80, 1000 / 63), (90.0, 120, 1000 / 96)]
+    rows = written(tmp_path)["cifar_gpu"]["rows"]
+    assert rows[2]["values"]["ours"] == pytest.approx(120 / 90)
+    details = rows[3]["details"]
+    assert details["training was"] == "stopped before its end" and details["weights"] == "not written"
+    assert details["ddim, 50 steps"] == "left out: 4 s are left, and it may take 30 s" and len(rows) == 4
 
 
 def test_checkpoints_are_compared_bit_for_bit() -> None:

@@ -26,7 +26,9 @@ QUICK = ("device=cpu", "progress=false", "sampler.num_steps=2")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the digits, 8x8 -> 16x16, with pictures."""
     folder = tmp_path_factory.mktemp("run") / "version_0"
-    train(tiny(*SETTINGS, "trainer.max_epochs=1", "callbacks.samples.rows=2", "callbacks.samples.columns=2"), folder)
+    pictures = ("callbacks=few_step", "callbacks.few_step.steps=[1,2]", "callbacks.few_step.columns=3")
+    grid = ("callbacks.samples.rows=2", "callbacks.samples.columns=2")
+    train(tiny(*SETTINGS, "trainer.max_epochs=1", *pictures, *grid), folder)
     return folder
 
 
@@ -56,12 +58,25 @@ def test_pictures_of_training_show_the_condition_at_the_left_of_the_sample(run: 
     picture = np.asarray(Image.open(run / "samples" / "step_0000007.png"))
     cells = picture[:: picture.shape[0] // 35, :: picture.shape[1] // 67][:35, :67]
     model, data = load_model(run), digits()
-    conditions = model.conditioning.asked(data.val_set[range(4)], torch.zeros(4))["condition"]
+    conditions = model.conditioning.condition_of(data.val_set[range(4)], torch.zeros(4))
     shown = ((model.conditioning.pictured(conditions) + 1) * 127.5).round().byte()
     for i in range(4):
         top, left = 1 + 17 * (i // 2), 1 + 33 * (i % 2)
         assert np.array_equal(cells[top : top + 16, left : left + 16], shown[i, 0].numpy())
         assert not np.array_equal(cells[top : top + 16, left + 16 : left + 32], shown[i, 0].numpy())
+
+
+def test_pictures_of_few_steps_begin_with_the_conditions(run: Path) -> None:
+    picture = np.asarray(Image.open(run / "samples" / "steps_0000007.png"))
+    model, data = load_model(run), digits()
+    conditions = model.conditioning.condition_of(data.val_set[range(3)], torch.zeros(3))
+    shown = ((model.conditioning.pictured(conditions) + 1) * 127.5).round().byte()[:, 0]
+    # three rows, of which the first has the conditions
+    height, width = 3 * 17 + 1, 3 * 17 + 1
+    factor = (picture.shape[0] - 26) // height
+    grid = picture[26:, picture.shape[1] - factor * width :][::factor, ::factor]
+    for i in range(3):
+        assert np.array_equal(grid[1:17, 1 + 17 * i : 17 + 17 * i], shown[i].numpy())
 
 
 def test_the_last_line_of_a_run_names_the_condition(command: Run) -> None:
@@ -202,3 +217,14 @@ def test_two_processes_train_like_one(tmp_path: Path) -> None:
     for name, weight in alone["state_dict"].items():
         if isinstance(weight, torch.Tensor):
             torch.testing.assert_close(together["state_dict"][name], weight, rtol=1e-8, atol=1e-10, msg=name)
+
+
+def test_images_are_edited_under_a_condition(run: Path, small: Path, command: Run) -> None:
+    edit = ("edit.py", f"ckpt_path={run}", *QUICK, f"image={small / '0.png'}", "resize_mode=resize", "save=[npz]")
+    done = command(*edit, f"condition={small / '1.png'}", "out=edited")
+    assert done.returncode == 0, done.stderr
+    assert (small.parent / "edited" / "samples.npz").is_file()
+    refused(
+        command(*edit, "out=other"),
+        "condition: images are needed, on which this model is conditioned, of 1x8x8 (channels, height, width)",
+    )

@@ -167,13 +167,19 @@ def test_eval_tells_weak_models_and_scales_apart(command: Run, models: Path, tmp
     # what is measured under the scale 1 counts as measured without guidance
     again = command("eval.py", *base, *quick)
     assert again.returncode == 0 and "(measured before)" in again.stdout
+    # a classifier gives an unconditional model classes, so that their accuracy can be measured
+    aiming = ("guidance=classifier", f"guidance.classifier={models / 'digits.safetensors'}")
+    done = command("eval.py", *base, *quick, *aiming, "metrics=[prompt_accuracy]")
+    assert done.returncode == 0, done.stderr
+    by_class = json.loads((tmp_path / "results" / "results.jsonl").read_text().splitlines()[-1])
+    assert by_class["labels"] == "every class in turn" and "guidance 1 classifier " in done.stdout
 
 
 def test_a_result_remembers_the_weak_model(models: Path) -> None:
     model = load_model(models / "plain")
 
     def protocol(name: str, scale: float) -> tuple[float, str]:
-        found = _sampling_protocol(Generation.of(model, guidance=AutoGuided(scale, weak=str(models / name))))
+        found = _sampling_protocol(Generation.of(model, guidance=AutoGuided(scale, weak=str(models / name))), True)
         return found["guidance_scale"], found["guidance"]
 
     sha256 = protocol("plain_weak", 2.0)[1].removeprefix("auto weak=")

@@ -65,7 +65,7 @@ OVERRIDES = {
     "~seed": "~seed: dataset.seed takes its value from seed; leave ~seed away, or set dataset.seed too",
     "~log_dir": "~log_dir: hydra.run.dir takes its value from log_dir; leave ~log_dir away, or set hydra.run.dir too",
     "~conditioning": "~conditioning: model.cond_dim takes its value from conditioning.cond_dim; leave ~conditioning away, or "
-    "choose one with conditioning=...; choices: clip, clip_finetuned, label, none",
+    "choose one with conditioning=...; choices: attributes, both, clip, clip_finetuned",
     "~conditioning ~model.cond_dim": "~conditioning: model.cond_dim takes its value from conditioning.cond_dim; leave",
     "~dataset": "~dataset: dataset.batch_size is set on the same command line; leave one of the two away",
     "~seed=3": "~seed=3: seed is 0; write ~seed to delete it whatever it is",

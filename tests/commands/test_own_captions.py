@@ -225,3 +225,15 @@ def test_pictures_of_predictions_and_classifiers_take_captioned_data(photos: Pat
     data = DiffSet("folder", data_dir=str(photos), image_size=16)
     facts = train_classifier(data, "photos", tmp_path / "classifiers", epochs=1)
     assert facts["class_names"] == list(COLOURS)
+
+
+def test_captions_together_with_an_image(photos: Path, tmp_path: Path) -> None:
+    both = ("conditioning=both", "conditioning@conditioning.parts.first=text_small", "callbacks=default")
+    settings = [*OWN, *RESUNET, *both, f"dataset.data_dir={photos}", "conditioning.parts.second.factor=2"]
+    train(composed(*settings, "callbacks.samples.rows=1"), tmp_path / "run")
+    model = load_model(tmp_path / "run")
+    first = model.conditioning.parts["first"]
+    assert first.takes == ("prompt",) and "red" in first.number_of
+    assert list((tmp_path / "run" / "samples").glob("step_*.png"))
+    small = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
+    assert model.sample(1, prompt="a red photo", condition=small, num_steps=2, seed=0).isfinite().all()

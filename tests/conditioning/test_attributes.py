@@ -73,6 +73,12 @@ def test_samples_are_asked_for_by_names_or_numbers_of_some_columns() -> None:
     assert attributes.takes == ("labels",) and not attributes.by_class
 
 
+def test_what_is_asked_for_like_a_batch_has_all_of_its_columns() -> None:
+    attributes, like = conditioner(column_drop_prob=1.0), batch([2, 0, -1], [1, -1, -1])
+    assert attributes.choice_of(like, torch.zeros(3)).tolist() == [[2, 1], [0, -1], [-1, -1]]
+    assert attributes.inputs(like, torch.zeros(3)).tolist() == [[-1, -1]] * 3
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [

@@ -43,14 +43,14 @@ def test_an_image_has_its_condition_in_any_share_of_the_batch(name: str) -> None
 @pytest.mark.parametrize("name", list(BUILD))
 def test_a_user_can_give_what_training_makes(name: str) -> None:
     found: ImageConditioner = BUILD[name]()
-    condition = found.asked(BATCH, CHANCE)["condition"]
+    condition = found.condition_of(BATCH, CHANCE)
     assert (condition.dtype, condition.shape) == (torch.uint8, (B, *found.condition_shape))
     choice = found.choose(labels=None, prompt=None, condition=condition)
     image = found(found.inputs_of_rows(choice, range(B), torch.device("cpu")))["image"]
     torch.testing.assert_close(image[:, : found.expanded_channels], found.expanded(condition))
     assert found.pictured(condition).shape[-2:] == (16, 24)
     assert found.pictured(condition).abs().max() <= 1
-    assert torch.equal(condition, found.asked(BATCH, CHANCE)["condition"])
+    assert torch.equal(condition, found.condition_of(BATCH, CHANCE))
 
 
 @pytest.mark.parametrize("name", list(BUILD))

@@ -46,6 +46,11 @@ def test_unknown_words_of_a_caption_are_left_out_and_an_empty_one_is_the_null_co
     torch.testing.assert_close(cond["tokens"][1:, :1], null["tokens"][:, :1].expand(2, -1, -1))
 
 
+def test_what_is_asked_for_like_a_batch_gives_its_inputs() -> None:
+    text, like = conditioner(), batch("a red elephant cat", "elephant", "", "heart")
+    assert torch.equal(text.choice_of(like, torch.zeros(4)), text.inputs(like, torch.zeros(4)))
+
+
 def test_unknown_words_of_a_prompt_are_named() -> None:
     with pytest.raises(ValueError, match=r"^prompt='red dog': unknown word 'dog'; known: a, blue, cat, heart, red$"):
         conditioner().choose(labels=None, prompt="red dog")

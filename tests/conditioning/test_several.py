@@ -81,6 +81,15 @@ def test_vectors_are_added_and_tokens_joined() -> None:
     assert torch.equal(cond["mask"], torch.tensor([[1.0, 1, 1, 1, 1, 0]]).expand(3, 6))
 
 
+def test_a_choice_of_a_batch_is_what_the_parts_would_be_asked_for() -> None:
+    found = Conditioners([label(), image()])
+    labels, condition = found.choice_of(BATCH, CHANCE)
+    assert torch.equal(labels, BATCH["label"])
+    assert torch.equal(condition, found.condition_of(BATCH, CHANCE))
+    rows = found.inputs_of_rows((labels, condition), range(B), torch.device("cpu"))
+    assert torch.equal(rows[1], found.inputs(BATCH, CHANCE)[1])
+
+
 def test_a_wish_goes_to_those_that_take_it() -> None:
     found = Conditioners({"a": label(), "b": text(), "c": image()})
     small = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)

@@ -122,3 +122,28 @@ def test_both_shares_may_be_all_of_the_images(first: float) -> None:
     """1 - share_at_t is rounded: 1 - 0.8 is below 0.2."""
     rest = round(1 - first, 1)
     assert FlowMapObjective(share_at_t=first, share_at_0=rest).share_at_0 == rest
+
+
+SELF_TAUGHT = (
+    *("objective=self_taught" if part == "objective=flow_map" else part for part in SETTINGS),
+    *("objective.share_alone=0.5", "objective.guidance_scale=2.0", "objective.rule.ratios=[0.0,0.5]"),
+    "conditioning=label",
+)
+
+
+@pytest.mark.parametrize("batch", [pytest.param(2, marks=pytest.mark.slow), 6])
+def test_one_that_teaches_itself_goes_on_bit_for_bit_before_and_after_it_has_a_teacher(
+    batch: int, tmp_path: Path
+) -> None:
+    config = composed(*SELF_TAUGHT)
+    whole = train(config, tmp_path / "whole" / "version_0")
+    assert whole["global_step"] == 8
+    assert any("own_teacher" in name for name in whole["state_dict"])
+    folder = tmp_path / "killed" / "version_0"
+    killed(config, folder, batch=batch)
+    assert any("own_teacher" in name for name in last(folder)["state_dict"]) == (batch == 6)
+    resumed = train(config, folder)
+    for name in ("state_dict", "optimizer_states", "global_step", "epoch"):
+        assert differences(whole[name], resumed[name], name) == []
+    image = load_model(folder).sample(2, sampler="ddim", num_steps=1, seed=0)
+    assert image.isfinite().all()

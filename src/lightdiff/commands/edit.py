@@ -137,9 +137,11 @@ def unaimed(config: dict[str, Any], generation: Generation) -> Generation:
     Raises:
         ConfigError: the guidance needs a class or caption, and none is given.
     """
-    if generation.condition is not None:
-        return generation
     if config["labels"] is not None or config["prompt"] is not None:
+        return generation
+    if generation.condition is not None:
+        if generation.labels is not None:
+            raise ConfigError("labels: a value is needed beside condition=..., because this model knows classes too")
         return generation
     parts = generation.guidance.parts_by_key()
     for key, part in parts.items():

@@ -25,7 +25,7 @@ from lightdiff.jobs.process_group import join_process_group
 from lightdiff.jobs.run_folder import run_of
 from lightdiff.jobs.summary import data_summary
 from lightdiff.metrics import Evaluation, FeatureExtractor, Metric, Results, lines, measure
-from lightdiff.model import DiffusionModel
+from lightdiff.model import DiffusionModel, Generation
 from lightdiff.utils.files import shown, user_path
 from lightdiff.utils.progress import progress
 from lightdiff.utils.ranks import rank_and_world_size
@@ -64,7 +64,7 @@ def evaluate(cfg: DictConfig) -> None:
     # of a data set that the user names nobody expects that the model was trained on it
     if config.get("dataset") is None:
         _warn_of_changes(data, trained_on)
-    evaluation = _evaluation(config, data, model)
+    evaluation = _evaluation(config, data, model, generation)
     generation = evaluation.conditioned(model, generation)
     out = user_path(config["out"]) if config["out"] else run_of(checkpoint) / "evaluation"
     with naming_folder("out", out):
@@ -91,10 +91,10 @@ def check(cfg: DictConfig) -> None:
     """Raise the errors in the configuration that `evaluate` would raise before it draws; nothing is measured."""
     config = plain(cfg)
     check_command(config, EvalSettings)
-    checkpoint, model, _, _ = load_for_sampling(config, torch.device("cpu"))
+    checkpoint, model, generation, _ = load_for_sampling(config, torch.device("cpu"))
     data = _data(config, checkpoint, model)
     check_fit(model, data)
-    _evaluation(config, data, model)
+    _evaluation(config, data, model, generation)
 
 
 def _warn_of_changes(data: DiffSet, trained_on: Any) -> None:
@@ -104,7 +104,7 @@ def _warn_of_changes(data: DiffSet, trained_on: Any) -> None:
         print(f"warning: the data are not those that the model was trained on: {changed}", flush=True)
 
 
-def _evaluation(config: dict[str, Any], data: DiffSet, model: DiffusionModel) -> Evaluation:
+def _evaluation(config: dict[str, Any], data: DiffSet, model: DiffusionModel, generation: Generation) -> Evaluation:
     metrics: dict[str, Metric] = instantiate(config.get("metrics") or {}, key="metrics")
     if not metrics:
         raise ConfigError("metrics=[]: at least one is needed, as in 'metrics=[fid,kid]'")
@@ -122,7 +122,8 @@ def _evaluation(config: dict[str, Any], data: DiffSet, model: DiffusionModel) ->
     with naming("extractor", config["extractor"]):
         extractor.prepare(data, model.device)
     with naming("", config):
-        evaluation.check(conditional=model.conditioning is not None)
+        # a classifier can give a model without a condition classes to show
+        evaluation.check(conditional=model.conditioning is not None or generation.labels is not None)
     return evaluation
 
 

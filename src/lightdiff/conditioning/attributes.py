@@ -69,8 +69,11 @@ class AttributeConditioner(Conditioner):
             if low < NONE or high >= len(values):
                 raise ValueError(f"columns.{name}={low}..{high}: the model has the values {NONE}..{len(values) - 1}")
 
+    def choice_of(self, batch: dict[str, Any], chance: Tensor) -> Tensor:
+        return torch.stack([batch["columns"][name] for name in self.columns], dim=1)
+
     def inputs(self, batch: dict[str, Any], chance: Tensor) -> Tensor:
-        numbers = torch.stack([batch["columns"][name] for name in self.columns], dim=1)
+        numbers = self.choice_of(batch, chance)
         return numbers.masked_fill(numbers_of(chance, len(self.columns)) < self.column_drop_prob, NONE)
 
     def choose(self, *, labels: Labels, prompt: str | Sequence[str] | None, condition: Tensor | None = None) -> Tensor:

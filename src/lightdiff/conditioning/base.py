@@ -62,6 +62,16 @@ class Conditioner(nn.Module, ABC):
         """
         check_labels(batch.get("label"), len(batch["image"]), self)
 
+    @classmethod
+    def from_captions(cls, train: Sequence[str], val: Sequence[str]) -> dict[str, Any]:
+        """Return arguments of the constructor that come from the captions of the images, where nobody has set them.
+
+        Args:
+            train: the captions of the images to train on.
+            val: those of the images to validate on.
+        """
+        return {}
+
     def prepare(self, captions: Sequence[str] | None) -> None:
         """Take the captions of all images before training, to refuse them early and to encode them once.
 
@@ -89,14 +99,18 @@ class Conditioner(nn.Module, ABC):
         """Shape (C', h, w) of a condition image, for conditioners that take images."""
         raise NotImplementedError
 
-    def asked(self, batch: dict[str, Any], chance: Tensor) -> dict[str, Any]:
-        """Return what a user would ask for to get images like those of a batch, as keyword arguments of `choose`.
+    def condition_of(self, batch: dict[str, Any], chance: Tensor) -> Tensor:
+        """Return the condition images of a batch, uint8 (B, C', h, w), for conditioners that take images.
 
         Args:
             batch: a batch of the data set.
             chance: as for `inputs`.
         """
-        return {"labels": batch["label"]}
+        raise NotImplementedError
+
+    def choice_of(self, batch: dict[str, Any], chance: Tensor) -> Inputs:
+        """Return what `choose` returns to a user who asks for images like those of a batch; arguments as for `inputs`."""
+        return self.inputs(batch, chance)
 
     @abstractmethod
     def inputs(self, batch: dict[str, Any], chance: Tensor) -> Inputs:

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from lightdiff.conditioning.base import Conditioner, Labels, check_labels, chosen_labels
 
+EXAMPLES = 64
+"""Largest number of captions that are kept as examples."""
 Encode = Callable[[Sequence[str]], Tensor]
 """Function from K texts to what a conditioner takes, (K, ...)."""
 
@@ -170,6 +172,22 @@ def check_longest(sizes: Mapping[str, int], max_tokens: int, unit: str) -> None:
             f"max_tokens={max_tokens}: {sizes[longest]} or more is expected, for the longest caption has so many {unit}: "
             f"{longest!r}"
         )
+
+
+def examples_of(train: Sequence[str], val: Sequence[str]) -> list[str]:
+    """Return at most `EXAMPLES` different captions of images to validate on, evenly spread, that training has not seen.
+
+    They consist of words of the training captions in combinations that training lacks. Where there are none such, they are
+    training captions.
+    """
+    known = {word for text in train for word in words(text)}
+    seen = {frozenset(words(text)) for text in train}
+    new = [text for text in dict.fromkeys(val) if words(text) and frozenset(words(text)) not in seen]
+    new = [text for text in new if known.issuperset(words(text))] or [
+        text for text in dict.fromkeys(train) if words(text)
+    ]
+    count = min(EXAMPLES, len(new))
+    return [new[len(new) * i // count] for i in range(count)]
 
 
 def words(text: str) -> list[str]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lightdiff.conditioning.base import Conditioner, Labels
-from lightdiff.conditioning.captions import captions_of, check_longest, prompts
+from lightdiff.conditioning.captions import captions_of, check_longest, examples_of, prompts
 from lightdiff.conditioning.clip_encoder import TEXT_SETTINGS, Embedded, load_pretrained, rebuild, token_ids
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ class _Clip(Conditioner):
         self.examples = None if examples is None else list(examples)
         self.pretrained, self.token_dim, self.max_tokens = pretrained, token_dim, max_tokens
         self.drop_prob = drop_prob
+
+    @classmethod
+    def from_captions(cls, train: Sequence[str], val: Sequence[str]) -> dict[str, Any]:
+        return {"examples": examples_of(train, val)}
 
     def check(self, batch: dict[str, Any]) -> None:
         self.captions.check(batch, self)

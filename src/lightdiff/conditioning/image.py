@@ -101,7 +101,6 @@ class ImageConditioner(Conditioner):
         return self.expanded(condition)
 
     def condition_of(self, batch: dict[str, Any], chance: Tensor) -> Tensor:
-        """Return the conditions of a batch of the data set, uint8 (B, C', h, w); `chance` (B,) as for `made`."""
         return self.made(as_uint8(batch["image"]), chance)
 
     def check(self, batch: dict[str, Any]) -> None:
@@ -111,8 +110,8 @@ class ImageConditioner(Conditioner):
     def example(self) -> dict[str, Any]:
         return {"condition": torch.zeros((1, *self.condition_shape), dtype=torch.uint8)}
 
-    def asked(self, batch: dict[str, Any], chance: Tensor) -> dict[str, Any]:
-        return {"condition": self.condition_of(batch, chance)}
+    def choice_of(self, batch: dict[str, Any], chance: Tensor) -> Tensor:
+        return self.condition_of(batch, chance)
 
     def inputs(self, batch: dict[str, Any], chance: Tensor) -> Tensor:
         making, level, noise = numbers_of(chance, 3).unbind(1)

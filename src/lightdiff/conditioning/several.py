@@ -43,7 +43,8 @@ class Conditioners(Conditioner):
                 raise ValueError(f"parts: {width} must be the same in all of them, but it is {shown}")
         self.takes = tuple(dict.fromkeys(wish for part in named.values() for wish in part.takes))
         self.by_class = all(part.by_class for part in named.values() if "condition" not in part.takes)
-        self.examples = next((part.examples for part in named.values() if part.examples), None)
+        # with condition images, samples show the captions of these
+        self.examples = None if taking else next((part.examples for part in named.values() if part.examples), None)
         self.cond_keys = tuple(dict.fromkeys(key for part in named.values() for key in part.cond_keys))
         self.class_names = next((part.class_names for part in named.values() if part.class_names), None)
         self.drop_prob = max(part.drop_prob for part in named.values())
@@ -108,8 +109,13 @@ class Conditioners(Conditioner):
     def example(self) -> dict[str, Any]:
         return {name: value for part in self._list for name, value in part.example().items()}
 
-    def asked(self, batch: dict[str, Any], chance: Tensor) -> dict[str, Any]:
-        return {name: value for part in self._list for name, value in part.asked(batch, chance).items()}
+    def condition_of(self, batch: dict[str, Any], chance: Tensor) -> Tensor:
+        number = self._list.index(self._of_images)
+        return self._of_images.condition_of(batch, numbers_of(chance, len(self._list))[:, number])
+
+    def choice_of(self, batch: dict[str, Any], chance: Tensor) -> tuple[Inputs, ...]:
+        chances = numbers_of(chance, len(self._list)).unbind(1)
+        return tuple(part.choice_of(batch, own) for part, own in zip(self._list, chances, strict=True))
 
     def inputs(self, batch: dict[str, Any], chance: Tensor) -> tuple[Inputs, ...]:
         chances = numbers_of(chance, len(self._list)).unbind(1)
@@ -127,9 +133,8 @@ class Conditioners(Conditioner):
             own_prompt = prompt if "prompt" in part.takes else None
             # a text says more than the class, of which it may be a caption
             own_labels = labels if "labels" in part.takes and own_prompt is None else None
-            return part.choose(
-                labels=own_labels, prompt=own_prompt, condition=condition if "condition" in part.takes else None
-            )
+            images = {"condition": condition} if "condition" in part.takes else {}
+            return part.choose(labels=own_labels, prompt=own_prompt, **images)
 
         return tuple(chosen(part) for part in self._list)
 

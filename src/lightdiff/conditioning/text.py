@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lightdiff.conditioning.base import LISTED, Conditioner, Labels
-from lightdiff.conditioning.captions import captions_of, check_longest, prompts, words
+from lightdiff.conditioning.captions import captions_of, check_longest, examples_of, prompts, words
 
 PADDING, NULL = 0, 1
 """Word numbers: nothing, and the one word of the empty caption that dropped conditions become."""
@@ -114,9 +114,13 @@ class TextConditioner(Conditioner):
         unknown = [word for word in found if word not in self.number_of]
         if unknown:
             raise ValueError(f"{name}={text!r}: unknown word {unknown[0]!r}; {self._like(unknown[0])}")
-        if not 1 <= len(found) <= self.max_tokens:
-            raise ValueError(f"{name}={text!r}: {len(found)} words; 1 to {self.max_tokens} are expected (max_tokens)")
-        return self._padded([self.number_of[word] for word in found])
+        # an image may have an empty caption of its own
+        least = 0 if self.templates is None else 1
+        if not least <= len(found) <= self.max_tokens:
+            raise ValueError(
+                f"{name}={text!r}: {len(found)} words; {least} to {self.max_tokens} are expected (max_tokens)"
+            )
+        return self._padded([self.number_of[word] for word in found] or [NULL])
 
     def ids_of_captions(self, texts: Sequence[str]) -> Tensor:
         """Word numbers (len(texts), max_tokens) of captions of images, without the words that are unknown.
@@ -141,6 +145,11 @@ class TextConditioner(Conditioner):
             return f"known: {', '.join(known)}"
         near = ", ".join(difflib.get_close_matches(word, known, n=5)) or "none"
         return f"nearest of the {len(known)} known ones: {near}"
+
+    @classmethod
+    def from_captions(cls, train: Sequence[str], val: Sequence[str]) -> dict[str, Any]:
+        vocabulary = " ".join(sorted({word for text in train for word in words(text)}))
+        return {"vocabulary": vocabulary, "examples": examples_of(train, val)}
 
     def check(self, batch: dict[str, Any]) -> None:
         self.captions.check(batch, self)

@@ -82,6 +82,7 @@ from lightdiff.core.prediction import (
 from lightdiff.core.randomness import BlockGenerator, keyed_generator, keyed_seed
 from lightdiff.core.scales import LOG_SNR_BOUNDS, Scales
 from lightdiff.core.schedule import NoiseSchedule
+from lightdiff.core.self_taught import SelfTaughtFlowMap
 from lightdiff.core.shapes import per_image
 from lightdiff.core.teacher import Teacher
 from lightdiff.core.time_sampler import (
@@ -170,6 +171,7 @@ __all__ = [
     "QuadraticGrid",
     "SNRWeighting",
     "Scales",
+    "SelfTaughtFlowMap",
     "ShortcutRule",
     "StratifiedTime",
     "Teacher",

@@ -91,6 +91,11 @@ class FewStepObjective(DiffusionObjective):
         self.frozen = Teacher(denoiser, self.guidance_scale)
 
     @property
+    def has_teacher(self) -> bool:
+        """Whether small steps go towards a teacher's estimates, now or later in training."""
+        return self.frozen is not None
+
+    @property
     def teacher_sha256(self) -> str | None:
         """SHA-256 of the teacher's weights; None where no teacher is loaded."""
         return None if self.frozen is None else self.frozen.sha256
@@ -105,7 +110,7 @@ class FewStepObjective(DiffusionObjective):
             raise ValueError(f"objective={name}: {lacking}; choices: {choices}, or another objective")
         if self.frozen is None and self.teacher is not None:
             raise ValueError(f"teacher={self.teacher}: it is not loaded; hand it over with learn_from")
-        if self.frozen is None and self.guidance_scale != 1:
+        if not self.has_teacher and self.guidance_scale != 1:
             raise ValueError(
                 f"guidance_scale={self.guidance_scale}: it guides the teacher, and teacher=null; name a trained model (the "
                 "recipes *_one_step take the one of init_from=), or choose 1"

@@ -121,6 +121,16 @@ class Objective(nn.Module, ABC):
         """
         return draw
 
+    def later_state(self, denoiser: Denoiser) -> dict[str, Tensor]:
+        """Return tensors of the kinds and names that `state_dict` has from some moment of the training on, all of them or none.
+
+        Their values say nothing. A checkpoint is checked against them before a run goes on.
+
+        Args:
+            denoiser: denoiser that is trained.
+        """
+        return {}
+
     @abstractmethod
     def losses(
         self,
@@ -143,8 +153,17 @@ class Objective(nn.Module, ABC):
         """
 
     def forward(
-        self, denoiser: Denoiser, x0: Tensor, cond: Condition | None = None, *, generator: torch.Generator
+        self,
+        denoiser: Denoiser,
+        x0: Tensor,
+        cond: Condition | None = None,
+        *,
+        generator: torch.Generator,
+        progress: float = 0.0,
     ) -> Tensor:
-        """Return the losses (B,) of images x0 (B, C, H, W) with new random numbers, for a training loop of one's own."""
+        """Return the losses (B,) of images x0 (B, C, H, W) with new random numbers, for a training loop of one's own.
+
+        `progress` is as for `losses`.
+        """
         draw = self.draw(x0.shape, denoiser.schedule, generator, x0.dtype).to(x0.device)
-        return self.losses(denoiser, denoiser, x0, draw, cond)
+        return self.losses(denoiser, denoiser, x0, draw, cond, progress)

@@ -290,9 +290,13 @@ class DiffSet(RememberedData):
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Flip training images at random, on their device."""
+        """Flip training images at random, on their device, and the condition images of paired data together with them."""
         if not self.horizontal_flip or self.trainer is None or not self.trainer.training:
             return batch
         rank, world_size = self._process()
-        generator = keyed_generator(batch["image"].device, "flip", self.seed, self.batch_number)
-        return {**batch, "image": flip(batch["image"], generator, rank, world_size)}
+
+        def flipped(images: torch.Tensor) -> torch.Tensor:
+            generator = keyed_generator(images.device, "flip", self.seed, self.batch_number)
+            return flip(images, generator, rank, world_size)
+
+        return {**batch, **{name: flipped(batch[name]) for name in ("image", "condition") if name in batch}}

@@ -189,7 +189,8 @@ class Evaluation:
         shown = [i * max(1, count // self.num_samples) % count for i in range(self.num_samples)]
         batch = self._store[shown]
         chance = torch.rand(self.num_samples, generator=keyed_generator("cpu", "evaluation", generation.seed))
-        return dataclasses.replace(generation, choice=conditioner.inputs(batch, chance)), batch["label"]
+        labels = batch["label"]
+        return dataclasses.replace(generation, choice=conditioner.choice_of(batch, chance), labels=labels), labels
 
     def _features(self, images: Tensor) -> Features:
         """Return the features of all images; each process computes those of its share."""

@@ -40,13 +40,17 @@ def conditioned_like(
     if conditioner is None or "condition" not in conditioner.takes:
         return generation
     parts = batches(range(min(count, len(store))), None)
-    asked = [conditioner.asked(store[list(rows)], chance_of_rows(rows)) for rows in parts]
-    wish = {"labels": None, "prompt": None, **{name: _joined([part[name] for part in asked]) for name in asked[0]}}
+    found = [(store[list(rows)], chance_of_rows(rows)) for rows in parts]
+    condition = _joined([conditioner.condition_of(*each) for each in found])
     if labels is not None:
-        wish["labels"] = labels
-    names = model.class_names
-    shown = store.labels[: parts[-1].stop] if labels is None else chosen_labels(labels, len(names), names)
-    return replace(generation, choice=conditioner.choose(**wish), labels=shown.cpu(), condition=wish["condition"])
+        return replace(
+            generation,
+            choice=conditioner.choose(labels=labels, prompt=None, condition=condition),
+            labels=chosen_labels(labels, len(model.class_names), model.class_names),
+            condition=condition,
+        )
+    choice = _joined([conditioner.choice_of(*each) for each in found])
+    return replace(generation, choice=choice, labels=store.labels[: len(condition)].cpu(), condition=condition)
 
 
 def pictured(generation: Generation, model: DiffusionModel, rows: range) -> Tensor | None:
@@ -58,7 +62,7 @@ def pictured(generation: Generation, model: DiffusionModel, rows: range) -> Tens
 
 
 def _joined(parts: list[Any]) -> Any:
-    """Return tensors, or lists, of several batches as one."""
+    """Return tensors, or tuples of tensors, of several batches as one."""
     if isinstance(parts[0], Tensor):
         return torch.cat([part.cpu() for part in parts])
-    return [entry for part in parts for entry in part]
+    return tuple(_joined([*each]) for each in zip(*parts, strict=True))

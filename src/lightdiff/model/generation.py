@@ -125,7 +125,9 @@ class Generation:
             for part in guidance.parts_by_key().values():
                 if part.needs_condition and part.acts and not conditioner.guidance_acts:
                     raise ValueError(f"guidance_scale={part.scale:g}: {NEVER_WITHOUT}; choices: 1")
-            choice = conditioner.choose(labels=labels, prompt=prompt, condition=condition)
+            # a conditioner of a user's own that takes no images need not know of them
+            images = {"condition": condition} if "condition" in conditioner.takes else {}
+            choice = conditioner.choose(labels=labels, prompt=prompt, **images)
             names = model.class_names
             chosen = chosen_labels(labels, len(names), names) if prompt is None and names else None
         check_aim(guidance, chosen)

@@ -39,6 +39,9 @@ def rehearse(trainer: Trainer, model: DiffusionModel, checkpoint: dict[str, Any]
 
 def _check_weights(model: DiffusionModel, stored: dict[str, Any]) -> None:
     ours, theirs = ({name: _kind(weight) for name, weight in state.items()} for state in (model.state_dict(), stored))
+    further = model.objective.later_state(model.trained)
+    if any(f"objective.{name}" in theirs for name in further):
+        ours |= {f"objective.{name}": _kind(weight) for name, weight in further.items()}
     for name in dict.fromkeys([*ours, *theirs]):
         if ours.get(name) != theirs.get(name):
             raise Misfit(

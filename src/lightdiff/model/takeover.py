@@ -37,6 +37,7 @@ def load_weights_into(
     if not any(name.startswith("conditioner.") for name in ours):
         # an unconditional model goes on without the conditioner that it does not have
         theirs = {name: weight for name, weight in theirs.items() if not name.startswith("conditioner.")}
+    theirs = {_name_among_several(name, source, model): weight for name, weight in theirs.items()}
     modules = model.trained.named_modules()
     new = tuple(f"{name}." for name, module in modules if getattr(module, "starts_without_effect", False))
     theirs = {name: weight for name, weight in ours.items() if name.startswith(new)} | theirs
@@ -49,6 +50,17 @@ def load_weights_into(
                 "(model=..., or its experiment=...)"
             )
     model.trained.load_state_dict(theirs)
+
+
+def _name_among_several(name: str, source: DiffusionModel, model: DiffusionModel) -> str:
+    """Return the name in `model` of a weight of the source.
+
+    It is the same one, except for the conditioner of the source where that of the model has several parts: then the weight goes
+    to the first part of the same class.
+    """
+    parts = getattr(model.conditioning, "parts", {})
+    fitting = [part for part, conditioner in parts.items() if type(conditioner) is type(source.conditioning)]
+    return name.replace("conditioner.", f"conditioner._parts.{fitting[0]}.", 1) if fitting else name
 
 
 def load_teacher(model: DiffusionModel, trust: Trust = NOBODY) -> None:

@@ -10,6 +10,7 @@ from lightdiff.data.sources.emoji import Emoji
 from lightdiff.data.sources.folder import Folder
 from lightdiff.data.sources.huggingface import HuggingFace
 from lightdiff.data.sources.mnist import MNIST, FashionMNIST
+from lightdiff.data.sources.paired import Paired
 
 SOURCES: dict[str, type[Source]] = {
     "mnist": MNIST,
@@ -17,6 +18,7 @@ SOURCES: dict[str, type[Source]] = {
     "cifar": CIFAR,
     "digits": Digits,
     "folder": Folder,
+    "paired": Paired,
     "cars": StanfordCars,
     "emoji": Emoji,
 }
@@ -30,6 +32,7 @@ __all__ = [
     "FashionMNIST",
     "Folder",
     "HuggingFace",
+    "Paired",
     "Source",
     "Splits",
     "StanfordCars",

@@ -27,8 +27,6 @@ def annotations_of(
     Raises:
         DataError: there is no such column, or it holds something else than texts, numbers and truth values.
     """
-    import datasets
-
     features = tables[0].features
     text = text_column or (TEXT if _holds_texts(features.get(TEXT)) else None)
     taken = list(columns or ())
@@ -39,7 +37,7 @@ def annotations_of(
             continue
         if any(name not in table.column_names for table in tables):
             raise DataError(f"source.{key}={name}: no such column; {suggest(name, list(features))}")
-        if not isinstance(features[name], datasets.Value | datasets.ClassLabel):
+        if type(features[name]).__name__ not in ("Value", "ClassLabel"):
             raise DataError(f"source.{key}={name}: a column of texts or numbers is expected, and this one holds others")
     captions = None if text is None else [[str(value or "") for value in table[text]] for table in tables]
     made = {name: Column.of([value for table in tables for value in _values(table, name)]) for name in taken}
