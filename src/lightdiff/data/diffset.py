@@ -293,10 +293,8 @@ class DiffSet(RememberedData):
         """Flip training images at random, on their device, and the condition images of paired data together with them."""
         if not self.horizontal_flip or self.trainer is None or not self.trainer.training:
             return batch
-        rank, world_size = self._process()
-
-        def flipped(images: torch.Tensor) -> torch.Tensor:
-            generator = keyed_generator(images.device, "flip", self.seed, self.batch_number)
-            return flip(images, generator, rank, world_size)
-
-        return {**batch, **{name: flipped(batch[name]) for name in ("image", "condition") if name in batch}}
+        flipped = {}
+        for name in batch.keys() & {"image", "condition"}:
+                generator = keyed_generator(batch[name].device, "flip", self.seed, self.batch_number)
+            flipped[name] = flip(batch[name], generator, *self._process())
+        return {**batch, **flipped}
