@@ -295,6 +295,6 @@ class DiffSet(RememberedData):
             return batch
         flipped = {}
         for name in batch.keys() & {"image", "condition"}:
-                generator = keyed_generator(batch[name].device, "flip", self.seed, self.batch_number)
+            generator = keyed_generator(batch[name].device, "flip", self.seed, self.batch_number)
             flipped[name] = flip(batch[name], generator, *self._process())
         return {**batch, **flipped}
