@@ -138,8 +138,9 @@ def _measure(task: Task, table: Table, recipe: Recipe, way: Way) -> str | None:
     except Exception as error:
         return f"{type(error).__name__}: {one_line(error)}"
     finally:
-        gc.collect()
         if task.settings.device.startswith("cuda"):
+            # the memory of this job, for the next one
+            gc.collect()
             torch.cuda.empty_cache()
     return None
 

@@ -25,6 +25,7 @@ from gpu_parts.resume import differences
 from gpu_parts.task import DRY, Sizes, Task
 from gpu_parts.tutorial import Epochs
 from lightdiff import load_model
+from parts.peak import Operations
 from parts.results import Row
 from parts.settings import Settings, Skipped
 from runs import ROOT, composed
@@ -167,13 +168,14 @@ def test_a_way_that_fails_or_does_not_fit_is_named_and_the_fastest_is_found(
     monkeypatch.setattr(speed, "images_a_second", rate)
     monkeypatch.setattr(speed, "reason_against", lambda task, way: None)
     monkeypatch.setattr(speed, "peak_of", lambda task: 1e15)
+    monkeypatch.setattr(speed, "operations_of", lambda config: Operations(1, 1e9, 3e9))
     speed.measure(task)
     cifar, share, dit, _ = written(tmp_path)["speed"]["rows"]
     assert cifar["values"] == {"bf16-mixed": 200, "32-true": 100}
     # compiled ones are expected to take 40 of the 30 seconds
     assert all("it may take 40 s" in cifar["details"]["missing"][f"{name}, compiled"] for name in cifar["values"])
-    training = cifar["details"]["GFLOP an image, training"]
-    assert share["values"]["32-true"] == pytest.approx(100 * training * 1e9 * 100 / 1e15)
+    # 100 images a second of 3 GFLOP each
+    assert share["values"]["32-true"] == pytest.approx(100 * 3e11 / 1e15)
     assert dit["values"] == {} and dit["details"]["missing"]["bf16-mixed"] == "RuntimeError: no such kernel"
     assert speed.fastest(task, "cifar_gpu") == (speed.WAYS[0], 200)
     assert "no such kernel" in capsys.readouterr().out
