@@ -29,6 +29,23 @@ TINY = (
     *("trainer=cpu", "trainer.max_epochs=1", "trainer.limit_train_batches=4", "sampler=ddim", "sampler.num_steps=3"),
 )
 RUN = "lightning_logs/digits/version_0"
+CAPTIONED = (
+    *(
+        "dataset=folder",
+        "dataset.data_dir=photos/images",
+        "dataset.name=photos",
+        "dataset.image_size=16",
+        "dataset.channels=1",
+    ),
+    *(
+        "dataset.batch_size=8",
+        "model=resunet",
+        "model.widths=[8]",
+        "model.attention_levels=[0]",
+        "conditioning=text_small",
+    ),
+    *("trainer=cpu", "trainer.max_epochs=1", "sampler=ddim", "sampler.num_steps=3"),
+)
 REFUSED = {
     "train dataset=huggingface dataset.source.path=x": "dataset=huggingface: needs the extra huggingface",
     "train dataset=digits model=diffusers_unet": "model=diffusers_unet: needs the extra diffusers",
@@ -120,12 +137,13 @@ def only_the_base() -> None:
     check("the environment holds the base installation only", not more, f"also installed: {', '.join(more)}")
 
 
-def walk(steps: Walk, model: Path) -> None:
+def walk(steps: Walk, model: Path, enlarging: Path) -> None:
     """All steps.
 
     Args:
         steps: the installation.
         model: an exported model, such as models/mnist_fast.
+        enlarging: an exported model that is conditioned on images, such as models/mnist_super_resolution.
     """
     for command, message in REFUSED.items():
         if RUN not in command:
@@ -136,6 +154,27 @@ def walk(steps: Walk, model: Path) -> None:
     steps.succeeds(f"sample ckpt_path={RUN} num_samples=4 save=[grid,gif,mp4,npz] out=drawn", "drawn/process.mp4")
     steps.succeeds(
         f"edit ckpt_path={RUN} task=inpaint image=drawn/grid.png mask=drawn/grid.png out=edited", "edited/process.gif"
+    )
+    steps.succeeds(
+        f"restore ckpt_path={RUN} image=drawn/grid.png operator=super_resolution operator.factor=2 method=dps "
+        "sampler.num_steps=3 num_samples=2 save=[overview,spread] out=restored",
+        "restored/overview.png",
+        "restored/spread.png",
+    )
+    steps.succeeds(
+        f"sample ckpt_path={enlarging} condition=drawn/grid.png num_samples=2 sampler.num_steps=3 out=enlarged",
+        "enlarged/input.png",
+        "enlarged/grid.png",
+    )
+    steps.succeeds(
+        f"sample ckpt_path={RUN} num_samples=20 sampler.num_steps=2 save=[png] out=photos", "photos/images/*.png"
+    )
+    photos = sorted((steps.folder / "photos" / "images").glob("*.png"))
+    lines = [f"{photo.name},{'a light digit' if number % 2 else 'a dark digit'}" for number, photo in enumerate(photos)]
+    (photos[0].parent / "metadata.csv").write_text("\n".join(["file_name,text", *lines]) + "\n")
+    steps.succeeds(f"train {' '.join(CAPTIONED)}", "lightning_logs/photos/version_0/samples/step_*.png")
+    steps.succeeds(
+        "sample ckpt_path=lightning_logs/photos/version_0 prompt=light sampler.num_steps=2 num_samples=2 out=read"
     )
     steps.succeeds(
         f"eval ckpt_path={RUN} num_samples=60 sampler.num_steps=2 metrics.kid.subset_size=20 metrics.is.splits=2 "
@@ -166,8 +205,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         # beside the work, so that nothing is read out of the clone
-        model = Path(shutil.copytree(ROOT / "models" / "mnist_fast", folder / "mnist_fast"))
-        walk(Walk(folder, package), model)
+        models = [
+            shutil.copytree(ROOT / "models" / each, folder / each) for each in ("mnist_fast", "mnist_super_resolution")
+        ]
+        walk(Walk(folder, package), *map(Path, models))
     print("base installation: all steps passed")
 
 
