@@ -36,7 +36,8 @@ def test_an_unknown_command_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setattr(sys, "argv", ["bin/lightdiff", "trian"])
     assert program.main() == 2
     assert (
-        capsys.readouterr().err == "error: trian: no such command; choices: train, sample, edit, eval, export, report\n"
+        capsys.readouterr().err
+        == "error: trian: no such command; choices: train, sample, edit, restore, eval, export, report\n"
     )
 
 

@@ -10,7 +10,7 @@ import torch
 from torch.optim import Optimizer
 
 from lightdiff.config import speed
-from lightdiff.config.classes import with_classes
+from lightdiff.config.classes import needs_data, with_classes
 from lightdiff.config.instantiate import ConfigError, call, import_target, instantiate, naming
 from lightdiff.config.plain import plain
 from lightdiff.config.settings import DATASET_FACTS, NEEDED
@@ -42,7 +42,8 @@ def build_model(cfg: Any, *, fused: bool | None = None) -> DiffusionModel:
     """
     config = plain(cfg)
     if "_target_" in (config.get("conditioning") or {}):
-        config = with_classes(config, build_data(config))
+        data = build_data(config)
+        config = with_classes(config, data) if needs_data(config, data) else config
     torch.manual_seed(keyed_seed("init", config["seed"]))
     settings = {name: config[name] for name in SETTINGS_OF_THE_MODEL if name in config}
     parts = {name: _build_group(config, name) for name in ("schedule", "conditioning", "codec", "lr_scheduler")}

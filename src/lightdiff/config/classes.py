@@ -12,6 +12,12 @@ from lightdiff.data import DiffSet, Folder, Splits
 from lightdiff.model import DiffusionModel
 
 
+def needs_data(config: dict[str, Any], data: DiffSet) -> bool:
+    """Return whether the conditioner cannot be built before the files of the data set are listed."""
+    conditioners = _conditioners(config)
+    return _may_be_annotated(conditioners, data) or any(_lacks_classes(settings) for settings in conditioners)
+
+
 def with_classes(config: dict[str, Any], data: DiffSet) -> dict[str, Any]:
     """Return the configuration with what its conditioner takes from the data; files of images are listed, not read.
 
@@ -25,8 +31,7 @@ def with_classes(config: dict[str, Any], data: DiffSet) -> dict[str, Any]:
     """
     conditioners = _conditioners(config)
     null = any(key in settings and settings[key] is None for settings in conditioners for key in CLASSES)
-    annotated = data.source.may_have_captions and any(READ_CAPTIONS & settings.keys() for settings in conditioners)
-    if not (null or annotated):
+    if not (null or _may_be_annotated(conditioners, data)):
         return config
     with reading(config["dataset"]):
         data.prepare_data()
@@ -46,6 +51,11 @@ def with_classes(config: dict[str, Any], data: DiffSet) -> dict[str, Any]:
 
 READ_CAPTIONS = {"templates", "columns"}
 """Keys of a conditioner that reads the captions or the columns of images that have some."""
+
+
+def _may_be_annotated(conditioners: list[dict[str, Any]], data: DiffSet) -> bool:
+    """Return whether one of the conditioners reads captions or columns, and the images may have some."""
+    return data.source.may_have_captions and any(READ_CAPTIONS & settings.keys() for settings in conditioners)
 
 
 def _conditioners(config: dict[str, Any]) -> list[dict[str, Any]]:
