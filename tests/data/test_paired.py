@@ -61,7 +61,7 @@ def test_batches_are_those_of_a_folder_without_conditions(folder: Path) -> None:
         assert torch.equal(left["label"], right["label"])
 
 
-def test_both_are_flipped_together(folder: Path) -> None:
+def test_both_are_flipped_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = dataset(folder, horizontal_flip=True)
     data.setup()
 
@@ -71,7 +71,7 @@ def test_both_are_flipped_together(folder: Path) -> None:
 
     batch = data.train_set[range(9)]
     data.trainer = Training()  # type: ignore[assignment]
-    type(data).batch_number = property(lambda self: 5)  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(DiffSet, "batch_number", 5)
     flipped = data.on_after_batch_transfer(batch, 0)
     assert torch.equal(flipped["condition"], 255 - flipped["image"])
     assert not torch.equal(flipped["image"], batch["image"])
