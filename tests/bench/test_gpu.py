@@ -91,6 +91,12 @@ def test_a_copy_is_stopped_with_the_processes_that_it_has_started(tmp_path: Path
         assert not line.is_file() or not line.read_bytes()
 
 
+@pytest.fixture(autouse=True)
+def begun_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the minutes count from here, and not from the import, which may be long ago."""
+    monkeypatch.setattr(gpu, "BEGAN", time.monotonic())
+
+
 def replace_part(monkeypatch: pytest.MonkeyPatch, name: str, measure: Callable[[Task], None], least: float = 0) -> None:
     """Let a part measure something else."""
     module = ModuleType(f"gpu_parts.{name}_of_test")
