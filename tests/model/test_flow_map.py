@@ -12,6 +12,7 @@ import torch
 
 from lightdiff import load_model
 from lightdiff.core import FlowMapObjective
+from lightdiff.model import save_export
 from runs import TINY, composed, differences, killed, last, scalars, train, train_in_two_processes
 
 NETWORK = (
@@ -145,5 +146,10 @@ def test_one_that_teaches_itself_goes_on_bit_for_bit_before_and_after_it_has_a_t
     resumed = train(config, folder)
     for name in ("state_dict", "optimizer_states", "global_step", "epoch"):
         assert differences(whole[name], resumed[name], name) == []
-    image = load_model(folder).sample(2, sampler="ddim", num_steps=1, seed=0)
-    assert image.isfinite().all()
+    model, exported = load_model(folder), tmp_path / "exported"
+    exported.mkdir()
+    save_export(model, exported, weights="ema")
+    shared = load_model(exported)
+    assert not any("own_teacher" in name for name in shared.state_dict())
+    images = [each.sample(2, sampler="ddim", num_steps=1, seed=0) for each in (model, shared)]
+    assert torch.equal(*images) and images[0].isfinite().all()

@@ -42,8 +42,6 @@ class SelfTaughtFlowMap(FlowMapObjective):
         ValueError: a number is out of its range.
     """
 
-    needs_end = True
-
     def __init__(
         self,
         share_alone: float = 0.75,

@@ -56,9 +56,12 @@ def save_export(model: DiffusionModel, folder: Path, *, weights: Weights, half: 
     Raises:
         OSError: the disk is full or broken; former files of an export in the folder are as they were.
     """
+    # only training needs it
+    later = {f"objective.{name}" for name in model.objective.later_state(model.trained)}
     state = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in model.state_dict().items()
+        if name not in later
     }
     if half:
         state = {name: value.half() if value.dtype == torch.float32 else value for name, value in state.items()}
