@@ -57,7 +57,7 @@ class DiffSet(RememberedData):
         resident: whether to keep images that are in memory on the training's device, so that no batch has to be sent there.
             "auto" does so on a GPU if they fit in a quarter of its free memory.
         seed: key of the order of batches and of the flips.
-        templates: captions with {} for the name of the class, for batches with `caption`, a list of B texts, if the images have no
+        templates: captions with {} for the name of the class, for batches with `caption`, a list of B texts, where images have no
             captions of their own (see `Annotations.with_captions_of_classes`); None: no such captions.
 
     Raises:
