@@ -27,6 +27,8 @@ MAY_IMPORT = {
     },
     "model": {
         *("torch", "torchmetrics", "pytorch_lightning", "tqdm", "safetensors", *PLAIN),
+        # the reader of the image files that a user names to a model
+        "lightdiff.data.given_images",
         *(f"lightdiff.{name}" for name in ("core", "samplers", "conditioning", "utils", "model")),
     },
     "metrics": {

@@ -98,6 +98,8 @@ def test_drawing_by_the_command_equals_drawing_in_python(run: Path, small: Path,
     condition = torch.stack([torch.from_numpy(np.asarray(Image.open(small / f"{i}.png")).copy())[None] for i in (0, 1)])
     expected = load_model(run).sample(5, num_steps=2, seed=0, condition=condition)
     assert np.array_equal(images[:, :, :, 0], ((expected[:, 0] + 1) * 127.5).round().clamp(0, 255).byte().numpy())
+    for named in (small, [str(small / "0.png"), small / "1.png"]):
+        assert torch.equal(load_model(run).sample(5, num_steps=2, seed=0, condition=named), expected)
     assert (small.parent / "drawn" / "input.png").is_file()
     # the second image alone; the noise of image 0 differs from that of image 1
     other = drawn(f"condition={small / '1.png'}", "num_samples=5", "save=[npz,grid]")["images"]
@@ -154,6 +156,19 @@ def test_what_cannot_be_drawn_is_said_in_one_line(
         refused(done, message)
 
 
+def test_python_refuses_files_in_the_same_words(run: Path) -> None:
+    for condition, message in (
+        ("nowhere", r"^condition=nowhere: no such file or folder$"),
+        (
+            torch.zeros(1, 1, 8, 8).numpy(),
+            r"^condition=ndarray: a tensor of uint8 images .*, or the names of image files$",
+        ),
+        ([torch.zeros(1, 8, 8)], r"^condition=list: a tensor of uint8 images"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_model(run).sample(1, condition=condition)
+
+
 def test_other_models_take_no_condition(small: Path, command: Run) -> None:
     shipped = f"ckpt_path={ROOT / 'models' / 'mnist_fast'}"
     refused(
@@ -164,6 +179,8 @@ def test_other_models_take_no_condition(small: Path, command: Run) -> None:
         command("sample.py", shipped, "save=input", *QUICK),
         "save=input: there are no condition images to show (condition=...)",
     )
+    with pytest.raises(ValueError, match=r"^condition=nowhere: this model takes no image"):
+        load_model(ROOT / "models" / "mnist_fast").sample(1, condition="nowhere")
     with pytest.raises(ValueError, match=r"^condition=1x1x8x8 \(images, .*: this model takes no image"):
         load_model(ROOT / "models" / "mnist_fast").sample(1, condition=torch.zeros(1, 1, 8, 8, dtype=torch.uint8))
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lightdiff.commands.drawing import Follower
 from lightdiff.commands.edit import unaimed
-from lightdiff.commands.edit_inputs import image_files, read_images, read_mask
+from lightdiff.commands.edit_inputs import read_images, read_mask
 from lightdiff.commands.output_folder import hash_of, hash_of_pixels
 from lightdiff.commands.picture_folder import (
     check_named_out,
@@ -29,6 +29,7 @@ from lightdiff.config.instantiate import ConfigError, import_target, instantiate
 from lightdiff.config.plain import plain
 from lightdiff.config.settings import COUNT, check_ranges
 from lightdiff.core import keyed_generator
+from lightdiff.data.given_images import image_files
 from lightdiff.data.resize import ResizeMode
 from lightdiff.inverse import LinearOperator, Measurement
 from lightdiff.jobs.run_folder import run_of

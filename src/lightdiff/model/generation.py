@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,6 +27,9 @@ from lightdiff.utils.progress import progress as show_progress
 if TYPE_CHECKING:
     from lightdiff.model.model import DiffusionModel
     from lightdiff.model.sampling import Weights
+
+Images = Tensor | str | Path | Sequence[str | Path] | None
+"""Condition images: uint8 (K, C', h, w), an image file, a folder of images, or several of these; None: there are none."""
 
 PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 """Names as in trainer.precision, with the type to which autocast lowers the network's computation; None: no autocast."""
@@ -75,7 +79,7 @@ class Generation:
         guidance_scale: float | None = None,
         labels: Labels = None,
         prompt: str | Sequence[str] | None = None,
-        condition: Tensor | None = None,
+        condition: Images = None,
         seed: int | None = 0,
         weights: Weights = "ema",
         precision: str = "32-true",
@@ -90,6 +94,7 @@ class Generation:
         Raises:
             ValueError: a setting that this model cannot have; the message names argument, value and choices.
         """
+        condition = _read(condition, model)
         if num_samples is not None:
             _check_number(num_samples, labels=labels, prompt=prompt, condition=condition)
         guidance = fitting_guidance(model, guidance, guidance_scale, guides)
@@ -222,6 +227,28 @@ class Generation:
         with show_progress("drawing samples", len(parts) * self.num_steps, shown=progress) as task:
             finished += [model.codec.decode(last_state(self.trajectory(model, part), task).x_t) for part in parts]
         return torch.cat(finished)
+
+
+def _read(condition: Images, model: DiffusionModel) -> Any:
+    """Return the condition images, read from their files where these are given and the model takes images.
+
+    Raises:
+        ValueError: a file does not exist or cannot be read, or the value is neither images nor files.
+    """
+    if condition is None or isinstance(condition, Tensor):
+        return condition
+    names = [condition] if isinstance(condition, str | Path) else condition
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str | Path) for name in names):
+        kind = type(condition).__name__
+        raise ValueError(
+            f"condition={kind}: a tensor of uint8 images (K, C, h, w) is expected, or the names of image files"
+        )
+    if model.conditioning is None or "condition" not in model.conditioning.takes:
+        return condition
+    # most models take no images, and the reader brings all of the data with it
+    from lightdiff.data.given_images import read_conditions
+
+    return read_conditions(names, model.conditioning.condition_shape)
 
 
 def _check_number(num_samples: int, **asked: Any) -> None:
