@@ -1,8 +1,8 @@
 """How well images are restored, without training for it: PSNR, and whether a classifier reads them as what they show.
 
-The first test images of MNIST are reduced by a factor of 4 to 7 x 7 pixels (the mean of each square), with a little noise, and
-restored by a model of models/ without a class, once each. All methods use the same network, as often: 50 steps. The classifier is
-that of the metrics, which was trained on the training images.
+The first test images of MNIST, or with --split train the first training images, are reduced by a factor of 4 to 7 x 7 pixels
+(the mean of each square), with a little noise, and restored by a model of models/ without a class, once each. All methods use the
+same network, as often: 50 steps. The classifier is that of the metrics, which was trained on the training images.
 
 With --azula, methods of the package azula (`pip install azula`) restore the same measurements with the same network. Its DPS
 divides by the norm of the residual of the whole batch, so that its strength is multiplied by the square root of the number of
@@ -10,6 +10,7 @@ images.
 
     python bench/restoration.py --data-dir data --azula          # the table of docs/inverse.md; five minutes on a core
     python bench/restoration.py --data-dir data --images 20      # quicker and rougher
+    python bench/restoration.py --data-dir data --split train    # by which the default of restore.py was chosen
 """
 
 from __future__ import annotations
@@ -170,6 +171,7 @@ def main() -> None:
         "--model", default="models/mnist_fast", help="run folder, checkpoint or exported model of digits"
     )
     parser.add_argument("--data-dir", default="data", help="folder with MNIST")
+    parser.add_argument("--split", choices=["train", "val"], default="val", help="training images or test images")
     parser.add_argument("--images", type=int, default=100, help="number of images")
     parser.add_argument("--steps", type=int, default=NUM_STEPS, help="steps of each sampler")
     parser.add_argument("--azula", action="store_true", help="measure the methods of the package azula too")
@@ -179,9 +181,8 @@ def main() -> None:
     channels, height, width = model.image_shape
     data = DiffSet("mnist", data_dir=options.data_dir, channels=channels, image_size=[height, width])
     data.setup()
-    batches = list(zip(*((batch["image"], batch["label"]) for batch in data.val_dataloader()), strict=True))
-    images, labels = (torch.cat(parts)[: options.images] for parts in batches)
-    for line in rows(model, images, labels, options.steps, options.only, options.azula):
+    batch = data.splits.of(options.split)[range(options.images)]
+    for line in rows(model, batch["image"], batch["label"], options.steps, options.only, options.azula):
         print(line, flush=True)
 
 
