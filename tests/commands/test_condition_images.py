@@ -198,6 +198,49 @@ def test_evaluation_draws_with_the_conditions_of_validation_images_and_asks_for_
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "out" / "results.jsonl").read_text())
     assert record["labels"] == "conditions of the validation images in turn"
+    assert "condition_noise" not in record
+    # with noise in the conditions it is another measurement
+    done = command("eval.py", f"ckpt_path={run}", *QUICK, *wanted, "condition_noise=0.2")
+    assert done.returncode == 0 and "measured before" not in done.stdout, done.stderr
+    noisy = json.loads((tmp_path / "out" / "results.jsonl").read_text().splitlines()[1])
+    assert noisy["condition_noise"] == 0.2
+    head, _, *rows = (tmp_path / "out" / "table.md").read_text().splitlines()
+    column = head.split(" | ").index("condition noise")
+    assert [row.split(" | ")[column] for row in rows] == ["", "0.2"]
+
+
+def test_noise_is_mixed_into_the_conditions_of_samples(run: Path, small: Path, command: Run) -> None:
+    images = {}
+    for level in (None, 0, 0.2):
+        typed = [] if level is None else [f"condition_noise={level}"]
+        done = command(
+            *("sample.py", f"ckpt_path={run}", *QUICK, f"condition={small}", "num_samples=2", f"out=noise{level}"),
+            *("save=npz", *typed),
+        )
+        assert done.returncode == 0, done.stderr
+        images[level] = np.load(small.parent / f"noise{level}" / "samples.npz")["images"]
+        settings = json.loads((small.parent / f"noise{level}" / "samples.json").read_text())["settings"]
+        assert settings["condition_noise"] == level
+    assert np.array_equal(images[None], images[0])
+    assert not np.array_equal(images[0.2], images[0])
+    model = load_model(run)
+    drawn = [
+        model.sample(2, num_steps=2, seed=0, condition=small, condition_noise=0.2, batch_size=size) for size in (1, 2)
+    ]
+    torch.testing.assert_close(*drawn, atol=1e-4, rtol=0)
+    assert np.array_equal(images[0.2][..., 0], ((drawn[1][:, 0] + 1) * 127.5).round().clamp(0, 255).byte().numpy())
+
+
+def test_other_noise_is_refused_in_one_line(run: Path, small: Path, command: Run) -> None:
+    refused(
+        command("sample.py", f"ckpt_path={run}", *QUICK, f"condition={small}", "condition_noise=0.5"),
+        "condition_noise=0.5: a number in [0, 0.3] is expected, as in training (conditioning.augmentation)",
+    )
+    refused(
+        command("sample.py", f"ckpt_path={ROOT / 'models' / 'mnist_fast'}", *QUICK, "condition_noise=0.1"),
+        "condition_noise=0.1: this model was trained without noise in condition images (conditioning.augmentation=0); "
+        "choices: null",
+    )
 
 
 def test_generations_for_pictures_have_the_classes_of_the_validation_images(run: Path) -> None:

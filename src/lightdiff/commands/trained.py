@@ -72,6 +72,7 @@ def load_for_sampling(
             guidance=guidance,
             guidance_scale=config["guidance_scale"],
             **_asked(config, model),
+            condition_noise=config["condition_noise"],
             seed=config["seed"],
             weights=config["weights"],
             precision=config["precision"],

@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from lightdiff.conditioning.base import Labels, chosen_labels
 from lightdiff.core import Condition, Guidance, Guides, OwnEntries
 from lightdiff.core.randomness import BlockGenerator
+from lightdiff.model.asked import Images, check_noise, check_number, read_condition, said
 from lightdiff.model.guided import check_aim, fitting_guidance
 from lightdiff.model.loop import batches, last_state
 from lightdiff.samplers import SAMPLERS, Sampler, SamplerState
@@ -27,9 +27,6 @@ from lightdiff.utils.progress import progress as show_progress
 if TYPE_CHECKING:
     from lightdiff.model.model import DiffusionModel
     from lightdiff.model.sampling import Weights
-
-Images = Tensor | str | Path | Sequence[str | Path] | None
-"""Condition images: uint8 (K, C', h, w), an image file, a folder of images, or several of these; None: there are none."""
 
 PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 """Names as in trainer.precision, with the type to which autocast lowers the network's computation; None: no autocast."""
@@ -55,6 +52,7 @@ class Generation:
         precision: a key of `PRECISIONS` for the network; the sampler itself always computes in the type of the weights.
         labels: classes (K,) to show, int64, image i that of entry i modulo K; None where the images are not drawn by classes.
         condition: uint8 images (K, C', h, w) that are the condition, likewise; None where the condition is no image.
+        condition_noise: level of the noise that is mixed into the condition images; None: the conditioner's own.
     """
 
     sampler: Sampler
@@ -66,6 +64,7 @@ class Generation:
     precision: str = "32-true"
     labels: Tensor | None = None
     condition: Tensor | None = None
+    condition_noise: float | None = None
 
     @classmethod
     def of(
@@ -80,6 +79,7 @@ class Generation:
         labels: Labels = None,
         prompt: str | Sequence[str] | None = None,
         condition: Images = None,
+        condition_noise: float | None = None,
         seed: int | None = 0,
         weights: Weights = "ema",
         precision: str = "32-true",
@@ -94,9 +94,9 @@ class Generation:
         Raises:
             ValueError: a setting that this model cannot have; the message names argument, value and choices.
         """
-        condition = _read(condition, model)
+        condition = read_condition(condition, model)
         if num_samples is not None:
-            _check_number(num_samples, labels=labels, prompt=prompt, condition=condition)
+            check_number(num_samples, labels=labels, prompt=prompt, condition=condition)
         guidance = fitting_guidance(model, guidance, guidance_scale, guides)
         if isinstance(sampler, str):
             if sampler not in SAMPLERS:
@@ -116,7 +116,7 @@ class Generation:
             for name, value in asked.items():
                 if value is not None:
                     raise ValueError(
-                        f"{name}={_said(value)}: this model is unconditional (trained with conditioning=none)"
+                        f"{name}={said(value)}: this model is unconditional (trained with conditioning=none)"
                     )
             choice = None
             chosen = chosen_labels(labels, len(names), names) if names else None
@@ -125,7 +125,7 @@ class Generation:
             if condition is not None and "condition" not in conditioner.takes:
                 takes = " or ".join(f"{name}=..." for name in conditioner.takes)
                 raise ValueError(
-                    f"condition={_said(condition)}: this model takes no image as its condition; choices: {takes}"
+                    f"condition={said(condition)}: this model takes no image as its condition; choices: {takes}"
                 )
             for part in guidance.parts_by_key().values():
                 if part.needs_condition and part.acts and not conditioner.guidance_acts:
@@ -136,7 +136,8 @@ class Generation:
             names = model.class_names
             chosen = chosen_labels(labels, len(names), names) if prompt is None and names else None
         check_aim(guidance, chosen)
-        return cls(sampler, num_steps, guidance, choice, seed, weights, precision, chosen, condition)
+        check_noise(condition_noise, model)
+        return cls(sampler, num_steps, guidance, choice, seed, weights, precision, chosen, condition, condition_noise)
 
     def labels_of_rows(self, rows: range) -> Tensor | None:
         """Return the classes of images `rows`, (len(rows),) int64; None where the images are not drawn by classes."""
@@ -171,7 +172,9 @@ class Generation:
                         name: value.expand(len(rows), *value.shape[1:]) for name, value in conditioner.null().items()
                     }
                 else:
-                    cond = conditioner(conditioner.inputs_of_rows(self.choice, rows, model.device))
+                    # a conditioner of a user's own that takes no images need not know of their noise
+                    noise = {} if self.condition_noise is None else {"noise": self.condition_noise}
+                    cond = conditioner(conditioner.inputs_of_rows(self.choice, rows, model.device, **noise))
                 return cond, conditioner.unconditional(cond)
 
         if denoiser.conditioner is not None:
@@ -227,53 +230,6 @@ class Generation:
         with show_progress("drawing samples", len(parts) * self.num_steps, shown=progress) as task:
             finished += [model.codec.decode(last_state(self.trajectory(model, part), task).x_t) for part in parts]
         return torch.cat(finished)
-
-
-def _read(condition: Images, model: DiffusionModel) -> Any:
-    """Return the condition images, read from their files where these are given and the model takes images.
-
-    Raises:
-        ValueError: a file does not exist or cannot be read, or the value is neither images nor files.
-    """
-    if condition is None or isinstance(condition, Tensor):
-        return condition
-    names = [condition] if isinstance(condition, str | Path) else condition
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str | Path) for name in names):
-        kind = type(condition).__name__
-        raise ValueError(
-            f"condition={kind}: a tensor of uint8 images (K, C, h, w) is expected, or the names of image files"
-        )
-    if model.conditioning is None or "condition" not in model.conditioning.takes:
-        return condition
-    # most models take no images, and the reader brings all of the data with it
-    from lightdiff.data.given_images import read_conditions
-
-    return read_conditions(names, model.conditioning.condition_shape)
-
-
-def _check_number(num_samples: int, **asked: Any) -> None:
-    """Refuse a number of images below 1, or one that leaves out labels or prompts that were asked for.
-
-    Raises:
-        ValueError: one line with the argument, its value and what is expected.
-    """
-    if num_samples < 1:
-        raise ValueError(f"num_samples={num_samples}: 1 or more is expected")
-    for name, values in asked.items():
-        single = isinstance(values, str) or not isinstance(values, Sequence | Tensor)
-        count = 1 if single else values.numel() if isinstance(values, Tensor) and values.ndim < 3 else len(values)
-        if count == 0:
-            raise ValueError(f"{name}={_said(values)}: at least one is expected")
-        if count > num_samples:
-            raise ValueError(
-                f"num_samples={num_samples}: {count} or more is expected, one for each of {name}={_said(values)}"
-            )
-
-
-def _said(value: Any) -> Any:
-    """Return what a message shows of a value: the size of images, and all else as it is."""
-    is_images = isinstance(value, Tensor) and value.ndim > 1
-    return f"{'x'.join(map(str, value.shape))} (images, channels, height, width)" if is_images else value
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from lightdiff.conditioning.base import Labels
 from lightdiff.core import Guidance
-from lightdiff.model.generation import Generation, Images
+from lightdiff.model.asked import Images
+from lightdiff.model.generation import Generation
 from lightdiff.model.stored import StoredModel
 from lightdiff.samplers import Sampler, SamplerState
 
@@ -43,6 +44,7 @@ class SamplingModel(StoredModel):
         labels: Labels = None,
         prompt: str | Sequence[str] | None = None,
         condition: Images = None,
+        condition_noise: float | None = None,
         seed: int | None = None,
         batch_size: int | None = None,
         progress: bool = False,
@@ -62,6 +64,8 @@ class SamplingModel(StoredModel):
             condition: images on which the samples are conditioned in turn (image-conditional models): an image file, a folder of
                 images, several of these, or uint8 (K, C', h, w). Files are cut and scaled to the shape (C', h, w), which is
                 `model.conditioning.condition_shape`, such as that of the small images for super-resolution.
+            condition_noise: level of the noise that is mixed into the condition images, from 0 to the `augmentation` of the
+                training, or None for the conditioner's own `augmentation_level`.
             seed: the same seed gives the same images whatever the batch size; None gives different ones at every call.
             batch_size: images at a time, or None for 128.
             progress: show a progress bar.
@@ -84,6 +88,7 @@ class SamplingModel(StoredModel):
             labels=labels,
             prompt=prompt,
             condition=condition,
+            condition_noise=condition_noise,
             seed=seed,
             weights=weights,
         ).images(self, range(num_samples), batch_size=batch_size, progress=progress)
