@@ -11,6 +11,7 @@ images.
     python bench/restoration.py --data-dir data --azula          # the table of docs/inverse.md; five minutes on a core
     python bench/restoration.py --data-dir data --images 20      # quicker and rougher
     python bench/restoration.py --data-dir data --split train    # by which the default of restore.py was chosen
+    python bench/restoration.py --data-dir data --operator blur  # other measurements: blur, inpaint, compressed_sensing
 """
 
 from __future__ import annotations
@@ -28,7 +29,18 @@ from torch import Tensor
 from lightdiff import DiffSet, DiffusionModel, load_model
 from lightdiff.commands.restorations import psnr
 from lightdiff.core import BlockGenerator, GaussianNoise, keyed_generator
-from lightdiff.inverse import DPS, DiffPIR, Measurement, MomentMatching, PiGDM, SuperResolution
+from lightdiff.inverse import (
+    DPS,
+    Blur,
+    CompressedSensing,
+    DiffPIR,
+    Inpaint,
+    LinearOperator,
+    Measurement,
+    MomentMatching,
+    PiGDM,
+    SuperResolution,
+)
 from lightdiff.metrics.classifier import load_classifier
 from lightdiff.samplers import DDIM, DDPM, Renoise, Sampler
 from lightdiff.utils.images import to_uint8
@@ -45,6 +57,22 @@ OURS: dict[str, tuple[Callable[..., Measurement], Sampler]] = {
     "moment matching, ddpm": (MomentMatching, DDPM(clip_denoised=True)),
 }
 """Rows of the table: method and sampler, with their defaults."""
+
+
+def lower_half_unknown(shape: tuple[int, int, int]) -> Inpaint:
+    """Return the operator that takes the upper half of an image (C, H, W)."""
+    mask = torch.zeros(1, 1, *shape[1:], dtype=torch.bool)
+    mask[..., shape[1] // 2 :, :] = True
+    return Inpaint(shape, mask=mask)
+
+
+OPERATORS: dict[str, Callable[..., LinearOperator]] = {
+    "super_resolution": partial(SuperResolution, factor=FACTOR),
+    "blur": partial(Blur, std=2.0),
+    "inpaint": lower_half_unknown,
+    "compressed_sensing": partial(CompressedSensing, share=0.25),
+}
+"""What is measured: a function of the shape (C, H, W) of the images."""
 AZULA = {
     "azula: PGDM, eta 1": ("pgdm", {"eta": 1.0}),
     "azula: DPS, zeta 1": ("dps", {"zeta": 1.0}),
@@ -73,7 +101,7 @@ def restored(model: DiffusionModel, denoiser: Measurement, sampler: Sampler, cou
 
 
 def restored_by_azula(
-    model: DiffusionModel, operator: SuperResolution, y: Tensor, kind: str, settings: dict[str, Any], num_steps: int
+    model: DiffusionModel, operator: LinearOperator, y: Tensor, kind: str, settings: dict[str, Any], num_steps: int
 ) -> Tensor:
     """Return restorations (N, C, H, W) as x0 by a method of azula on its rectified schedule."""
     from azula.denoise import Denoiser, DiracPosterior
@@ -115,7 +143,7 @@ def restored_by_azula(
     return DDPMSampler(denoiser, **common)(x_T.flatten(1)).reshape(shape)
 
 
-def _pseudo_inverse(operator: SuperResolution, y: Tensor) -> Tensor:
+def _pseudo_inverse(operator: LinearOperator, y: Tensor) -> Tensor:
     return operator.adjoint(operator.solve(y, torch.zeros(len(y))))
 
 
@@ -124,7 +152,13 @@ def _named(methods: dict[str, Any], only: str) -> list[tuple[str, Any]]:
 
 
 def rows(
-    model: DiffusionModel, images: Tensor, labels: Tensor, num_steps: int, only: str, with_azula: bool
+    model: DiffusionModel,
+    images: Tensor,
+    labels: Tensor,
+    num_steps: int,
+    only: str,
+    with_azula: bool,
+    measured: str = "super_resolution",
 ) -> Iterator[str]:
     """Yield the lines of the table in Markdown.
 
@@ -135,8 +169,9 @@ def rows(
         num_steps: steps of each sampler.
         only: a word that the names of the measured methods have.
         with_azula: whether the other package's methods are measured too.
+        measured: a name of `OPERATORS`.
     """
-    operator, classifier = SuperResolution(model.image_shape, FACTOR), load_classifier("mnist").network
+    operator, classifier = OPERATORS[measured](model.image_shape), load_classifier("mnist").network
     y = operator(model.encode(images))
     y = y + NOISE_STD * torch.randn(y.shape, generator=keyed_generator("cpu", "measurement", 0))
 
@@ -153,7 +188,7 @@ def rows(
     yield "| method, sampler | PSNR in dB | read as the digit | residual | seconds |"
     yield "|---|---|---|---|---|"
     yield row("the images themselves", model.encode(images), 0)
-    yield row("the small images, enlarged", _pseudo_inverse(operator, y), 0)
+    yield row("the pseudoinverse of the measurement", _pseudo_inverse(operator, y), 0)
     for name, (make, sampler) in _named(OURS, only):
         start = time.process_time()
         x0 = restored(model, make(model.denoiser, operator, y, NOISE_STD), sampler, len(y), num_steps)
@@ -172,6 +207,7 @@ def main() -> None:
     )
     parser.add_argument("--data-dir", default="data", help="folder with MNIST")
     parser.add_argument("--split", choices=["train", "val"], default="val", help="training images or test images")
+    parser.add_argument("--operator", choices=list(OPERATORS), default="super_resolution", help="what is measured")
     parser.add_argument("--images", type=int, default=100, help="number of images")
     parser.add_argument("--steps", type=int, default=NUM_STEPS, help="steps of each sampler")
     parser.add_argument("--azula", action="store_true", help="measure the methods of the package azula too")
@@ -182,7 +218,9 @@ def main() -> None:
     data = DiffSet("mnist", data_dir=options.data_dir, channels=channels, image_size=[height, width])
     data.setup()
     batch = data.splits.of(options.split)[range(options.images)]
-    for line in rows(model, batch["image"], batch["label"], options.steps, options.only, options.azula):
+    for line in rows(
+        model, batch["image"], batch["label"], options.steps, options.only, options.azula, options.operator
+    ):
         print(line, flush=True)
 
 
