@@ -84,7 +84,9 @@ class PairedDecodingStore(DecodingStore):
 
     def identity(self) -> list[Any]:
         settings = (self.conditions.channels, self.conditions.fit.size, self.conditions.fit.mode)
-        return [*super().identity(), settings, *self.conditions.identity()]
+        # the kind of store that a subclass names after this class has the method
+        own = super().identity()  # type: ignore[safe-super]
+        return [*own, settings, *self.conditions.identity()]
 
     @property
     def num_bytes(self) -> int:

@@ -94,9 +94,9 @@ class Generation:
         Raises:
             ValueError: a setting that this model cannot have; the message names argument, value and choices.
         """
-        condition = read_condition(condition, model)
+        given = read_condition(condition, model)
         if num_samples is not None:
-            check_number(num_samples, labels=labels, prompt=prompt, condition=condition)
+            check_number(num_samples, labels=labels, prompt=prompt, condition=given)
         guidance = fitting_guidance(model, guidance, guidance_scale, guides)
         if isinstance(sampler, str):
             if sampler not in SAMPLERS:
@@ -112,7 +112,7 @@ class Generation:
         sampler.check(model.schedule, num_steps=num_steps, noise=model.objective.noise)
         if model.conditioning is None:
             names = guidance.class_names
-            asked = {"labels": None if names else labels, "prompt": prompt, "condition": condition}
+            asked = {"labels": None if names else labels, "prompt": prompt, "condition": given}
             for name, value in asked.items():
                 if value is not None:
                     raise ValueError(
@@ -122,22 +122,22 @@ class Generation:
             chosen = chosen_labels(labels, len(names), names) if names else None
         else:
             conditioner = model.conditioning
-            if condition is not None and "condition" not in conditioner.takes:
+            if given is not None and "condition" not in conditioner.takes:
                 takes = " or ".join(f"{name}=..." for name in conditioner.takes)
                 raise ValueError(
-                    f"condition={said(condition)}: this model takes no image as its condition; choices: {takes}"
+                    f"condition={said(given)}: this model takes no image as its condition; choices: {takes}"
                 )
             for part in guidance.parts_by_key().values():
                 if part.needs_condition and part.acts and not conditioner.guidance_acts:
                     raise ValueError(f"guidance_scale={part.scale:g}: {NEVER_WITHOUT}; choices: 1")
             # a conditioner of a user's own that takes no images need not know of them
-            images = {"condition": condition} if "condition" in conditioner.takes else {}
+            images = {"condition": given} if "condition" in conditioner.takes else {}
             choice = conditioner.choose(labels=labels, prompt=prompt, **images)
             names = model.class_names
             chosen = chosen_labels(labels, len(names), names) if prompt is None and names else None
         check_aim(guidance, chosen)
         check_noise(condition_noise, model)
-        return cls(sampler, num_steps, guidance, choice, seed, weights, precision, chosen, condition, condition_noise)
+        return cls(sampler, num_steps, guidance, choice, seed, weights, precision, chosen, given, condition_noise)
 
     def labels_of_rows(self, rows: range) -> Tensor | None:
         """Return the classes of images `rows`, (len(rows),) int64; None where the images are not drawn by classes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -124,13 +124,13 @@ class HuggingFace(Source):
             labels = [_labels(table, class_names) for table in (train, val)]
 
         def store(rows: Dataset, number: int, split: str) -> TableStore:
-            reading = {"fit": fit, "max_pixels": self.max_pixels, "folder": local, "split": split}
-            images = {"channels": channels, "value_range": self.range, "annotations": notes[number]}
+            reading: dict[str, Any] = {"fit": fit, "max_pixels": self.max_pixels, "folder": local, "split": split}
+            images: dict[str, Any] = {"channels": channels, "value_range": self.range, "annotations": notes[number]}
             found = TableStore(rows, labels[number], **images, **reading)
             other = conditions[number]
             if other is None:
                 return found
-            second = {"channels": self.condition_channels, "column": "condition"}
+            second: dict[str, Any] = {"channels": self.condition_channels, "column": "condition"}
             return PairedTableStore.of(found, TableStore(other, labels[number], **second, **reading))
 
         return Splits(store(train, 0, self.train_split), store(val, 1, val_name or self.train_split), class_names)
