@@ -14,6 +14,7 @@ from lightdiff.config.extras import missing_extra, require
 from lightdiff.config.instantiate import ConfigError
 from lightdiff.jobs.run_config import CONFIG, read_config
 from lightdiff.utils.files import user_path
+from lightdiff.utils.weight_files import is_of_diffusers
 
 EXPORTED = "config.json"
 
@@ -75,6 +76,8 @@ def check_checkpoint_extras(key: str, path: str) -> None:
 def _description(path: Path) -> dict[str, Any]:
     """Return the parts of the model as plain data; nothing where no readable file describes them."""
     folder = path if path.is_dir() else path.parent
+    if is_of_diffusers(path):
+        return {"network": {"_target_": "lightdiff.networks.DiffusersUNet2D"}}
     try:
         if (folder / EXPORTED).is_file():
             described = json.loads((folder / EXPORTED).read_text(encoding="utf-8"))["lightdiff"]["model"]
