@@ -22,6 +22,8 @@ EXTRAS = {
     "sweep": ("hydra_plugins.hydra_optuna_sweeper",),
     "cluster": ("hydra_plugins.hydra_joblib_launcher", "hydra_plugins.hydra_submitit_launcher"),
     "wandb": ("wandb",),
+    "mlflow": ("mlflow", "sqlalchemy", "alembic"),
+    "trackio": ("trackio",),
 }
 """Extra -> the modules it brings."""
 

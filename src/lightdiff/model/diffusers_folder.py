@@ -8,9 +8,11 @@ network's output means. How diffusers would draw (its steps, their spacing, clip
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from lightdiff.core import EpsilonPrediction, VPrediction, X0Prediction
 from lightdiff.core.betas import cosine_betas, linear_betas, scaled_linear_betas, sigmoid_betas
@@ -33,7 +35,7 @@ from lightdiff.utils.text import shorten
 from lightdiff.utils.weight_files import UNET, folder_of
 
 NETWORK = "lightdiff.networks.DiffusersUNet2D"
-BETAS = {
+BETAS: dict[str, Callable[..., Tensor]] = {
     "squaredcos_cap_v2": cosine_betas,
     "linear": linear_betas,
     "scaled_linear": scaled_linear_betas,
@@ -136,6 +138,7 @@ def describe_folder(weights: Path) -> dict[str, Any]:
     if not files:
         raise CheckpointError(f"{home}: no scheduler/scheduler_config.json, which says the betas of the model")
     scheduler = _read(files[0], _SCHEDULER)
+    prediction = PREDICTIONS[scheduler.get("prediction_type", "epsilon")]
     size = network["image_size"]
     return {
         "network": {"_target_": NETWORK, **network},
@@ -144,7 +147,7 @@ def describe_folder(weights: Path) -> dict[str, Any]:
             "betas": _betas(scheduler),
             "zero_terminal_snr": bool(scheduler.get("rescale_betas_zero_snr")),
         },
-        "prediction": {"_target_": _name(PREDICTIONS[scheduler.get("prediction_type", "epsilon")])},
+        "prediction": {"_target_": f"lightdiff.core.{prediction.__name__}"},
         "conditioning": None,
         "objective": {"_target_": f"lightdiff.core.{OBJECTIVES[scheduler['_class_name']]}"},
         "codec": {"_target_": "lightdiff.core.PixelCodec"},
@@ -162,14 +165,10 @@ def _betas(scheduler: Mapping[str, Any]) -> Any:
     build = BETAS[scheduler.get("beta_schedule", "linear")]
     ends = {"beta_start": scheduler.get("beta_start", 1e-4), "beta_end": scheduler.get("beta_end", 0.02)}
     return {
-        "_target_": _name(build),
+        "_target_": f"lightdiff.core.{build.__name__}",
         "T": scheduler["num_train_timesteps"],
         **({} if build is cosine_betas else ends),
     }
-
-
-def _name(thing: Any) -> str:
-    return f"lightdiff.core.{thing.__name__}"
 
 
 def _check_parts(home: Path) -> None:
@@ -184,8 +183,8 @@ def _check_parts(home: Path) -> None:
     ]
     if others:
         raise CheckpointError(
-            f"{home / 'model_index.json'}: _class_name={shorten(index.get('_class_name'))}: a pipeline of nothing but a unet and a "
-            f"scheduler is expected (DDPMPipeline, DDIMPipeline), and this one has {shorten(', '.join(others))} too"
+            f"{home / 'model_index.json'}: _class_name={shorten(index.get('_class_name'))}: a pipeline of nothing but a "
+            f"unet and a scheduler is expected (DDPMPipeline, DDIMPipeline), and this one has {shorten(', '.join(others))} too"
         )
 
 
