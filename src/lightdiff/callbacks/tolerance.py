@@ -9,15 +9,22 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 
 log = logging.getLogger(__name__)
-METHODS = ("log_metrics", "log_hyperparams", "log_graph", "save", "after_save_checkpoint", "finalize")
-"""What Lightning and the callbacks call of a logger."""
+METHODS = {
+    "log_metrics": True,
+    "log_hyperparams": True,
+    "log_graph": False,
+    "save": False,
+    "after_save_checkpoint": False,
+    "finalize": False,
+}
+"""What Lightning and the callbacks call of a logger -> whether the logger has begun after it. The others may do nothing."""
 
 
 def tolerate(logger: Logger, key: str) -> Logger:
     """Make a logger one without which the training goes on, and return it.
 
-    An error of its very first call, before which it has logged nothing, is one of a setting (no such server, no permission), and
-    becomes a ValueError, so that the run is refused.
+    An error before the logger has logged anything is one of a setting (no such server, no permission), and becomes a ValueError,
+    so that the run is refused.
 
     Args:
         logger: the logger, which is changed.
@@ -25,8 +32,8 @@ def tolerate(logger: Logger, key: str) -> Logger:
     """
     state = _State(key)
     logger.__dict__["_tolerated"] = state
-    for name in METHODS:
-        setattr(logger, name, _wrapped(logger, getattr(logger, name)))
+    for name, begins in METHODS.items():
+        setattr(logger, name, _wrapped(state, getattr(logger, name), begins))
     return logger
 
 
@@ -49,12 +56,12 @@ class _State:
     def __init__(self, key: str) -> None:
         self.key, self.began, self.failed = key, False, False
 
-    def attempt(self, action: Callable[[], Any]) -> None:
+    def attempt(self, action: Callable[[], Any], begins: bool = True) -> None:
         if self.failed:
             return
         try:
             action()
-            self.began = True
+            self.began = self.began or begins
         except Exception as error:
             self.failed = True
             message = " ".join(f"{type(error).__name__}: {error}".split())[:300]
@@ -67,5 +74,5 @@ class _State:
             )
 
 
-def _wrapped(logger: Logger, method: Callable[..., Any]) -> Callable[..., None]:
-    return lambda *arguments, **named: attempt(logger, lambda: method(*arguments, **named))
+def _wrapped(state: _State, method: Callable[..., Any], begins: bool) -> Callable[..., None]:
+    return lambda *arguments, **named: state.attempt(lambda: method(*arguments, **named), begins)

@@ -10,7 +10,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from lightdiff.config.extras import EXTRAS, missing_extra, require
+from lightdiff.config.extras import LOGGERS, missing_extra, require
 from lightdiff.config.instantiate import ConfigError
 from lightdiff.jobs.run_config import CONFIG, read_config
 from lightdiff.utils.files import user_path
@@ -30,8 +30,8 @@ def check_extras(cfg: DictConfig) -> None:
     chosen = HydraConfig.get().runtime.choices
     for key, name, extra in missing_extra(config):
         require(extra, _choice(key, chosen) or f"{key}={name}")
-    for name in config.get("logger") or {}:
-        if name in EXTRAS:
+    for name in LOGGERS:
+        if name in (config.get("logger") or {}):
             require(name, f"logger={name}")
     if config.get("format") == "diffusers":
         require("diffusers", "format=diffusers")

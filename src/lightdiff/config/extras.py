@@ -27,6 +27,9 @@ EXTRAS = {
 }
 """Extra -> the modules it brings."""
 
+LOGGERS = ("wandb", "mlflow", "trackio")
+"""Names of loggers that need the extra of their name."""
+
 NEEDED_BY = {
     "lightdiff.networks.DiffusersUNet2D": "diffusers",
     "lightdiff.networks.DiffusersUNet2DCondition": "diffusers",

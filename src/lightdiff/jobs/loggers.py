@@ -12,7 +12,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from lightdiff.callbacks.tolerance import tolerate
-from lightdiff.config.extras import require
+from lightdiff.config import extras
 from lightdiff.config.instantiate import ConfigError, call, import_target, instantiate, naming
 from lightdiff.jobs.metrics_file import MetricsFile
 from lightdiff.jobs.mlflow import mlflow
@@ -72,8 +72,6 @@ def csv(folder: Path, purge_step: int | None) -> Logger:
 
 LOGGERS = {"tensorboard": tensorboard, "csv": csv, "wandb": wandb, "mlflow": mlflow, "trackio": trackio}
 """Name in group logger -> the function that makes the logger."""
-OF_EXTRAS = ("wandb", "mlflow", "trackio")
-"""Those of them that need the extra of their name."""
 
 
 FOLDER_ARGUMENTS = ("save_dir", "dir")
@@ -114,10 +112,10 @@ def build_loggers(config: dict[str, Any], folder: Path, purge_step: int | None) 
             raise ConfigError(f"{key}: no such logger; choices: {choices}")
         if not isinstance(settings, dict | None):
             raise ConfigError(f"{key}={shorten(settings)}: a mapping with its settings, or null, is expected")
-        if name in OF_EXTRAS:
-            require(name, f"logger={name}")
+        if name in extras.LOGGERS:
+            extras.require(name, f"logger={name}")
         made = call(LOGGERS[name], settings or {}, key=key, folder=folder, purge_step=purge_step)
-        loggers.append(tolerate(made, key) if name in OF_EXTRAS else made)
+        loggers.append(tolerate(made, key) if name in extras.LOGGERS else made)
     if loggers and not any(isinstance(logger, TensorBoard | ResumableCSV) for logger in loggers):
         loggers.append(csv(folder, purge_step))
     return loggers

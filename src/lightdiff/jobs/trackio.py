@@ -45,7 +45,7 @@ class TrackioLogger(Remembering, Logger):
     def experiment(self) -> Any:
         """Trackio's run, which has begun."""
         if self._run is None:
-            os.environ.setdefault("TRACKIO_DIR", str(self._home))
+            os.environ["TRACKIO_DIR"] = os.environ.get("TRACKIO_DIR") or str(self._home)
             import trackio
 
             # it greets its user with eight lines about a dashboard
