@@ -71,7 +71,8 @@ class TrackioLogger(Remembering, Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: Any) -> None:
-        """Keep the parameters for the start of Trackio's run, which takes them then."""
+        """Log the parameters. Trackio takes them at the start only, so that a run which has begun goes on as a resumed one."""
+        self.finalize("success")
         self._settings = dict(params)
         self.experiment  # noqa: B018, which begins the run
 
