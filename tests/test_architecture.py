@@ -36,7 +36,7 @@ MAY_IMPORT = {
         *(f"lightdiff.{name}" for name in ("data", "model", "samplers", "utils", "metrics")),
     },
     "callbacks": {
-        *("torch", "pytorch_lightning", "tensorboard", "yaml", *PLAIN),
+        *("torch", "pytorch_lightning", "tensorboard", "wandb", "trackio", "yaml", *PLAIN),
         *(f"lightdiff.{name}" for name in ("model", "utils", "samplers", "core", "metrics", "callbacks")),
     },
     "config": {
@@ -44,7 +44,7 @@ MAY_IMPORT = {
         *(f"lightdiff.{name}" for name in ("utils", "core", "samplers", "data", "model", "config")),
     },
     "jobs": {
-        *("torch", "pytorch_lightning", "yaml", "filelock", "tensorboard"),
+        *("torch", "pytorch_lightning", "yaml", "filelock", "tensorboard", "mlflow", "trackio"),
         *(
             f"lightdiff.{name}"
             for name in ("utils", "core", "samplers", "data", "model", "callbacks", "config", "jobs")
@@ -61,6 +61,8 @@ ONLY_IN = {
     "scipy": "data/sources/cars.py",
     "datasets": "data/sources/huggingface.py",
     "torch_fidelity": "metrics/inception.py",
+    "mlflow": "jobs/mlflow.py",
+    "wandb": "callbacks/boards.py",
 }
 
 

@@ -32,10 +32,10 @@ from lightdiff.config.settings import COUNT, check_ranges
 from lightdiff.core import NoGuidance
 from lightdiff.data.given_images import image_files
 from lightdiff.data.resize import ResizeMode
-from lightdiff.jobs.run_folder import run_of
 from lightdiff.model import DiffusionModel, Generation
 from lightdiff.model.loop import batches
 from lightdiff.utils.progress import progress
+from lightdiff.utils.weight_files import folder_of
 
 NOT_CONTENT = ("ckpt_path", "image", "mask", "condition", "out", "overwrite", "progress")
 """Keys of edit.yaml that do not decide what is drawn. SHA-256 of the checkpoint and of the pixels stand for the paths."""
@@ -90,7 +90,7 @@ def edit(cfg: DictConfig) -> Path:
     name = "_".join([task.name(), *name_parts(config, generation), hash_of(settings)])
     return write_pictures(
         config,
-        run_of(checkpoint) / "samples" / name,
+        folder_of(checkpoint) / "samples" / name,
         settings,
         lambda: _draw(task, model, generation, config, images, mask),
         command="edit",
