@@ -58,6 +58,7 @@ ONLY_IN = {
     "sklearn": "data/sources/digits.py",
     "scipy": "data/sources/cars.py",
     "datasets": "data/sources/huggingface.py",
+    "huggingface_hub": "model/hub.py",
     "torch_fidelity": "metrics/inception.py",
 }
 

@@ -25,13 +25,12 @@ from lightdiff.commands.picture_folder import (
 )
 from lightdiff.commands.picture_settings import PictureSettings, check_pictures
 from lightdiff.commands.pictures import Drawn
-from lightdiff.commands.trained import load_for_sampling, load_trained
+from lightdiff.commands.trained import folder_of, load_for_sampling, load_trained
 from lightdiff.config.instantiate import ConfigError, instantiate
 from lightdiff.config.plain import plain
 from lightdiff.config.settings import COUNT, check_ranges
 from lightdiff.core import NoGuidance
 from lightdiff.data.resize import ResizeMode
-from lightdiff.jobs.run_folder import run_of
 from lightdiff.model import DiffusionModel, Generation
 from lightdiff.model.loop import batches
 from lightdiff.utils.progress import progress
@@ -89,7 +88,7 @@ def edit(cfg: DictConfig) -> Path:
     name = "_".join([task.name(), *name_parts(config, generation), hash_of(settings)])
     return write_pictures(
         config,
-        run_of(checkpoint) / "samples" / name,
+        folder_of(config, checkpoint) / "samples" / name,
         settings,
         lambda: _draw(task, model, generation, config, images, mask),
         command="edit",

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from lightdiff.config.extras import missing_extra, require
 from lightdiff.config.instantiate import ConfigError
 from lightdiff.jobs.run_config import CONFIG, read_config
-from lightdiff.utils.files import user_path
+from lightdiff.utils.files import is_on_hub, user_path
 
 EXPORTED = "config.json"
 
@@ -68,6 +68,8 @@ def check_checkpoint_extras(key: str, path: str) -> None:
     Raises:
         MissingExtra: see `check_extras`.
     """
+    if is_on_hub(path):
+        require("hub", f"{key}={path}")
     for where, name, extra in missing_extra(_description(user_path(path))):
         require(extra, f"{key}={path}: {where}={name}")
 

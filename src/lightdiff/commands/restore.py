@@ -24,14 +24,13 @@ from lightdiff.commands.picture_folder import (
 )
 from lightdiff.commands.picture_settings import PictureSettings, check_pictures
 from lightdiff.commands.restorations import FILES, Restored
-from lightdiff.commands.trained import load_for_sampling, load_trained
+from lightdiff.commands.trained import folder_of, load_for_sampling, load_trained
 from lightdiff.config.instantiate import ConfigError, import_target, instantiate
 from lightdiff.config.plain import plain
 from lightdiff.config.settings import COUNT, check_ranges
 from lightdiff.core import keyed_generator
 from lightdiff.data.resize import ResizeMode
 from lightdiff.inverse import LinearOperator, Measurement
-from lightdiff.jobs.run_folder import run_of
 from lightdiff.model import DiffusionModel, Generation
 from lightdiff.model.loop import batches
 from lightdiff.samplers import SamplerState
@@ -154,7 +153,7 @@ def restore(cfg: DictConfig) -> Path:
             print(", ".join(f"PSNR of the {kind}: {value:.1f} dB" for kind, value in means.items()))
         return drawn
 
-    return write_pictures(config, run_of(checkpoint) / "samples" / name, settings, draw, command="restore", files=FILES)
+    return write_pictures(config, folder_of(config, checkpoint) / "samples" / name, settings, draw, command="restore", files=FILES)
 
 
 def check(cfg: DictConfig) -> None:

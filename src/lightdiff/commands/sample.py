@@ -21,10 +21,9 @@ from lightdiff.commands.picture_folder import (
 )
 from lightdiff.commands.picture_settings import PictureSettings, check_pictures
 from lightdiff.commands.pictures import Drawn
-from lightdiff.commands.trained import load_for_sampling, load_trained
+from lightdiff.commands.trained import folder_of, load_for_sampling, load_trained
 from lightdiff.config.instantiate import ConfigError
 from lightdiff.config.plain import plain
-from lightdiff.jobs.run_folder import run_of
 from lightdiff.model import NEVER_WITHOUT, DiffusionModel, Generation, pictured
 from lightdiff.model.loop import batches
 from lightdiff.utils.images import to_uint8
@@ -75,7 +74,7 @@ def sample(cfg: DictConfig) -> Path:
     }
     return write_pictures(
         config,
-        run_of(checkpoint) / "samples" / "_".join([*name_parts(config, generation), hash_of(settings)]),
+        folder_of(config, checkpoint) / "samples" / "_".join([*name_parts(config, generation), hash_of(settings)]),
         settings,
         lambda: _draw(model, generation, config),
     )

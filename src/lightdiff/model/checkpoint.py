@@ -14,8 +14,9 @@ from lightdiff.model.content import MODEL
 from lightdiff.model.errors import CheckpointError
 from lightdiff.model.export import WEIGHTS
 from lightdiff.model.format_1 import renew
+from lightdiff.model.hub import downloaded
 from lightdiff.model.limits import check_archive, check_size
-from lightdiff.utils.files import sha256_of, user_path
+from lightdiff.utils.files import is_on_hub, sha256_of, user_path
 from lightdiff.utils.structure import Misfit, Structure
 
 DATA = "DiffSet"
@@ -26,11 +27,14 @@ def find_checkpoint(path: str | Path) -> Path:
     """Return the file with the weights that `path` stands for.
 
     Args:
-        path: a checkpoint (returned as it is), a run folder (its `checkpoints/last.ckpt`), or an exported folder (its weights).
+        path: a checkpoint (returned as it is), a run folder (its `checkpoints/last.ckpt`), an exported folder (its weights), or
+            hf://user/name of a model on the hub, which is downloaded.
 
     Raises:
-        CheckpointError: there is no such file or folder, or the folder holds neither.
+        CheckpointError: there is no such file or folder, or the folder holds neither, or the hub does not give the model.
     """
+    if is_on_hub(path):
+        return downloaded(str(path))
     path = user_path(path)
     if path.is_file():
         return path
