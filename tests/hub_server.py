@@ -11,6 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import yaml
+
+LICENCES = ("unknown", "mit", "apache-2.0")
 TOKEN = "hf_of_the_test"
 
 
@@ -79,6 +82,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self.answer(self.server.broken)
         if path == "/api/repos/create":
             return self.create(json.loads(body))
+        if path == "/api/validate-yaml":
+            return self.validate(json.loads(body)["content"])
         found = re.fullmatch(r"/(?:api/models/)?([^/]+/[^/]+)(?:/(\w+)/([^/]+)(?:/(.+))?)?", path)
         repository = self.server.repositories.get(found[1]) if found else None
         if found is None or repository is None or (repository.private and not self.known):
@@ -88,9 +93,13 @@ class _Handler(BaseHTTPRequestHandler):
         revision = repository.at(found[3] or "main")
         if revision is None:
             return self.answer(404, X_Error_Code="RevisionNotFound")
-        return {None: self.info, "revision": self.info, "resolve": self.file, "preupload": self.modes, "commit": self.commit}[
-            found[2]
-        ](found, repository, revision, body)
+        return {
+            None: self.info,
+            "revision": self.info,
+            "resolve": self.file,
+            "preupload": self.modes,
+            "commit": self.commit,
+        }[found[2]](found, repository, revision, body)
 
     do_GET = do_HEAD = do_POST = handle_any
 
@@ -103,6 +112,15 @@ class _Handler(BaseHTTPRequestHandler):
         private = asked.get("private") is True or asked.get("visibility") == "private"
         self.server.repositories[name] = Repository(private)
         return self.answer(200, {"url": f"{self.server.url}/{name}"})
+
+    def validate(self, card: str) -> None:
+        """Refuse what the real hub refuses of a card: a licence with a name of its own."""
+        metadata = yaml.safe_load(card.split("---\n")[1])
+        if metadata["license"] not in LICENCES:
+            return self.answer(
+                400, {"errors": [{"message": '"license" must be one of the known ones'}], "warnings": []}
+            )
+        return self.answer(200, {"errors": [], "warnings": []})
 
     def info(self, found: re.Match[str], repository: Repository, revision: Any, body: bytes) -> None:
         sizes = {name: self.server.sizes.get(name, len(data)) for name, data in revision[1].items()}
@@ -118,7 +136,9 @@ class _Handler(BaseHTTPRequestHandler):
     def modes(self, found: re.Match[str], repository: Repository, revision: Any, body: bytes) -> None:
         if not self.known:
             return self.answer(401)
-        modes = [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False} for file in json.loads(body)["files"]]
+        modes = [
+            {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False} for file in json.loads(body)["files"]
+        ]
         return self.answer(200, {"files": modes})
 
     def commit(self, found: re.Match[str], repository: Repository, revision: Any, body: bytes) -> None:

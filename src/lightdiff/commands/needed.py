@@ -33,6 +33,8 @@ def check_extras(cfg: DictConfig) -> None:
         require("wandb", "logger=wandb")
     if config.get("format") == "diffusers":
         require("diffusers", "format=diffusers")
+    if config.get("push_to") is not None:
+        require("hub", f"push_to={config['push_to']}")
     paths = {key: config.get(key) for key in ("ckpt_path", "init_from")}
     if isinstance(config.get("objective"), dict):
         paths["objective.teacher"] = config["objective"].get("teacher")

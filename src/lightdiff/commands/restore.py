@@ -153,7 +153,8 @@ def restore(cfg: DictConfig) -> Path:
             print(", ".join(f"PSNR of the {kind}: {value:.1f} dB" for kind, value in means.items()))
         return drawn
 
-    return write_pictures(config, folder_of(config, checkpoint) / "samples" / name, settings, draw, command="restore", files=FILES)
+    default = folder_of(config, checkpoint) / "samples" / name
+    return write_pictures(config, default, settings, draw, command="restore", files=FILES)
 
 
 def check(cfg: DictConfig) -> None:

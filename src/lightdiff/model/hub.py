@@ -1,6 +1,7 @@
 """Models on the hub of Hugging Face, whose paths are hf://user/name or hf://user/name@revision. No other file imports its client.
 
-Two files of a model are downloaded, which cannot hold code, into the cache of huggingface_hub. Without the internet the cache serves.
+Two files of a model are downloaded, which cannot hold code, into the cache of huggingface_hub. Without the internet the cache
+serves.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ class HubModel:
         """
         name, at, revision = path.removeprefix(ON_HUB).partition("@")
         if not is_name(name) or (at and (not REVISION.fullmatch(revision) or ".." in revision)):
-            raise CheckpointError(f"{path}: not the path of a model on the hub; hf://user/name or hf://user/name@revision")
+            raise CheckpointError(
+                f"{path}: not the path of a model on the hub; hf://user/name or hf://user/name@revision"
+            )
         return cls(name, revision or None)
 
 
@@ -89,7 +92,9 @@ def downloaded(path: str) -> Path:
     sizes = {file.rfilename: file.size for file in info.siblings or ()}
     for name, most in MOST_BYTES.items():
         if name not in sizes:
-            raise CheckpointError(f"{path}: no model of lightdiff, it has no {name}; there: {', '.join(sizes)[:120] or 'nothing'}")
+            raise CheckpointError(
+                f"{path}: no model of lightdiff, it has no {name}; there: {', '.join(sizes)[:120] or 'nothing'}"
+            )
         if (sizes[name] or 0) > most:
             raise CheckpointError(f"{path}: {name} has {sizes[name]:,} bytes, more than {most:,}")
     try:
@@ -130,7 +135,9 @@ def push(folder: Path, name: str, *, private: bool) -> str:
                 api.create_repo(name, private=private)
                 public = not private
             if private and public:
-                raise CheckpointError(f"{key}: it is there and public; private=true expects a new name or a private model")
+                raise CheckpointError(
+                    f"{key}: it is there and public; private=true expects a new name or a private model"
+                )
             commit = api.create_commit(name, files, commit_message="Upload a model of lightdiff")
             return f"{ON_HUB}{name}@{commit.oid}"
     except _Unreachable as error:
@@ -186,7 +193,9 @@ def _named(key: str, model: HubModel) -> Iterator[None]:
     except errors.GatedRepoError as error:
         raise CheckpointError(f"{key}: its owner has to grant access to it on its page; then {LOG_IN}") from error
     except errors.RepositoryNotFoundError as error:
-        raise CheckpointError(f"{key}: the hub has no such model, or it is private; for a private one {LOG_IN}") from error
+        raise CheckpointError(
+            f"{key}: the hub has no such model, or it is private; for a private one {LOG_IN}"
+        ) from error
     except errors.RevisionNotFoundError as error:
         raise CheckpointError(f"{key}: the model has no revision {model.revision}") from error
     except errors.EntryNotFoundError as error:
@@ -198,8 +207,9 @@ def _named(key: str, model: HubModel) -> Iterator[None]:
         if status in REFUSALS:
             raise CheckpointError(f"{key}: {REFUSALS[status]}") from error
         raise _Unreachable(f"the hub answers with error {status}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{key}: {' '.join(str(error).split())[:200]}") from error
     # the client's library for HTTP, which differs between versions, has errors of its own
     except Exception as error:
         reason = " ".join(str(error).split())[:120]
         raise _Unreachable(f"the hub cannot be reached ({type(error).__name__}: {reason})") from error
-
