@@ -198,6 +198,8 @@ def _named(key: str, model: HubModel) -> Iterator[None]:
         ) from error
     except errors.RevisionNotFoundError as error:
         raise CheckpointError(f"{key}: the model has no revision {model.revision}") from error
+    except errors.LocalEntryNotFoundError as error:
+        raise _Unreachable("the connection to the hub broke off") from error
     except errors.EntryNotFoundError as error:
         raise CheckpointError(f"{key}: a file of the model is gone") from error
     except errors.OfflineModeIsEnabled as error:

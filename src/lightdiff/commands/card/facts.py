@@ -21,7 +21,8 @@ from lightdiff.utils.nested import flatten
 from lightdiff.utils.records import Record, guidance_text, guided, newest_cells, read_records, value_text
 from lightdiff.utils.text import listed
 
-KINDS: dict[str, type[Source]] = {f"lightdiff.data.{kind.__name__}": kind for kind in (*SOURCES.values(), HuggingFace)}
+_OWN: tuple[type[Source], ...] = (*SOURCES.values(), HuggingFace)
+KINDS = {f"lightdiff.data.{kind.__name__}": kind for kind in _OWN}
 """`_target_` of a source -> its class."""
 SHOWN = {
     "trainer.precision": "precision",
