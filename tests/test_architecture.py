@@ -26,7 +26,7 @@ MAY_IMPORT = {
         *("lightdiff.core.randomness", "lightdiff.data", "lightdiff.utils", *PLAIN),
     },
     "model": {
-        *("torch", "torchmetrics", "pytorch_lightning", "tqdm", "safetensors", *PLAIN),
+        *("torch", "torchmetrics", "pytorch_lightning", "tqdm", "safetensors", "huggingface_hub", *PLAIN),
         *(f"lightdiff.{name}" for name in ("core", "samplers", "conditioning", "utils", "model")),
     },
     "metrics": {
@@ -58,7 +58,6 @@ ONLY_IN = {
     "sklearn": "data/sources/digits.py",
     "scipy": "data/sources/cars.py",
     "datasets": "data/sources/huggingface.py",
-    "huggingface_hub": "model/hub.py",
     "torch_fidelity": "metrics/inception.py",
 }
 

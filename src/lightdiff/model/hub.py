@@ -1,4 +1,4 @@
-"""Models on the hub of Hugging Face, whose paths are hf://user/name or hf://user/name@revision. No other file imports its client.
+"""Models on the hub of Hugging Face, whose paths are hf://user/name or hf://user/name@revision.
 
 Two files of a model are downloaded, which cannot hold code, into the cache of huggingface_hub. Without the internet the cache
 serves.
