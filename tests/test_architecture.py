@@ -26,7 +26,7 @@ MAY_IMPORT = {
         *("lightdiff.core.randomness", "lightdiff.data", "lightdiff.utils", *PLAIN),
     },
     "model": {
-        *("torch", "torchmetrics", "pytorch_lightning", "tqdm", "safetensors", *PLAIN),
+        *("torch", "torchmetrics", "pytorch_lightning", "tqdm", "safetensors", "huggingface_hub", *PLAIN),
         # the reader of the image files that a user names to a model
         "lightdiff.data.given_images",
         *(f"lightdiff.{name}" for name in ("core", "samplers", "conditioning", "utils", "model")),

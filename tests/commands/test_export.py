@@ -56,7 +56,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_safetensors_give_the_same_images(weights: str, run: Path, command: Command, tmp_path: Path) -> None:
     done = command("export.py", f"ckpt_path={run}", f"weights={weights}", "out=shared")
     assert done.returncode == 0, done.stderr
-    assert {path.name for path in (tmp_path / "shared").iterdir()} == {"model.safetensors", "config.json"}
+    assert {path.name for path in (tmp_path / "shared").iterdir()} == {
+        *("model.safetensors", "config.json", "README.md", "samples.png")
+    }
     assert json.loads((tmp_path / "shared" / "config.json").read_text())["lightdiff"]["weights"] == weights
     settings = {"num_steps": 3, "seed": 4, "labels": [1, 7], "guidance_scale": 2.0}
     ours = load_model(run, weights=weights).sample(2, **settings)

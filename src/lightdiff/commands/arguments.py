@@ -28,7 +28,7 @@ GRAMMAR = re.compile(r"[][{},'\"]|\$\{")
 """Signs of a value that is more than text, such as a list with a missing bracket."""
 CHOICE = re.compile(r"[^][(),'\"\s]+")
 """A name in a value, which may be one, a list, or several for a sweep."""
-PATHS = ("ckpt_path", "resume", "init_from", "teacher", "data_dir", "out", "log_dir", "cache_dir")
+PATHS = ("ckpt_path", "resume", "init_from", "teacher", "data_dir", "out", "push_to", "log_dir", "cache_dir")
 """Last parts of keys whose values are paths, so that a folder may be called 007."""
 
 ADDED = ("logger._target_",)

@@ -25,7 +25,7 @@ from lightdiff.commands.picture_folder import (
 )
 from lightdiff.commands.picture_settings import PictureSettings, check_pictures
 from lightdiff.commands.pictures import Drawn
-from lightdiff.commands.trained import load_for_sampling, load_trained
+from lightdiff.commands.trained import home_of, load_for_sampling, load_trained
 from lightdiff.config.instantiate import ConfigError, instantiate
 from lightdiff.config.plain import plain
 from lightdiff.config.settings import COUNT, check_ranges
@@ -35,7 +35,6 @@ from lightdiff.data.resize import ResizeMode
 from lightdiff.model import DiffusionModel, Generation
 from lightdiff.model.loop import batches
 from lightdiff.utils.progress import progress
-from lightdiff.utils.weight_files import folder_of
 
 NOT_CONTENT = ("ckpt_path", "image", "mask", "condition", "out", "overwrite", "progress")
 """Keys of edit.yaml that do not decide what is drawn. SHA-256 of the checkpoint and of the pixels stand for the paths."""
@@ -90,7 +89,7 @@ def edit(cfg: DictConfig) -> Path:
     name = "_".join([task.name(), *name_parts(config, generation), hash_of(settings)])
     return write_pictures(
         config,
-        folder_of(checkpoint) / "samples" / name,
+        home_of(config, checkpoint) / "samples" / name,
         settings,
         lambda: _draw(task, model, generation, config, images, mask),
         command="edit",

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from omegaconf import DictConfig
 
-from lightdiff.commands.trained import load_for_sampling, load_trained
+from lightdiff.commands.trained import home_of, load_for_sampling, load_trained
 from lightdiff.config.build import build_data
 from lightdiff.config.classes import keep_former_order
 from lightdiff.config.command_settings import SamplingSettings, check_command
@@ -25,10 +25,10 @@ from lightdiff.jobs.process_group import join_process_group
 from lightdiff.jobs.summary import data_summary
 from lightdiff.metrics import Evaluation, FeatureExtractor, Metric, Results, lines, measure
 from lightdiff.model import DiffusionModel, Generation
+from lightdiff.model.hub import exact_path
 from lightdiff.utils.files import shown, user_path
 from lightdiff.utils.progress import progress
 from lightdiff.utils.ranks import rank_and_world_size
-from lightdiff.utils.weight_files import folder_of
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def evaluate(cfg: DictConfig) -> None:
         _warn_of_changes(data, trained_on)
     evaluation = _evaluation(config, data, model, generation)
     generation = evaluation.conditioned(model, generation)
-    out = user_path(config["out"]) if config["out"] else folder_of(checkpoint) / "evaluation"
+    out = user_path(config["out"]) if config["out"] else home_of(config, checkpoint) / "evaluation"
     with naming_folder("out", out):
         out.mkdir(parents=True, exist_ok=True)
     results = Results(out)
@@ -77,7 +77,7 @@ def evaluate(cfg: DictConfig) -> None:
     for line in warnings:
         if first:
             print(f"warning: {line}", flush=True)
-    facts = {"file": shown(checkpoint), **identity}
+    facts = {"file": exact_path(config["ckpt_path"], checkpoint) or shown(checkpoint), **identity}
     record, new = measure(evaluation, model, generation, facts, results, progress=config["progress"])
     if first and not new:
         # a full disk may have left a table without this result

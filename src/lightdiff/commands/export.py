@@ -13,28 +13,36 @@ as its time, and lightdiff gives 100 log(sigma). Nor can networks with takes_s, 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import torch
 from omegaconf import DictConfig
 
+from lightdiff.commands.card import draw_picture, read_facts, write_card
 from lightdiff.commands.output_folder import has_content, output_folder
 from lightdiff.commands.trained import naming_path
 from lightdiff.config.command_settings import ModelSettings, check_command
 from lightdiff.config.instantiate import ConfigError
 from lightdiff.config.plain import plain
+from lightdiff.config.settings import check_ranges
+from lightdiff.config.trust import Trust
 from lightdiff.core import (
     ConsistencyObjective,
     DiscreteSchedule,
     PixelCodec,
     cosine_betas,
 )
-from lightdiff.jobs.described import dataset_of_run, portable
-from lightdiff.model import DiffusionModel, find_checkpoint, load_model, save_export
+from lightdiff.jobs.described import config_of_run, dataset_of_run, portable
+from lightdiff.model import DiffusionModel, find_checkpoint, load_identified, save_export
 from lightdiff.model.diffusers_folder import BETAS as TABLES
 from lightdiff.model.diffusers_folder import PREDICTIONS as READ_PREDICTIONS
+from lightdiff.model.hub import check_push, push
+from lightdiff.model.sampling import Weights
 from lightdiff.networks import DiffusersUNet2D
 from lightdiff.networks.diffusers_unet import save_pipeline
 from lightdiff.utils.files import shown, user_path
@@ -52,43 +60,88 @@ CONSISTENT = ("DDPMPipeline", "LCMScheduler")
 
 @dataclass(frozen=True)
 class ExportSettings(ModelSettings):
-    """The keys of export.yaml."""
+    """The keys of export.yaml.
+
+    Raises:
+        ConfigError: a number is out of its range, or the export would go nowhere.
+    """
 
     format: Literal["safetensors", "diffusers"]
     half: bool
-    out: str
+    samples: int
+    license: str | None
+    push_to: str | None
+    private: bool
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ranges("", vars(self), {"samples": (lambda value: 0 <= value <= 64, "0 to 64 is expected")})
+        if self.out is None and self.push_to is None:
+            raise ConfigError("out=null: a folder is expected, or push_to=user/name")
+        if self.private and self.push_to is None:
+            raise ConfigError("private=true: only with push_to=user/name")
 
 
-def export(cfg: DictConfig) -> Path:
-    """Write the model into the folder `out`, as a whole or not at all, and return it.
+def export(cfg: DictConfig) -> None:
+    """Write the model with its card into the folder `out`, as a whole or not at all, and push it to the hub if asked to.
 
     Raises:
         ConfigError: no such model, a folder that is not empty, or a model that the format cannot express.
+        CheckpointError: the model cannot be loaded, or the hub refuses it; a folder that `out` names is then complete.
         OSError: the disk is full or broken.
     """
     settings = check_command(plain(cfg), ExportSettings)
+    if settings.push_to is not None:
+        check_push(settings.push_to)
     with naming_path("ckpt_path", settings.ckpt_path):
         checkpoint = find_checkpoint(settings.ckpt_path)
-        model = load_model(checkpoint, weights=settings.weights, trust=settings.trust)
+        model, identity = load_identified(checkpoint, weights=settings.weights, trust=Trust.of(settings.trust))
     if model.dataset is None:
         # trained before checkpoints knew their data set, or in plain Python
         model.dataset = portable(dataset_of_run(checkpoint) or {}) or None
     if settings.half and settings.format == "diffusers":
         raise ConfigError("half=true: only with format=safetensors")
     scheduler = diffusers_scheduler(model) if settings.format == "diffusers" else None
+    facts = read_facts(model, checkpoint, identity, settings.weights)
+    with _folder(settings) as out:
+        with output_folder(out) as folder:
+            if scheduler is not None:
+                pipeline = CONSISTENT if isinstance(model.objective, ConsistencyObjective) else ORDINARY
+                save_pipeline(model.network, str(folder), *pipeline, scheduler)  # type: ignore[arg-type]
+                exported = model
+            else:
+                weights: Weights = "raw" if model.ema_decay is None else settings.weights
+                save_export(model, folder, weights=weights, half=settings.half)
+                # the card shows what the file draws, whose numbers may have 16 bits
+                exported = load_identified(folder, weights=weights, trust=Trust.of(settings.trust))[0]
+            picture = draw_picture(exported, config_of_run(checkpoint), settings.samples, folder)
+            write_card(
+                folder,
+                facts,
+                picture,
+                name=settings.push_to or out.absolute().name,
+                pushed=settings.push_to is not None,
+                format=settings.format,
+                half=settings.half,
+                licence=settings.license,
+            )
+        if settings.out is not None:
+            print(f"{settings.format}: {shown(out.absolute())}", flush=True)
+        if settings.push_to is not None:
+            print(f"pushed:      {push(out, settings.push_to, private=settings.private)}")
+
+
+@contextmanager
+def _folder(settings: ExportSettings) -> Iterator[Path]:
+    """Yield the folder `out`, or where there is none a temporary one, which is removed when the with block ends."""
+    if settings.out is None:
+        with TemporaryDirectory() as temporary:
+            yield Path(temporary, "export")
+        return
     out = user_path(settings.out)
     if has_content(out):
         raise ConfigError(f"out={out}: a new or an empty folder is expected")
-    with output_folder(out) as folder:
-        if scheduler is not None:
-            pipeline = CONSISTENT if isinstance(model.objective, ConsistencyObjective) else ORDINARY
-            save_pipeline(model.network, str(folder), *pipeline, scheduler)  # type: ignore[arg-type]
-        else:
-            save_export(
-                model, folder, weights="raw" if model.ema_decay is None else settings.weights, half=settings.half
-            )
-    print(f"{settings.format}: {shown(out.absolute())}")
-    return out
+    yield out
 
 
 def diffusers_scheduler(model: DiffusionModel) -> dict[str, Any]:

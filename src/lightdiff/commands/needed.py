@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from lightdiff.config.extras import LOGGERS, missing_extra, require
 from lightdiff.config.instantiate import ConfigError
 from lightdiff.jobs.run_config import CONFIG, read_config
-from lightdiff.utils.files import user_path
+from lightdiff.utils.files import is_on_hub, user_path
 from lightdiff.utils.weight_files import is_of_diffusers
 
 EXPORTED = "config.json"
@@ -35,6 +35,8 @@ def check_extras(cfg: DictConfig) -> None:
             require(name, f"logger={name}")
     if config.get("format") == "diffusers":
         require("diffusers", "format=diffusers")
+    if config.get("push_to") is not None:
+        require("hub", f"push_to={config['push_to']}")
     paths = {key: config.get(key) for key in ("ckpt_path", "init_from")}
     if isinstance(config.get("objective"), dict):
         paths["objective.teacher"] = config["objective"].get("teacher")
@@ -70,6 +72,8 @@ def check_checkpoint_extras(key: str, path: str) -> None:
     Raises:
         MissingExtra: see `check_extras`.
     """
+    if is_on_hub(path):
+        require("hub", f"{key}={path}")
     for where, name, extra in missing_extra(_description(user_path(path))):
         require(extra, f"{key}={path}: {where}={name}")
 

@@ -24,7 +24,7 @@ from lightdiff.commands.picture_folder import (
 )
 from lightdiff.commands.picture_settings import PictureSettings, check_pictures
 from lightdiff.commands.restorations import FILES, Restored
-from lightdiff.commands.trained import load_for_sampling, load_trained
+from lightdiff.commands.trained import home_of, load_for_sampling, load_trained
 from lightdiff.config.instantiate import ConfigError, import_target, instantiate
 from lightdiff.config.plain import plain
 from lightdiff.config.settings import COUNT, check_ranges
@@ -37,7 +37,6 @@ from lightdiff.model.loop import batches
 from lightdiff.samplers import SamplerState
 from lightdiff.utils.images import to_uint8
 from lightdiff.utils.progress import progress
-from lightdiff.utils.weight_files import folder_of
 
 NOT_CONTENT = ("ckpt_path", "image", "mask", "condition", "out", "overwrite", "progress")
 """Keys of restore.yaml that do not decide what is drawn. SHA-256 of the checkpoint and of the pixels stand for the paths."""
@@ -155,9 +154,8 @@ def restore(cfg: DictConfig) -> Path:
             print(", ".join(f"PSNR of the {kind}: {value:.1f} dB" for kind, value in means.items()))
         return drawn
 
-    return write_pictures(
-        config, folder_of(checkpoint) / "samples" / name, settings, draw, command="restore", files=FILES
-    )
+    default = home_of(config, checkpoint) / "samples" / name
+    return write_pictures(config, default, settings, draw, command="restore", files=FILES)
 
 
 def check(cfg: DictConfig) -> None:

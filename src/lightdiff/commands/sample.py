@@ -21,14 +21,13 @@ from lightdiff.commands.picture_folder import (
 )
 from lightdiff.commands.picture_settings import PictureSettings, check_pictures
 from lightdiff.commands.pictures import Drawn
-from lightdiff.commands.trained import load_for_sampling, load_trained
+from lightdiff.commands.trained import home_of, load_for_sampling, load_trained
 from lightdiff.config.instantiate import ConfigError
 from lightdiff.config.plain import plain
 from lightdiff.model import NEVER_WITHOUT, DiffusionModel, Generation, pictured
 from lightdiff.model.loop import batches
 from lightdiff.utils.images import to_uint8
 from lightdiff.utils.progress import progress
-from lightdiff.utils.weight_files import folder_of
 
 NOT_CONTENT = ("ckpt_path", "condition", "out", "overwrite", "progress")
 """Keys of sample.yaml that do not decide what is drawn. SHA-256 of the checkpoint and of the pixels stand for the paths."""
@@ -75,7 +74,7 @@ def sample(cfg: DictConfig) -> Path:
     }
     return write_pictures(
         config,
-        folder_of(checkpoint) / "samples" / "_".join([*name_parts(config, generation), hash_of(settings)]),
+        home_of(config, checkpoint) / "samples" / "_".join([*name_parts(config, generation), hash_of(settings)]),
         settings,
         lambda: _draw(model, generation, config),
     )

@@ -24,9 +24,13 @@ from lightdiff.model import (
     load_identified,
 )
 from lightdiff.model.guides import GuideFiles
+from lightdiff.model.hub import HubModel
 from lightdiff.model.loop import batches
-from lightdiff.utils.files import user_path
+from lightdiff.utils.files import is_on_hub, user_path
 from lightdiff.utils.ranks import rank_and_world_size
+from lightdiff.utils.weight_files import folder_of
+
+HUB_FOLDER = "lightning_logs/hub"
 
 
 def load_trained(config: dict[str, Any]) -> tuple[Path, DiffusionModel, Generation, dict[str, Any]]:
@@ -90,15 +94,27 @@ def _asked(config: dict[str, Any], model: DiffusionModel) -> dict[str, Any]:
     return {name: config[name] for name in ("labels", "prompt", "condition")}
 
 
+def home_of(config: dict[str, Any], checkpoint: Path) -> Path:
+    """Return the folder below which images and results of a model are written where `out` names none.
+
+    It is that of its run, and for a model on the hub `HUB_FOLDER`/user/name, because nobody looks into the cache.
+    """
+    path = config["ckpt_path"]
+    return Path(HUB_FOLDER, HubModel.of(path).name) if is_on_hub(path) else folder_of(checkpoint)
+
+
 @contextmanager
 def naming_path(key: str, path: str | Path) -> Iterator[None]:
     """Prefix errors about `path` with the config key that named it."""
     try:
         yield
     except CheckpointError as error:
-        if not str(error).startswith(str(user_path(path))):
-            raise
-        raise CheckpointError(f"{key}={error}") from error
+        if str(error).startswith(str(path if is_on_hub(path) else user_path(path))):
+            raise CheckpointError(f"{key}={error}") from error
+        # a file in the cache has a name of its own
+        if is_on_hub(path):
+            raise CheckpointError(f"{key}={path}: {error}") from error
+        raise
 
 
 def device_of(name: str) -> torch.device:

@@ -18,6 +18,7 @@ EXTRAS = {
     "diffusers": ("diffusers",),
     "text": ("transformers",),
     "huggingface": ("datasets",),
+    "hub": ("huggingface_hub",),
     "inception": ("torch_fidelity",),
     "sweep": ("hydra_plugins.hydra_optuna_sweeper",),
     "cluster": ("hydra_plugins.hydra_joblib_launcher", "hydra_plugins.hydra_submitit_launcher"),

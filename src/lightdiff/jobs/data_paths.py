@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lightdiff.utils.files import user_path
+from lightdiff.utils.files import is_on_hub, user_path
 
 RUN_FOLDER = "run_folder"
 """Key at the top of config.yaml: the run's folder when the paths below were written. It is there where there are any."""
@@ -31,7 +31,7 @@ def absolute(config: dict[str, Any]) -> dict[str, Any]:
     """Return the configuration with absolute paths of data; `~` is the user's home."""
     for keys, value in _texts(config):
         path = user_path(value)
-        if PATHS[keys](path):
+        if not is_on_hub(value) and PATHS[keys](path):
             config = _with(config, keys, str(path.absolute()))
     return config
 

@@ -34,9 +34,14 @@ def portable(dataset: dict[str, Any]) -> dict[str, Any]:
 
 def dataset_of_run(checkpoint: Path) -> dict[str, Any] | None:
     """Return group dataset of the run that the checkpoint lies in; None where there is no such run."""
-    folder = folder_of(checkpoint)
-    dataset = read_config(folder).get("dataset") if (folder / CONFIG).is_file() else None
+    dataset = config_of_run(checkpoint).get("dataset")
     return dataset if isinstance(dataset, dict) else None
+
+
+def config_of_run(checkpoint: Path) -> dict[str, Any]:
+    """Return the configuration of the run that the checkpoint lies in; nothing where there is no such run."""
+    folder = folder_of(checkpoint)
+    return read_config(folder) if (folder / CONFIG).is_file() else {}
 
 
 def data_of(checkpoint: Path, model: DiffusionModel, data_dir: str | None, trust: Trust = NOBODY) -> DiffSet:

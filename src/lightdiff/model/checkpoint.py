@@ -12,8 +12,9 @@ from lightdiff.model.diffusers_weights import find_weights
 from lightdiff.model.errors import CheckpointError
 from lightdiff.model.export import WEIGHTS
 from lightdiff.model.format_1 import renew
+from lightdiff.model.hub import downloaded
 from lightdiff.model.tensor_files import read_hashed
-from lightdiff.utils.files import user_path
+from lightdiff.utils.files import is_on_hub, user_path
 from lightdiff.utils.structure import Misfit, Structure
 
 DATA = "DiffSet"
@@ -25,11 +26,13 @@ def find_checkpoint(path: str | Path) -> Path:
 
     Args:
         path: a checkpoint (returned as it is), a run folder (its `checkpoints/last.ckpt`), an exported folder or a folder of
-            diffusers (its weights).
+            diffusers (its weights), or hf://user/name of a model on the hub, which is downloaded.
 
     Raises:
-        CheckpointError: there is no such file or folder, or the folder holds neither.
+        CheckpointError: there is no such file or folder, or the folder holds neither, or the hub does not give the model.
     """
+    if is_on_hub(path):
+        return downloaded(str(path))
     path = user_path(path)
     if path.is_file():
         return path

@@ -25,7 +25,7 @@ from lightdiff.model.export import WEIGHTS, read_export
 from lightdiff.model.limits import check_fit
 from lightdiff.model.model import DiffusionModel
 from lightdiff.model.sampling import Weights, check_weights
-from lightdiff.utils.files import sha256_of
+from lightdiff.utils.files import is_on_hub, sha256_of
 from lightdiff.utils.structure import Keys
 from lightdiff.utils.text import shorten
 from lightdiff.utils.weight_files import STEM
@@ -196,11 +196,12 @@ def load_model(
     network: nn.Module | None = None,
     trust: str | Iterable[str] = (),
 ) -> DiffusionModel:
-    """Load a trained model for sampling, without Hydra, without the internet and without running code from the file.
+    """Load a trained model for sampling, without Hydra and without running code from the file.
 
     Args:
-        path: a checkpoint, a run folder (its `checkpoints/last.ckpt`), a folder that export.py made, or a folder of diffusers
-            with an unconditional UNet2DModel and its scheduler.
+        path: a checkpoint, a run folder (its `checkpoints/last.ckpt`), a folder that export.py made, a folder of diffusers with
+            an unconditional UNet2DModel and its scheduler, or hf://user/name or hf://user/name@revision of a model on the hub,
+            for which alone the internet is used.
         weights: "ema" (the averaged weights if the run has them, else the raw ones) or "raw".
         map_location: device to load to, as for `torch.load`.
         network: an instance to load the weights into; needed only for a network whose class lies in no package.
@@ -254,8 +255,11 @@ def load(
             model = model_from_config(description, network, kind, trust)
         model.load_state_dict(state)
         model.trained.load_state_dict(model.denoiser_of(weights).state_dict())
-    except CheckpointError:
-        raise
+    except CheckpointError as error:
+        if str(error).startswith(str(path)) or not is_on_hub(path):
+            raise
+        # the file in the cache has a name of its own
+        raise CheckpointError(f"{path}: {error}") from error
     # building the model that a file describes may fail in any way
     except Exception as error:
         raise CheckpointError(f"{path}: {' '.join(str(error).split())[:300]}") from error

@@ -9,6 +9,7 @@ from lightdiff.config.trust import NOBODY, Trust
 from lightdiff.core import FewStepObjective
 from lightdiff.model.checkpoint import find_checkpoint
 from lightdiff.model.errors import CheckpointError
+from lightdiff.model.hub import exact_path
 from lightdiff.model.loading import load
 from lightdiff.model.model import DiffusionModel
 from lightdiff.model.sampling import Weights
@@ -68,7 +69,7 @@ def load_teacher(model: DiffusionModel, trust: Trust = NOBODY) -> None:
     """Load the trained model that the objective names as its teacher, with the averaged weights; without a teacher do nothing.
 
     The objective then holds the plain name of the teacher's folder, because a model's file says nothing of the folders of the
-    machine that it was trained on.
+    machine that it was trained on; of a teacher on the hub its path there, with the commit.
 
     Args:
         model: the model that is about to be trained.
@@ -84,7 +85,8 @@ def load_teacher(model: DiffusionModel, trust: Trust = NOBODY) -> None:
     path = objective.teacher
     source = load_fitting("teacher", path, model, "ema", trust)
     objective.learn_from(source.denoiser)
-    objective.teacher = folder_of(find_checkpoint(path).absolute()).name
+    file = find_checkpoint(path).absolute()
+    objective.teacher = exact_path(path, file) or folder_of(file).name
 
 
 def check_same_teacher(model: DiffusionModel, path: str | None, sha256: str | None) -> None:

@@ -18,6 +18,8 @@ GONE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ESTALE, errno.ENOTCONN,
 """Numbers of the errors of a file or folder that was moved, deleted or replaced, or whose disk was taken away."""
 DISK = (*FULL_OR_BROKEN, *GONE)
 """Numbers of the errors whose reason lies on the disk and not in the program."""
+ON_HUB = "hf://"
+"""Start of the paths of models on the hub of Hugging Face."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Numbers of the errors of which the free space is of interest."""
 
@@ -73,6 +75,11 @@ def disk_line(error: OSError, *notes: str) -> str:
 def _free_bytes(path: Path) -> int:
     """Return the free space of the disk on which a path lies or would lie."""
     return shutil.disk_usage(next(folder for folder in path.absolute().parents if folder.is_dir())).free
+
+
+def is_on_hub(path: str | Path) -> bool:
+    """Return whether the path that a user gave for a model names one on the hub, such as hf://user/name."""
+    return isinstance(path, str) and path.startswith(ON_HUB)
 
 
 def user_path(path: str | Path) -> Path:

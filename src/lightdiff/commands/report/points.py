@@ -7,9 +7,12 @@ import csv
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lightdiff.utils.files import lies_in
+
+if TYPE_CHECKING:
+    from tensorboard.compat.proto.event_pb2 import Event
 
 LARGEST_SCALAR = 4096
 """Bytes of the largest event that is read. Events with scalars are far smaller, events with pictures far larger."""
@@ -32,15 +35,28 @@ class Point(NamedTuple):
 def read_points(folder: Path) -> Iterator[Point]:
     """Yield the points of a run in the order in which they were written. What cannot be read ends its file."""
     # the name of an event file holds the time of its start
-    readers = dict.fromkeys(sorted(folder.glob("events.out.tfevents.*")), _read_events)
+    readers = dict.fromkeys(sorted(folder.glob("events.out.tfevents.*")), _read_scalars)
     for path, read in (readers | {folder / "metrics.csv": _read_csv}).items():
         if path.is_file() and lies_in(path, folder):
             with contextlib.suppress(OSError):
                 yield from read(path)
 
 
-def _read_events(path: Path) -> Iterator[Point]:
-    """Read records of: length (8 bytes), checksum (4), a serialized `Event`, checksum (4)."""
+def _read_scalars(path: Path) -> Iterator[Point]:
+    for event in read_events(path):
+        for value in event.summary.value:
+            if value.HasField("simple_value"):
+                yield Point(value.tag, event.step, value.simple_value)
+
+
+def read_events(path: Path) -> Iterator[Event]:
+    """Yield the events of a file, without large ones such as pictures. What cannot be read ends the file.
+
+    It holds records of: length (8 bytes), checksum (4), a serialized `Event`, checksum (4).
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     from google.protobuf.message import DecodeError
     from tensorboard.compat.proto.event_pb2 import Event
 
@@ -56,9 +72,7 @@ def _read_events(path: Path) -> Iterator[Point]:
             except DecodeError:
                 return
             file.seek(4, 1)
-            for value in event.summary.value:
-                if value.HasField("simple_value"):
-                    yield Point(value.tag, event.step, value.simple_value)
+            yield event
 
 
 def _read_csv(path: Path) -> Iterator[Point]:

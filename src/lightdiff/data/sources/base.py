@@ -93,7 +93,9 @@ class Source(ABC):
 
     A subclass is a frozen dataclass whose fields are the settings that only this data set has. Its `usual_...` attributes are
     the settings that `DiffSet` uses where the user gives none; `usual_data_dir` is None where the files can lie in any folder.
-    `may_have_captions` says whether the images may have captions or columns of their own, which only the files tell.
+    `may_have_captions` says whether the images may have captions or columns of their own, which only the files tell. `licence`
+    is that of the images, in words, and `hub_name` the name of the data set on the hub of Hugging Face, for the cards of models
+    that were trained on it.
     """
 
     usual_channels: ClassVar[int]
@@ -101,6 +103,8 @@ class Source(ABC):
     usual_resize_mode: ClassVar[ResizeMode] = "pad"
     usual_data_dir: ClassVar[str | None] = "data"
     may_have_captions: ClassVar[bool] = False
+    licence: ClassVar[str] = "unknown"
+    hub_name: ClassVar[str | None] = None
 
     def prepare(self, data_dir: Path) -> None:
         """Download missing files; only one process calls this.

@@ -34,6 +34,7 @@ class StanfordCars(Folder):
     """
 
     usual_data_dir: ClassVar[str | None] = "data"
+    licence: ClassVar[str] = "unknown"
 
     def load(self, data_dir: Path, channels: int, fit: Fit) -> Splits:
         root = data_dir / "stanford_cars"

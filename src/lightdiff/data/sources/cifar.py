@@ -36,6 +36,8 @@ class CIFAR(Source):
 
     usual_channels: ClassVar[int] = 3
     usual_image_size: ClassVar[tuple[int, int]] = (32, 32)
+    licence: ClassVar[str] = "none stated"
+    hub_name: ClassVar[str | None] = "uoft-cs/cifar10"
 
     def prepare(self, data_dir: Path) -> None:
         def download(scratch: Path) -> Path:

@@ -27,6 +27,7 @@ class Digits(Source):
     usual_channels: ClassVar[int] = 1
     usual_image_size: ClassVar[tuple[int, int]] = (16, 16)
     usual_resize_mode: ClassVar[ResizeMode] = "resize"
+    licence: ClassVar[str] = "CC BY 4.0"
 
     def __post_init__(self) -> None:
         check_val_fraction(self.val_fraction)

@@ -41,6 +41,7 @@ class Emoji(Source):
     usual_image_size: ClassVar[tuple[int, int]] = (32, 32)
     usual_resize_mode: ClassVar[ResizeMode] = "resize"
     may_have_captions: ClassVar[bool] = True
+    licence: ClassVar[str] = "Apache-2.0 (Noto Emoji)"
 
     def __post_init__(self) -> None:
         check_val_fraction(self.val_fraction)

@@ -60,6 +60,7 @@ class Folder(Source):
     usual_resize_mode: ClassVar[ResizeMode] = "crop"
     usual_data_dir: ClassVar[str | None] = None
     may_have_captions: ClassVar[bool] = True
+    licence: ClassVar[str] = "that of the images, which only their owner knows"
 
     def __post_init__(self) -> None:
         check_val_fraction(self.val_fraction)

@@ -71,6 +71,7 @@ class HuggingFace(Source):
     usual_image_size: ClassVar[tuple[int, int]] = (64, 64)
     usual_resize_mode: ClassVar[ResizeMode] = "crop"
     may_have_captions: ClassVar[bool] = True
+    licence: ClassVar[str] = "as the page of the data set says"
 
     def __post_init__(self) -> None:
         check_val_fraction(self.val_fraction)

@@ -25,6 +25,8 @@ class MNIST(Source):
     usual_image_size: ClassVar[tuple[int, int]] = (32, 32)
     reader: ClassVar[type[datasets.MNIST]] = datasets.MNIST
     class_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
+    licence: ClassVar[str] = "CC BY-SA 3.0"
+    hub_name: ClassVar[str | None] = "ylecun/mnist"
 
     def _folder(self, data_dir: Path) -> Path:
         return data_dir / self.reader.__name__ / "raw"
@@ -68,3 +70,5 @@ class FashionMNIST(MNIST):
 
     reader: ClassVar[type[datasets.MNIST]] = datasets.FashionMNIST
     class_names: ClassVar[tuple[str, ...]] = tuple(datasets.FashionMNIST.classes)
+    licence: ClassVar[str] = "MIT"
+    hub_name: ClassVar[str | None] = "zalando-datasets/fashion_mnist"
