@@ -32,7 +32,7 @@ class Transformer(nn.Module):
     """uint8 images (N, C, S, S) to features (N, 96), the class token of the last layer, and logits (N, num_classes).
 
     Args:
-        size: side S of the images, divisible by 4; it is cut into 4x4 patches.
+        size: side S of the images, divisible by 4; an image is cut into 4x4 patches.
         num_classes: classes of the data set.
     """
 
@@ -125,6 +125,7 @@ class TransformerExtractor(FeatureExtractor):
     """
 
     num_features = WIDTH
+    chunk = 250
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self.folder = folder

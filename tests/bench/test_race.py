@@ -398,9 +398,14 @@ def test_the_held_out_judge_is_made_kept_and_tells_digits_from_noise(
         assert judge.distance(images) < judge.distance(noise) / 3 and judge.floor(64) > 0
 
 
-@pytest.mark.parametrize("data", ("mnist", "fashion", "cifar"))
+@pytest.mark.parametrize("data", sorted(path.stem for path in transformer.FOLDER.glob("*.json")))
 def test_the_judge_of_a_data_set_is_there_whole(data: str) -> None:
     facts = json.loads((transformer.FOLDER / f"{data}.json").read_text())
     extractor = transformer.TransformerExtractor()
     extractor.prepare(SimpleNamespace(name=data), "cpu")  # type: ignore[arg-type]
     assert extractor.sha256 == facts["sha256"] and facts["accuracy_on_training_images"] > 0.4
+
+
+def test_a_judge_that_is_missing_is_named_with_its_command(digits: DiffSet) -> None:
+    with pytest.raises(ValueError, match=r"there is no judge of digits; make it with python bench/judge.py digits"):
+        transformer.TransformerExtractor().prepare(digits, "cpu")
