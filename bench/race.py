@@ -129,12 +129,13 @@ def stem(told: argparse.Namespace, name: str, data: str, seed: int) -> str:
     return f"{data}-{told.minutes:g}min-{told.samples}-{name}-seed{seed}"
 
 
-def prepare(task: Task) -> None:
-    """Write the training images for all contenders, which costs none of them time."""
+def prepare(task: Task) -> int:
+    """Write the training images for all contenders, which costs none of them time; return their number."""
     if not task.images_file.is_file():
         images = race_data(task).train_set.in_memory()
         task.images_file.parent.mkdir(parents=True, exist_ok=True)
         torch.save({"images": images.images, "labels": images.labels}, task.images_file)
+    return len(task.load()[1])
 
 
 def run(told: argparse.Namespace, entries: dict[str, Entry], files: dict[str, Path]) -> int:
@@ -146,7 +147,7 @@ def run(told: argparse.Namespace, entries: dict[str, Entry], files: dict[str, Pa
         left_out += 1
     for data in told.data:
         task = task_of(told, "", data, 0)
-        prepare(task)
+        facts = {**facts_of(told), "images": prepare(task)}
         judges = judges_of(task, told.inception)
         for seed in told.seeds:
             for name in names:
@@ -155,7 +156,7 @@ def run(told: argparse.Namespace, entries: dict[str, Entry], files: dict[str, Pa
                 print(f"{name}, {data}, seed {seed}", flush=True)
                 task = task_of(told, name, data, seed)
                 record = told.out.absolute() / f"{stem(told, name, data, seed)}.json"
-                heat = Heat(name, files[name], entries[name], task, record, told.samples, facts_of(told))
+                heat = Heat(name, files[name], entries[name], task, record, told.samples, facts)
                 try:
                     heat.run(judges)
                 except Exception as error:

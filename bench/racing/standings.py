@@ -13,7 +13,7 @@ from lightdiff.utils.plots import log_y, new_figure, save_figure
 from parts.results import number
 
 Record = Mapping[str, Any]
-CONDITIONS = ("version", "data", "minutes", "samples", "machine", "cores", "threads", "device")
+CONDITIONS = ("version", "data", "images", "minutes", "samples", "machine", "cores", "threads", "device")
 """Facts that are the same for all records whose figures compare."""
 
 
@@ -91,11 +91,11 @@ def _table(race: Race) -> str:
     loads = [fact[name] for fact in facts for name in ("load_average_before", "load_average_after")]
     dates = [fact["date"] for fact in facts]
     lines = [
-        f"### {known['data']}, {known['minutes']:g} minutes",
+        f"### {known['data']} ({known['images']:,} images), {known['minutes']:g} minutes",
         "",
         f"{known['machine']}, {known['cores']} cores, {known['threads']} threads, {known['device']}, torch "
         f"{first['facts']['torch']}, {min(dates)} to {max(dates)}, load average {min(loads)} to {max(loads)}, "
-        f"{known['samples']:,} images. Median over the seeds, with the lowest and the highest.",
+        f"{known['samples']:,} samples. Median over the seeds, with the lowest and the highest.",
         "",
         f"| distance at the end, by | classes | seeds | steps | {' | '.join(race.judges)} |",
         "|---" * (4 + len(race.judges)) + "|",

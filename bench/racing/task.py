@@ -54,7 +54,7 @@ class Task:
 
     @property
     def dtype(self) -> torch.dtype | None:
-        """bfloat16 where the device has units for it, None elsewhere; every contender may use it."""
+        """bfloat16 where the device has units for it, None elsewhere."""
         return self.settings.fast_dtype
 
     @property

@@ -292,7 +292,15 @@ def test_the_clock_of_a_contender_starts_with_its_process(place: Path, race: Mod
 
 def record(contender: str, seed: int, ends: list[float], sha: str = "a", **facts: Any) -> dict[str, Any]:
     known = {
-        **{"version": 1, "data": "mnist", "minutes": 10.0, "samples": 1000, "machine": "a machine", "cores": 2},
+        **{
+            "version": 1,
+            "data": "mnist",
+            "images": 60000,
+            "minutes": 10.0,
+            "samples": 1000,
+            "machine": "a machine",
+            "cores": 2,
+        },
         **{"threads": 2, "device": "cpu", "torch": "2.0", "date": "2026-12-01", "seed": seed},
         **{"load_average_before": 0.1, "load_average_after": 2.0, **facts},
     }
@@ -320,15 +328,16 @@ def test_tables_and_curves_show_what_compares(
         record("ours", 0, [8.0, 0.5]),
         record("ours", 0, [7.0, 0.25], sha="b"),
         record("ours", 0, [7.0, 0.75], machine="another one"),
+        record("ours", 0, [7.0, 0.75], images=30000),
     ]
     for number, content in enumerate(records):
         (tmp_path / f"{number}.json").write_text(json.dumps(content))
     assert race.main([*line, "--table"]) == 0
     blocks = capsys.readouterr().out.split("### ")[1:]
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     assert "| ours | yes | 1 | 20 | 0.5 | 1 |\n| theirs | no | 3 | 20 | 31 (30 to 32) | 62 (60 to 64) |" in blocks[0]
     assert "| *random training images* | | | | 0.125 | 0.125 |" in blocks[0]
-    assert "| theirs | 1.0: 90, 2.0: 31 |" in blocks[0] and "theirs" not in blocks[1] + blocks[2]
+    assert "| theirs | 1.0: 90, 2.0: 31 |" in blocks[0] and "theirs" not in "".join(blocks[1:])
     standings.draw_curves(standings.races(tmp_path)[0], tmp_path / "curves.png")
     pixels = torch.from_numpy(imageio.imread(tmp_path / "curves.png")[..., :3].copy()).view(-1, 3)
     colours = {tuple(pixel) for pixel in pixels.unique(dim=0).tolist()}
