@@ -43,7 +43,7 @@ class TorchCFM(Entry):
 
     def dtype(self, task: Task) -> torch.dtype | None:
         """The small network is faster in float32 on a CPU, and its notebook has float32."""
-        return task.dtype if task.data == "cifar" else None
+        return None if task.device == "cpu" and task.data != "cifar" else task.dtype
 
     def model(self, task: Task) -> nn.Module:
         """The network: (t, x, classes or None) to a velocity."""
