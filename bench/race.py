@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 import torch
 
+from lightdiff.config.speed import cpu_units, gpu_units
 from lightdiff.data import DataError
 from parts.settings import INSTALL, Skipped
 from racing.entry import Entry, entry_files, load_entry
@@ -121,6 +122,7 @@ def task_of(told: argparse.Namespace, name: str, data: str, seed: int) -> Task:
         data_dir=str(told.data_dir.absolute()),
         device=told.device,
         threads=told.threads,
+        bfloat16=bool(cpu_units() if told.device == "cpu" else gpu_units()),
     )
 
 

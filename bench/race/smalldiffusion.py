@@ -60,13 +60,9 @@ class Smalldiffusion(Entry):
     )
     changed = (
         "mnist takes the recipe of fashion, and neither is mirrored; batches of 128 instead of 1,024 (256 on cifar), which would "
-        "be too few steps in minutes of a CPU; bfloat16 on cifar"
+        "be too few steps in minutes of a CPU; bfloat16"
     )
     recipes: ClassVar = {"mnist": GRAY, "fashion": GRAY, "cifar": COLOUR}
-
-    def dtype(self, task: Task) -> torch.dtype | None:
-        """The small network is faster in float32 on a CPU."""
-        return None if task.device == "cpu" and task.data != "cifar" else task.dtype
 
     def model(self, task: Task) -> nn.Module:
         """Its network."""
@@ -78,7 +74,7 @@ class Smalldiffusion(Entry):
         """What its functions take device and precision from."""
         from accelerate import Accelerator
 
-        return Accelerator(cpu=task.device == "cpu", mixed_precision="bf16" if self.dtype(task) else "no")
+        return Accelerator(cpu=task.device == "cpu", mixed_precision="bf16" if task.bfloat16 else "no")
 
     def train(self, task: Task, snapshots: Snapshots) -> None:
         import smalldiffusion

@@ -40,13 +40,6 @@ class Entry(ABC):
     data: ClassVar[Sequence[str]] = tuple(SIZES)
     with_classes: ClassVar[bool] = False
 
-    def dtype(self, task: Task) -> torch.dtype | None:
-        """Return the type that products are computed in: bfloat16 where the device has units for it; None: float32.
-
-        A network whose steps are faster in float32, or need it, says None.
-        """
-        return task.dtype
-
     def prepare(self, task: Task) -> None:
         """Write what training needs, such as image files, into `task.prepared`; no clock runs yet."""
         return

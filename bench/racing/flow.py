@@ -41,10 +41,6 @@ class TorchCFM(Entry):
         },
     }
 
-    def dtype(self, task: Task) -> torch.dtype | None:
-        """The small network is faster in float32 on a CPU, and its notebook has float32."""
-        return None if task.device == "cpu" and task.data != "cifar" else task.dtype
-
     def model(self, task: Task) -> nn.Module:
         """The network: (t, x, classes or None) to a velocity."""
         from torchcfm.models.unet.unet import UNetModelWrapper
@@ -64,7 +60,7 @@ class TorchCFM(Entry):
 
     def train(self, task: Task, snapshots: Snapshots) -> None:
         images, labels = task.load()
-        large, dtype = task.data == "cifar", self.dtype(task)
+        large = task.data == "cifar"
         network, matcher = self.model(task).train(), self.matcher()
         average = copy.deepcopy(network) if large else network
         optimizer = torch.optim.Adam(network.parameters(), lr=2e-4 if large else 1e-3)
@@ -72,7 +68,7 @@ class TorchCFM(Entry):
             if large:
                 optimizer.param_groups[0]["lr"] = 2e-4 * min(1.0, max(snapshots.share, 1e-4) / WARM_UP)
             t, x, velocity = matcher.sample_location_and_conditional_flow(torch.randn_like(x1), x1)
-            with torch.autocast(task.device, dtype, enabled=dtype is not None):
+            with torch.autocast(task.device, task.dtype, enabled=task.dtype is not None):
                 output = network(t, x, classes if self.with_classes else None)
             optimizer.zero_grad()
             (output.float() - velocity).square().mean().backward()

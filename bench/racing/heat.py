@@ -74,7 +74,7 @@ class Heat:
         folder.mkdir(parents=True)
         self.entry.prepare(task)
         task.write(folder / "task.json")
-        facts = {**self.facts, **task.settings.facts(), "versions": self.entry.versions()}
+        facts = {**self.facts, **task.settings.facts(), "versions": self.entry.versions(), "bfloat16": task.bfloat16}
         command = [sys.executable, "-m", "racing.worker", str(self.file), str(folder / "task.json")]
         log_file = folder / "log.txt"
         with log_file.open("w") as log:
@@ -114,10 +114,9 @@ class Heat:
 def draw(entry: Entry, task: Task, snapshot: Path, count: int) -> Tensor:
     """Return images of a snapshot at the size of the data set, rounded to uint8 (N, C, S, S)."""
     torch.manual_seed(task.seed)
-    images, dtype = entry.sampler(task, snapshot), entry.dtype(task)
-    parts = []
+    images, parts = entry.sampler(task, snapshot), []
     for start in range(0, count, CHUNK):
-        with torch.inference_mode(), torch.autocast(task.device, dtype, enabled=dtype is not None):
+        with torch.inference_mode(), torch.autocast(task.device, task.dtype, enabled=task.dtype is not None):
             drawn = images(range(start, min(start + CHUNK, count))).float()
         edge = (drawn.shape[-1] - task.size) // 2
         parts.append(to_uint8(drawn[..., edge : edge + task.size, edge : edge + task.size]).cpu().contiguous())
