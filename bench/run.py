@@ -1,13 +1,13 @@
-"""Speed, memory and time to quality: ours against the tutorial's algorithm and two packages.
+"""Speed and memory: ours against the tutorial's algorithm and two packages.
 
     python bench/run.py --out bench.json                       # every part
     python bench/run.py --parts a,d --out bench.json           # some; the others stay as they are in the file
     python bench/run.py --table --out bench.json               # only print the tables
-    python bench/run.py --picture f.png --out bench.json       # only draw part f
     python bench/run.py --list                                 # the parts
 
 Sides of a comparison run by turns, and figures are medians over rounds (parts/timing.py). What each row means, and how long each
-part takes: docs/performance.md. Exit codes: 0 measured, 1 a part failed, 2 wrong arguments, 3 everything was skipped.
+part takes: docs/performance.md. Time to quality: bench/race.py. Exit codes: 0 measured, 1 a part failed, 2 wrong arguments,
+3 everything was skipped.
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ import torch
 
 from lightdiff.data import DataError
 from parts import PARTS
-from parts.picture import draw_race
 from parts.results import add, read, tables
-from parts.rivals import MATCHES
 from parts.settings import Settings, Skipped
 
 
@@ -46,7 +44,6 @@ def parser() -> argparse.ArgumentParser:
     say("--parts", type=chosen, default=list(PARTS), help="letters, as in a,b,c (default: all)")
     say("--out", type=Path, default=Path("bench.json"), help="the JSON file; measured parts are replaced, others stay")
     say("--table", action="store_true", help="only print what the file holds, in Markdown")
-    say("--picture", type=Path, metavar="PNG", help="only draw the curves of part f")
     say("--list", action="store_true", help="only print the parts")
     say("--device", choices=("cpu", "cuda"), default=default.device)
     say("--threads", type=int, default=torch.get_num_threads(), help="of PyTorch, the same for all sides")
@@ -55,14 +52,7 @@ def parser() -> argparse.ArgumentParser:
     say("--batch", type=int, default=default.batch, help="images a step in parts b and c")
     say("--seed", type=int, default=default.seed)
     say("--data-dir", type=Path, default=default.data_dir)
-    say("--work", type=Path, default=default.work, help="folder for runs and snapshots of part f")
-    say("--samples", type=int, help="images for a feature distance (default: 2000 in part h, 1000 in part f)")
-    say(
-        "--minutes", type=float, help="part f: what the packages get, and ours at most (default: as long as ours takes)"
-    )
-    say("--packages", nargs="+", choices=tuple(MATCHES), help="part f: the ones that train (default: all)")
-    say("--snapshots", type=int, default=default.snapshots, help="part f: of each package, each drawn and judged")
-    say("--marks", type=float, nargs="+", default=default.marks, help="part f: feature distances to reach")
+    say("--samples", type=int, help="images for a feature distance (default: 2000 in part h, 5000 in part i)")
     say("--ours", nargs="+", default=(), metavar="KEY=VALUE", help="overrides of train.py on our side")
     say("--compiled", action="store_true", help="part b: let torch.compile compete, too")
     return parser
@@ -74,8 +64,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         for name, value in vars(arguments).items()
         if name in Settings.__dataclass_fields__
     }
-    paths = {name: taken[name].absolute() for name in ("data_dir", "work")}
-    return Settings(**{**taken, **paths})
+    return Settings(**{**taken, "data_dir": taken["data_dir"].absolute()})
 
 
 def measure(parts: list[str], settings: Settings, out: Path) -> int:
@@ -111,13 +100,6 @@ def main() -> int:
         return 0
     if arguments.table:
         print(tables(read(arguments.out)))
-        return 0
-    if arguments.picture:
-        try:
-            draw_race(read(arguments.out), arguments.picture)
-        except ValueError as error:
-            print(f"error: {arguments.out}: {error}", file=sys.stderr)
-            return 2
         return 0
     if arguments.device == "cuda" and not torch.cuda.is_available():
         print("error: --device cuda: there is no GPU here", file=sys.stderr)

@@ -36,7 +36,6 @@ PARTS = {
     "c": Part("Sampling with the same network", "sampling", "against_rivals"),
     "d": Part("The loader against a resident batch", "loader", "efficiency"),
     "e": Part("Share of the matrix-product peak", "peak", "shares"),
-    "f": Part("Time to quality", "quality", "race"),
     "g": Part("Memory, start-up, checkpoint and what surrounds the step", "overhead", "costs"),
     "h": Part("Few steps against 1,000 at equal quality", "sampling", "few_steps"),
     "i": Part("One step against one evaluation of the packages' networks", "one_step", "against_rivals"),

@@ -1,4 +1,4 @@
-"""The feature distance by which part f and part h judge images: the project's own metric, the same for all sides."""
+"""The feature distance by which parts h and i judge images: the project's own metric, the same for all sides."""
 
 from __future__ import annotations
 

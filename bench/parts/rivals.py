@@ -126,15 +126,12 @@ SCHEDULERS = {
 
 
 @torch.inference_mode()
-def diffusers_images(unet: nn.Module, sampler: str, x: Tensor, steps: int, **options: float) -> Tensor:
-    """diffusers' documented loop over a scheduler's timesteps, from noise x (B, C, H, W); the result is not clamped.
-
-    `options` go to each step of the scheduler.
-    """
+def diffusers_images(unet: nn.Module, sampler: str, x: Tensor, steps: int) -> Tensor:
+    """diffusers' documented loop over a scheduler's timesteps, from noise x (B, C, H, W); the result is not clamped."""
     name, settings = SCHEDULERS[sampler]
     scheduler = getattr(diffusers(), name)(num_train_timesteps=1000, beta_schedule="linear", **settings)
     scheduler.set_timesteps(steps)
     for t in scheduler.timesteps.to(x.device):
         output = unet(scheduler.scale_model_input(x, t), t).sample
-        x = scheduler.step(output, t, x, **options).prev_sample
+        x = scheduler.step(output, t, x).prev_sample
     return x

@@ -31,12 +31,7 @@ class Settings:
         batch: images a step, where a part does not take it from a recipe.
         seed: of weights and noise.
         data_dir: folder of the data sets.
-        work: folder for runs and snapshots; may be deleted afterwards.
-        samples: images drawn for a feature distance; None: 2,000 (part h) or 1,000 (part f).
-        minutes: that the packages get in part f; None: as many as ours took.
-        packages: that part f trains; None: all of them.
-        snapshots: of each package, that part f draws images of.
-        marks: feature distances whose first crossing part f looks for.
+        samples: images drawn for a feature distance; None: 2,000 (part h) or 5,000 (part i).
         ours: overrides of train.py on our side, after those of the part.
         compiled: let torch.compile compete in part b.
     """
@@ -48,12 +43,7 @@ class Settings:
     batch: int = 16
     seed: int = 0
     data_dir: Path = ROOT / "data"
-    work: Path = ROOT / "lightning_logs" / "bench"
     samples: int | None = None
-    minutes: float | None = None
-    packages: tuple[str, ...] | None = None
-    snapshots: int = 3
-    marks: tuple[float, ...] = (10.0, 5.0, 2.0, 1.0, 0.5)
     ours: tuple[str, ...] = ()
     compiled: bool = False
 

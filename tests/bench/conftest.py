@@ -21,7 +21,7 @@ TINY = (
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(repeats=1, lap_seconds=0.0, batch=2, data_dir=tmp_path, work=tmp_path / "work", ours=TINY)
+    return Settings(repeats=1, lap_seconds=0.0, batch=2, data_dir=tmp_path, ours=TINY)
 
 
 @pytest.fixture(autouse=True)
