@@ -31,6 +31,8 @@ def check_extras(cfg: DictConfig) -> None:
         require(extra, _choice(key, chosen) or f"{key}={name}")
     if "wandb" in (config.get("logger") or {}):
         require("wandb", "logger=wandb")
+    if HydraConfig.get().job.name == "play":
+        require("play", "play")
     if config.get("format") == "diffusers":
         require("diffusers", "format=diffusers")
     paths = {key: config.get(key) for key in ("ckpt_path", "init_from")}
@@ -39,8 +41,10 @@ def check_extras(cfg: DictConfig) -> None:
     if isinstance(config.get("guidance"), dict):
         paths["guidance.weak"] = config["guidance"].get("weak")
     for key, path in paths.items():
-        if isinstance(path, str):
-            check_checkpoint_extras(key, path)
+        # play.py takes several
+        for each in path if isinstance(path, list) else [path]:
+            if isinstance(each, str):
+                check_checkpoint_extras(key, each)
 
 
 def _choice(key: str, chosen: Mapping[str, str]) -> str | None:
