@@ -1,4 +1,4 @@
-"""What the tabs of play.py compute, without the page: the frames of draw, interpolate, fill_in, start_from, compare, neighbours."""
+"""What the tabs of play.py compute, without the page: the frames of draw, interpolate, fill_in and the others."""
 
 from __future__ import annotations
 

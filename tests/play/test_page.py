@@ -149,13 +149,18 @@ def test_images_are_drawn_step_by_step_and_downloaded(visitor: Any) -> None:
 
 
 def test_the_slider_walks_along_the_row(visitor: Any) -> None:
-    tab(visitor, MODELS[0], "Walk between two noises")
+    tab(visitor, MODELS[0], "Walk")
     fill(visitor, "steps", 2)
     shown = finished(visitor, "interpolate-0")
     ends = []
     for position in (0, 8):
         shown.locator("input[type=range]").fill(str(position))
-        assert shown.locator(".stages figcaption").locator("visible=true").inner_text().startswith(f"{position * 12.5:.0f} %")
+        assert (
+            shown.locator(".stages figcaption")
+            .locator("visible=true")
+            .inner_text()
+            .startswith(f"{position * 12.5:.0f} %")
+        )
         ends.append(pixels(shown.locator(".stages img").locator("visible=true")))
     assert not np.array_equal(*ends)
 
@@ -187,8 +192,10 @@ def test_what_is_painted_is_filled_and_nothing_else_changes(visitor: Any) -> Non
     assert "nothing is painted" in visitor.inner_text("#fill-in-0-shown")
 
 
-def test_hostile_files_are_refused_in_one_line_and_a_picture_is_taken(visitor: Any, server: Server, tmp_path: Path) -> None:
-    tab(visitor, MODELS[0], "Start from a picture")
+def test_hostile_files_are_refused_in_one_line_and_a_picture_is_taken(
+    visitor: Any, server: Server, tmp_path: Path
+) -> None:
+    tab(visitor, MODELS[0], "Vary")
     fill(visitor, "steps", 4)
     file = visitor.locator("#start-from-0-file input[type=file]")
     for name, (content, message) in HOSTILE.items():
@@ -226,14 +233,12 @@ def test_two_models_are_compared(visitor: Any) -> None:
     fill(visitor, "steps", 2)
     fill(visitor, "images", 3)
     image = pixels(finished(visitor, "compare").locator("img"))
-    expected = [
-        to_uint8(shipped(model.partition("/")[2]).model.sample(3, num_steps=2, seed=0)) for model in MODELS[:2]
-    ]
+    expected = [to_uint8(shipped(model.partition("/")[2]).model.sample(3, num_steps=2, seed=0)) for model in MODELS[:2]]
     assert np.array_equal(image, make_grid(torch.cat(expected), 3)[0].numpy())
 
 
 def test_training_images_that_are_not_there_are_one_line(visitor: Any) -> None:
-    tab(visitor, MODELS[0], "Nearest training images")
+    tab(visitor, MODELS[0], "Nearest")
     visitor.click("#neighbours-0-go")
     visitor.wait_for_selector("#neighbours-0-shown .refused")
     assert "say where they are by data_dir" in visitor.inner_text("#neighbours-0-shown")

@@ -25,7 +25,9 @@ def test_what_is_no_picture_is_refused_in_one_line_and_removed(name: str, tmp_pa
     assert not (tmp_path / name).exists()
 
 
-def test_a_file_that_is_too_large_is_refused_before_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_too_large_is_refused_before_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(uploads, "MOST_BYTES", 10)
     Image.new("L", (28, 28)).save(tmp_path / "large.png")
     with pytest.raises(ConfigError, match="large.png: a file of more than"):

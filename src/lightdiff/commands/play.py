@@ -9,15 +9,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 from omegaconf import DictConfig
 
 from lightdiff.commands.trained import device_of
-from lightdiff.config.command_settings import check_command
+from lightdiff.config.command_settings import CommandSettings, check_command
 from lightdiff.config.instantiate import ConfigError
 from lightdiff.config.plain import plain
 from lightdiff.config.trust import Trust
+from lightdiff.play.address import free_port
 from lightdiff.play.folder import own_folder
 from lightdiff.play.playable import load_playable
 from lightdiff.utils.files import user_path
@@ -26,15 +27,12 @@ MOST_MODELS = 8
 
 
 @dataclass(frozen=True)
-class PlaySettings:
+class PlaySettings(CommandSettings):
     """The keys of play.yaml.
 
     Raises:
         ValueError: a number is out of its range.
     """
-
-    needed: ClassVar[tuple[str, ...]] = ()
-    optional: ClassVar[tuple[str, ...]] = ()
 
     ckpt_path: str | Sequence[str]
     weights: Literal["ema", "raw"]
@@ -71,13 +69,15 @@ def play(cfg: DictConfig) -> None:
     device, trust = device_of(settings.device), Trust.of(settings.trust)
     if settings.data_dir is not None and not user_path(settings.data_dir).is_dir():
         raise ConfigError(f"data_dir={settings.data_dir}: no such folder")
+    port = free_port(settings.host, settings.port)
     playables = [load_playable(path, settings.weights, device, trust, settings.data_dir) for path in settings.paths]
     with own_folder() as folder, _files_in(folder):
         # Gradio reads the environment when it is imported
         from lightdiff.play.page.serve import served
 
-        where: dict[str, Any] = {name: getattr(settings, name) for name in ("host", "port", "share", "open_browser")}
-        with served(playables, **where) as address:
+        with served(
+            playables, host=settings.host, port=port, share=settings.share, open_browser=settings.open_browser
+        ) as address:
             print(f"the page is at {address} (Ctrl-C ends it)", flush=True)
             threading.Event().wait()
 

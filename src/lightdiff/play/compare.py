@@ -38,9 +38,7 @@ def compare(first: Playable, second: Playable, wish: Wish, count: int) -> Iterat
             f"{first.path} draws images of {shapes[0]} and {second.path} of {shapes[1]} (channels, height, width), so that no "
             "noise fits both"
         )
-    runs = [
-        wish.generation(playable, count).trajectory(playable.model, range(count)) for playable in (first, second)
-    ]
+    runs = [wish.generation(playable, count).trajectory(playable.model, range(count)) for playable in (first, second)]
 
     def decode(x: Tensor) -> Tensor:
         halves = zip((first, second), x.chunk(2), strict=True)

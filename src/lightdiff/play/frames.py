@@ -122,7 +122,7 @@ def frames(
                 followed.images = noisy
             pictures = (*before, Picture("result", film[-1]))
             files = (png(f"{name}.png", film[-1]), gif(f"{name}.gif", film))
-            yield Frame(step, num_steps, task.notes()[0], pictures, files=files)
+            yield Frame(step, num_steps, f"done in {task.notes()[0]}", pictures, files=files)
         elif due:
             shown_at = time.monotonic()
             yield Frame(step, num_steps, ", ".join(task.notes()), (*before, *_halves(noisy, guess, columns, state.t)))
@@ -148,4 +148,3 @@ def gif(name: str, film: list[Tensor]) -> Download:
 def square(count: int) -> int:
     """Return the columns of a grid of so many images that is about as wide as high."""
     return max(1, round(count**0.5 + 0.49))
-

@@ -57,13 +57,13 @@ def neighbours(playable: Playable, wish: Wish, count: int) -> Iterator[Frame]:
         yield replace(frame, total=total)
     drawn, images = frame.total, followed.images
     assert images is not None
-    task, found = Task("search", searches), None
-    for step, found in enumerate(search(images, store), start=1):
+    task = Task("search", searches)
+    for step, nearest in enumerate(search(images, store), start=1):
         task.done = step
-        if step < searches:
+        if step == searches:
+            yield _result(total, wish, images, store, nearest)
+        else:
             yield replace(frame, done=drawn + step, total=total, note=", ".join(task.notes()), files=())
-    assert found is not None
-    yield _result(total, wish, images, store, found)
 
 
 def search(images: Tensor, store: ImageStore, nearest: int = NEAREST) -> Iterator[Neighbours]:
@@ -74,7 +74,8 @@ def search(images: Tensor, store: ImageStore, nearest: int = NEAREST) -> Iterato
         store: the training images.
         nearest: neighbours K of each image, or all where there are fewer.
     """
-    flat, best = images.flatten(1).float(), None
+    flat = images.flatten(1).float()
+    best: tuple[Tensor, Tensor] | None = None
     for start in range(0, len(store), ROWS_AT_A_TIME):
         rows = torch.arange(start, min(start + ROWS_AT_A_TIME, len(store)))
         others = store[rows.tolist()]["image"].cpu().flatten(1).float()

@@ -90,7 +90,7 @@ class Wish:
         shape = playable.condition_shape
         if shape is not None:
             if self.condition is None:
-                channels, height, width = shape
+                height, width = shape[1:]
                 raise ConfigError(f"condition: this model needs a picture of {height}x{width}; put one in")
             asked["condition"] = self.condition[None]
         return asked

@@ -30,13 +30,19 @@ def build_page(playables: Sequence[Playable]) -> gr.Blocks:
                     with gr.Tab(names_of(playables)[number]):
                         _tabs(playable, worker, number)
                 with gr.Tab(compare.TITLE):
+                    _paragraph(compare.ABOUT)
                     compare.show(playables, worker)
     return page
 
 
 def _tabs(playable: Playable, worker: Worker, number: int) -> None:
-    gr.HTML(f'<p class="about">{escape(playable.described())}</p>', js_on_load=None)
+    _paragraph(playable.described())
     with gr.Tabs():
         for tab in TABS:
             with gr.Tab(tab.TITLE):
+                _paragraph(tab.ABOUT)
                 tab.show(playable, worker, number)
+
+
+def _paragraph(text: str) -> None:
+    gr.HTML(f"<p>{escape(text)}</p>", js_on_load=None)

@@ -13,6 +13,7 @@ from lightdiff.play.playable import Playable, names_of
 from lightdiff.play.worker import Worker
 
 TITLE = "Compare"
+ABOUT = "Two models draw from the same noise: the images of the first are above, those of the second below."
 
 
 def show(playables: Sequence[Playable], worker: Worker) -> None:

@@ -11,6 +11,10 @@ from lightdiff.play.wish import MOST_IMAGES
 from lightdiff.play.worker import Worker
 
 TITLE = "Draw"
+ABOUT = (
+    "Images arise from noise, step by step: on the left x_t, on the right x0_hat, what the model makes "
+    "of it at that moment."
+)
 
 
 def show(playable: Playable, worker: Worker, number: int) -> None:

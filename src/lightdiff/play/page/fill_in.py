@@ -18,6 +18,10 @@ from lightdiff.play.wish import MOST_IMAGES
 from lightdiff.play.worker import Worker
 
 TITLE = "Fill in"
+ABOUT = (
+    "Put in a picture or draw one, paint over a part of it, and let the model fill that part. All other "
+    "pixels stay as they are."
+)
 
 
 def show(playable: Playable, worker: Worker, number: int) -> None:

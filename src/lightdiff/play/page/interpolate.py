@@ -13,7 +13,8 @@ from lightdiff.play.playable import Playable
 from lightdiff.play.wish import LARGEST_SEED
 from lightdiff.play.worker import Worker
 
-TITLE = "Walk between two noises"
+TITLE = "Walk"
+ABOUT = "A row of images from the noise of one seed to that of another. The slider walks along it."
 
 
 def show(playable: Playable, worker: Worker, number: int) -> None:

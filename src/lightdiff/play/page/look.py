@@ -26,7 +26,8 @@ SCRIPT = """<script>
   let last = null;
   const dab = (canvas, event) => {
     const box = canvas.getBoundingClientRect(), context = canvas.getContext("2d");
-    const at = { x: (event.clientX - box.left) * canvas.width / box.width, y: (event.clientY - box.top) * canvas.height / box.height };
+    const across = canvas.width / box.width, down = canvas.height / box.height;
+    const at = { x: (event.clientX - box.left) * across, y: (event.clientY - box.top) * down };
     const from = last || at, brush = Number(canvas.closest(".painter").querySelector("input").value);
     const count = Math.ceil(Math.hypot(at.x - from.x, at.y - from.y)) + 1;
     context.fillStyle = COLOUR;
@@ -72,7 +73,8 @@ SCRIPT = """<script>
     return Array.from({ length: canvas.width * canvas.height }, (_, i) => data[4 * i + 3] > 127 ? "1" : "0").join("");
   };
   window.lightdiffStopped = (name) => {
-    document.querySelectorAll(`#${name} .going .progress`).forEach((line) => { line.textContent = `stopped at ${line.dataset.words}`; });
+    const lines = document.querySelectorAll(`#${name} .going .progress`);
+    lines.forEach((line) => { line.textContent = `stopped at ${line.dataset.words}`; });
   };
 })();
 </script>"""

@@ -9,7 +9,11 @@ from lightdiff.play.page.workplace import Workplace
 from lightdiff.play.playable import Playable
 from lightdiff.play.worker import Worker
 
-TITLE = "Nearest training images"
+TITLE = "Nearest"
+ABOUT = (
+    "Beside each drawn image stand the training images that are nearest to it, pixel by pixel: does the "
+    "model repeat them?"
+)
 
 
 def show(playable: Playable, worker: Worker, number: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from lightdiff.config.instantiate import ConfigError
 from lightdiff.play.page.build import build_page
 from lightdiff.play.page.look import SCRIPT, STYLE
 from lightdiff.play.playable import Playable
@@ -43,22 +41,18 @@ def served(playables: Sequence[Playable], *, host: str, port: int, share: bool, 
     Args:
         playables: the models.
         host: address that is listened at.
-        port: its port; 0: any free one.
+        port: its port.
         share: whether Gradio makes a public link as well.
         open_browser: whether the page is opened in a browser of this machine.
 
     Yields:
         The address of the page, and the public link behind it.
-
-    Raises:
-        ConfigError: the port is taken, or the host is not one of this machine's.
     """
     page = build_page(playables)
-    page.queue(status_update_rate="auto")
     try:
         _, address, link = page.launch(
             server_name=host,
-            server_port=_free_port(host, port),
+            server_port=port,
             share=share,
             inbrowser=open_browser,
             quiet=True,
@@ -78,25 +72,3 @@ def served(playables: Sequence[Playable], *, host: str, port: int, share: bool, 
         yield f"{address} and {link}" if link else address
     finally:
         page.close(verbose=False)
-
-
-def _free_port(host: str, port: int) -> int:
-    """Return the port, or a free one for 0.
-
-    Raises:
-        ConfigError: it cannot be listened at.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind((host, port))
-        except OverflowError as error:
-            raise ConfigError(f"port={port}: 0 to 65535 is expected") from error
-        except OSError as error:
-            name = "host" if isinstance(error, socket.gaierror) or error.errno == 99 else "port"
-            value = host if name == "host" else port
-            raise ConfigError(
-                f"{name}={value}: nothing can be served there ({error.strerror}); choices: port=0 takes any free port"
-            ) from error
-        return int(trial.getsockname()[1])

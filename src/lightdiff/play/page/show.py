@@ -57,7 +57,7 @@ def painter_html(picture: Tensor, name: str) -> str:
 def _progress(frame: Frame) -> str:
     words = f"step {frame.done} of {frame.total}"
     if frame.finished:
-        return f'<p class="progress" data-words="{words}">done: {escape(frame.note)}</p>'
+        return f'<p class="progress" data-words="{words}">{escape(frame.note)}</p>'
     bar = f'<progress max="{frame.total}" value="{frame.done}"></progress>'
     return f'<p class="progress" data-words="{words}">{bar} {words}, {escape(frame.note)}</p>'
 
@@ -67,14 +67,16 @@ def _figure(picture: Picture) -> str:
     side = max(SHOWN, width) if width >= height else round(max(SHOWN, height) * width / height)
     caption = escape(picture.caption)
     source = _data("image/png", encode_png(picture.image))
-    return (
-        f'<figure><img src="{source}" alt="{caption}" style="width: {side}px"><figcaption>{caption}</figcaption></figure>'
-    )
+    return f'<figure><img src="{source}" alt="{caption}" style="width: {side}px"><figcaption>{caption}</figcaption></figure>'
 
 
 def _slider(row: Sequence[Picture]) -> str:
-    stages = "".join(f"<div{' hidden' if number else ''}>{_figure(picture)}</div>" for number, picture in enumerate(row))
-    slider = f'<input type="range" min="0" max="{len(row) - 1}" value="0" aria-label="from the first noise to the second">'
+    stages = "".join(
+        f"<div{' hidden' if number else ''}>{_figure(picture)}</div>" for number, picture in enumerate(row)
+    )
+    slider = (
+        f'<input type="range" min="0" max="{len(row) - 1}" value="0" aria-label="from the first noise to the second">'
+    )
     return f'<div class="walk">{slider}<div class="stages">{stages}</div></div>'
 
 

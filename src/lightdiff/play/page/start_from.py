@@ -17,7 +17,8 @@ from lightdiff.play.start_from import start_from
 from lightdiff.play.wish import MOST_IMAGES
 from lightdiff.play.worker import Worker
 
-TITLE = "Start from a picture"
+TITLE = "Vary"
+ABOUT = "Noise is added to a picture, and the model removes it again. The more noise, the less is kept."
 
 
 def show(playable: Playable, worker: Worker, number: int) -> None:

@@ -145,4 +145,3 @@ class Workplace:
 def whole(value: int, label: str, lowest: int, highest: int) -> gr.Number:
     """Show a field for a whole number."""
     return gr.Number(value, label=label, precision=0, minimum=lowest, maximum=highest, min_width=80)
-
