@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -44,25 +45,29 @@ class Server:
     Args:
         process: its process.
         address: where its page is.
-        place: its folder for temporary files.
         home: its home folder, and its working directory.
+        hosts: what the browser has asked for.
     """
 
     process: subprocess.Popen[str]
     address: str
-    place: Path
     home: Path
     hosts: set[str] = field(default_factory=set)
+
+    @property
+    def places(self) -> list[Path]:
+        """Its folders for temporary files."""
+        return [*Path(tempfile.gettempdir()).glob(f"lightdiff-play-{self.process.pid}-*")]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    place, home = tmp_path_factory.mktemp("place"), tmp_path_factory.mktemp("home")
+    home = tmp_path_factory.mktemp("home")
     paths = ",".join(str(ROOT / model) for model in MODELS)
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "play.py"), f"ckpt_path=[{paths}]", "port=0", "device=cpu"],
         cwd=home,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(place), "HOME": str(home)},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HOME": str(home)},
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -70,7 +75,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     line = process.stdout.readline()
     found = re.match(r"the page is at (http://127\.0\.0\.1:\d+/)", line)
     assert found, line
-    yield Server(process, found[1], place, home)
+    yield Server(process, found[1], home)
     process.kill()
     process.wait()
     process.stdout.close()
@@ -213,7 +218,8 @@ def test_hostile_files_are_refused_in_one_line_and_a_picture_is_taken(
     visitor.wait_for_selector("#start-from-0 img")
     assert (pixels(visitor.locator("#start-from-0 img")) == 255).all()
     assert finished(visitor, "start-from-0").locator("img").count() == 2
-    assert not [*server.place.rglob("*.png")] and not [*server.place.rglob("*.svg")]
+    [place] = server.places
+    assert not [*place.rglob("*.png")] and not [*place.rglob("*.svg")]
 
 
 def test_a_picture_is_made_larger_by_the_model_that_can(visitor: Any, tmp_path: Path) -> None:
@@ -322,8 +328,8 @@ def test_no_request_left_this_machine(visitor: Any, server: Server) -> None:
 
 
 def test_the_server_ends_and_leaves_nothing_behind(server: Server) -> None:
-    assert [path.name.startswith("lightdiff-play-") for path in server.place.iterdir()] == [True]
+    assert len(server.places) == 1
     server.process.send_signal(signal.SIGTERM)
     assert until(lambda: server.process.poll() is not None)
     assert server.process.returncode == 143
-    assert [*server.place.iterdir()] == [] and [*server.home.iterdir()] == []
+    assert server.places == [] and [*server.home.iterdir()] == []

@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 PREFIX = "lightdiff-play-"
+"""Beginning of the names of such folders; the number of the process comes next."""
 LOCK = ".lock"
 
 
@@ -22,7 +23,7 @@ def own_folder() -> Iterator[Path]:
     Folders of servers that were killed are removed at the beginning: their lock is free.
     """
     _remove_abandoned()
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     lock = FileLock(folder / LOCK)
     lock.acquire()
     try:

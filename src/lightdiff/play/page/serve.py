@@ -16,7 +16,8 @@ from lightdiff.play.uploads import MOST_BYTES
 
 POLICY = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'"
 """What a browser may load for the page: what this server has, and nothing from another one."""
-FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+FONT, FONT_OF_CODE = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
+"""Fonts that every machine has."""
 
 
 class OwnMachine:
@@ -64,7 +65,7 @@ def served(playables: Sequence[Playable], *, host: str, port: int, share: bool, 
             enable_monitoring=False,
             footer_links=[],
             max_file_size=MOST_BYTES,
-            theme=gr.themes.Default(**FONTS),
+            theme=gr.themes.Default(font=FONT, font_mono=FONT_OF_CODE),
             css=STYLE,
             head=SCRIPT,
             app_kwargs={"middleware": [Middleware(OwnMachine)]},
