@@ -30,8 +30,8 @@ def show(playable: Playable, worker: Worker, number: int) -> None:
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
             place.aims(in_turn=False)
-            place.sampling(images=(9, MOST_IN_A_ROW), without_noise=True)
+            place.sampling(images=(9, MOST_IN_A_ROW), least=2, without_noise=True)
             place.inputs["other_seed"] = whole(1, "second seed", 0, LARGEST_SEED)
-            place.button("Draw the row", compute, shown)
+            place.button("Draw", compute, shown)
         with gr.Column(scale=2, min_width=320):
             shown.render()

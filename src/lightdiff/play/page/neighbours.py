@@ -24,8 +24,6 @@ def show(playable: Playable, worker: Worker, number: int) -> None:
         with gr.Column(scale=1, min_width=300):
             place.aims()
             place.sampling(images=(4, MOST_BESIDE))
-            place.button(
-                "Draw and search", lambda values: neighbours(playable, place.wish(values), values["count"]), shown
-            )
+            place.button("Search", lambda values: neighbours(playable, place.wish(values), values["count"]), shown)
         with gr.Column(scale=2, min_width=320):
             shown.render()

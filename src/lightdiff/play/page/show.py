@@ -12,7 +12,9 @@ from lightdiff.play.frames import Download, Frame, Picture
 from lightdiff.utils.images import encode_png
 
 SHOWN = 280
-"""CSS pixels to which the longer side of a small picture is enlarged."""
+"""CSS pixels to which the longer side of a small picture is enlarged; that of a row twice as far."""
+ROW = 3
+"""A picture that is so many times as wide as high is a row."""
 
 
 def frame_html(frame: Frame) -> str:
@@ -64,7 +66,8 @@ def _progress(frame: Frame) -> str:
 
 def _figure(picture: Picture) -> str:
     height, width = picture.image.shape[-2:]
-    side = max(SHOWN, width) if width >= height else round(max(SHOWN, height) * width / height)
+    longer = max(2 * SHOWN if width > ROW * height else SHOWN, width, height)
+    side = longer if width >= height else round(longer * width / height)
     caption = escape(picture.caption)
     source = _data("image/png", encode_png(picture.image))
     return f'<figure><img src="{source}" alt="{caption}" style="width: {side}px"><figcaption>{caption}</figcaption></figure>'

@@ -62,11 +62,12 @@ class Workplace:
             )
             self.inputs["condition"] = field.state
 
-    def sampling(self, *, images: tuple[int, int], without_noise: bool = False) -> None:
+    def sampling(self, *, images: tuple[int, int], least: int = 1, without_noise: bool = False) -> None:
         """Show the settings of sampling.
 
         Args:
             images: the usual number of images, and the largest.
+            least: the smallest number of images.
             without_noise: offer only samplers that add no noise.
         """
         playable, samplers = self.playable, self.playable.samplers(without_noise=without_noise)
@@ -77,7 +78,7 @@ class Workplace:
             self.inputs["seed"] = whole(0, "seed", 0, LARGEST_SEED)
         if playable.guidance_acts:
             self.inputs["guidance_scale"] = gr.Slider(0, HIGHEST_SCALE, value=1, step=0.1, label="guidance scale")
-        self.inputs["count"] = gr.Slider(1, images[1], value=images[0], step=1, label="images")
+        self.inputs["count"] = gr.Slider(least, images[1], value=images[0], step=1, label="images")
 
     def wish(self, values: Mapping[str, Any]) -> Wish:
         """Return the wish that the values of the inputs make.
