@@ -72,9 +72,19 @@ SCRIPT = """<script>
     const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
     return Array.from({ length: canvas.width * canvas.height }, (_, i) => data[4 * i + 3] > 127 ? "1" : "0").join("");
   };
+  // a frame may still be on its way when the work is stopped, so that frames are watched until the next work begins
   window.lightdiffStopped = (name) => {
-    const lines = document.querySelectorAll(`#${name} .going .progress`);
-    lines.forEach((line) => { line.textContent = `stopped at ${line.dataset.words}`; });
+    const shown = document.getElementById(name);
+    const settle = () => shown.querySelectorAll(".going").forEach((frame) => {
+      const line = frame.querySelector(".progress");
+      frame.classList.replace("going", "stopped");
+      line.textContent = `stopped at ${line.dataset.words}`;
+    });
+    settle();
+    const observer = new MutationObserver(settle);
+    observer.observe(shown, { childList: true, subtree: true });
+    const go = document.getElementById(name.replace("-shown", "-go"));
+    go.addEventListener("click", () => observer.disconnect(), { once: true });
   };
 })();
 </script>"""
