@@ -121,6 +121,8 @@ def fill(page: Any, label: str, value: Any) -> None:
 
 def finished(page: Any, name: str) -> Any:
     """Press the button of a tab, wait for its result, and return the element that shows it."""
+    # a result of before is none that is waited for
+    page.evaluate(f"document.querySelectorAll('#{name}-shown .finished').forEach((each) => each.className = 'former')")
     page.click(f"#{name}-go")
     page.wait_for_selector(f"#{name}-shown .finished")
     return page.locator(f"#{name}-shown")
@@ -254,7 +256,7 @@ def test_long_work_is_stopped_and_two_visitors_draw_side_by_side(browser: Any, s
     tab(visitor, MODELS[0], "Draw")
     fill(visitor, "steps", 1000)
     visitor.click("#draw-0-go")
-    visitor.wait_for_selector("#draw-0-shown .going")
+    visitor.locator("#draw-0-shown .going", has_text="of 1000").wait_for()
     assert re.match(r"step \d+ of 1000, \d", visitor.inner_text("#draw-0-shown .progress").strip())
     other = opened(browser, server)
     fill(other, "steps", 2)
