@@ -2,11 +2,14 @@
 # make test    set up with the development extras, lint, run all tests           ARGS="--run-slow" passes pytest options
 # make docs    set up with the development extras, build the documentation site into docs/_build/html
 # make setup   only set up, with the development extras
+# make setup-browser   set up, and install Chromium, in which the tests try the page of play.py (Debian or Ubuntu; root or sudo)
 # make wheel   build the package into dist/
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test docs setup lint format wheel
+BROWSERS := chromium chromium-browser google-chrome
+
+.PHONY: train test docs setup setup-browser lint format wheel
 .DELETE_ON_ERROR:
 
 train: .venv/.installed
@@ -20,6 +23,12 @@ docs: setup
 	@echo "page: docs/_build/html/index.html"
 
 setup: .venv/.installed-dev
+
+setup-browser: setup
+	@for name in $(BROWSERS); do command -v $$name > /dev/null && exit 0; done; \
+	command -v apt-get > /dev/null && sudo=$$(test $$(id -u) = 0 || echo sudo) \
+	&& $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends chromium > /dev/null \
+	|| { echo "Chromium cannot be installed here; install it yourself, as one of: $(BROWSERS)" >&2; exit 1; }
 
 lint: setup
 	$(BIN)/ruff check .

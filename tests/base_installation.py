@@ -31,6 +31,7 @@ OPTIONAL = (
     "wandb",
     "mlflow",
     "trackio",
+    "gradio",
     "pytest",
     "IPython",
 )

@@ -22,7 +22,7 @@ from lightdiff.utils.nested import flatten
 from waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIGURED = ("train", "sample", "edit", "restore", "eval", "export")
+CONFIGURED = ("train", "sample", "edit", "restore", "eval", "export", "play")
 """Commands that Hydra composes."""
 OTHER_PROGRAMS = frozenset(
     {"activate", "autoload", "cd", "export", "git", "jupyter", "ls", "mkdir", "source", "tar", "tensorboard"}

@@ -19,7 +19,7 @@ from tiny_clip import WIDTH, save_tiny_clip
 
 CONF = ROOT / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
-ROOTS = {"train", "sample", "edit", "restore", "eval", "export"}
+ROOTS = {"train", "sample", "edit", "restore", "eval", "export", "play"}
 MISSING = {
     "dataset=folder": "dataset.data_dir=images",
     "dataset=huggingface": "dataset.source.path=images",

@@ -37,6 +37,7 @@ WANTED = {
     ),
     f"eval.py ckpt_path={SHIPPED} extractor=inception": ("extractor=inception", "inception"),
     f"export.py ckpt_path={SHIPPED} format=diffusers out=there": ("format=diffusers", "diffusers"),
+    f"play.py ckpt_path={SHIPPED}": ("play", "play"),
 }
 PLUGINS = {
     "train.py -m launcher=joblib seed=1,2": ("launcher=joblib", "cluster"),

@@ -29,7 +29,9 @@ def test_the_version_is_that_of_the_installed_package(
 ) -> None:
     assert lightdiff_says(["--version"], monkeypatch, capsys) == f"lightdiff {lightdiff.__version__}\n"
     usage = lightdiff_says([], monkeypatch, capsys)
-    assert all(command in usage for command in ("train", "sample", "edit", "restore", "eval", "export", "report"))
+    assert all(
+        command in usage for command in ("train", "sample", "edit", "restore", "eval", "export", "play", "report")
+    )
 
 
 def test_an_unknown_command_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,7 +39,7 @@ def test_an_unknown_command_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys:
     assert program.main() == 2
     assert (
         capsys.readouterr().err
-        == "error: trian: no such command; choices: train, sample, edit, restore, eval, export, report\n"
+        == "error: trian: no such command; choices: train, sample, edit, restore, eval, export, play, report\n"
     )
 
 
@@ -83,7 +85,9 @@ def test_a_job_is_started_in_the_same_form(monkeypatch: pytest.MonkeyPatch) -> N
     assert restart("train") == [sys.executable, "-m", "lightdiff", "train"]
 
 
-@pytest.mark.parametrize("script", ["train.py", "sample.py", "edit.py", "restore.py", "eval.py", "export.py"])
+@pytest.mark.parametrize(
+    "script", ["train.py", "sample.py", "edit.py", "restore.py", "eval.py", "export.py", "play.py"]
+)
 def test_help_lists_the_keys_with_their_comments(script: str, command: Run, tmp_path: Path) -> None:
     shown = command(script, "--help").stdout
     text = (ROOT / "conf" / f"{Path(script).stem}.yaml").read_text()

@@ -63,7 +63,7 @@ def run_command(command: str, arguments: list[str]) -> int:
     """Run a command as typed and return its exit code.
 
     Args:
-        command: train, sample, edit, restore, eval or export.
+        command: train, sample, edit, restore, eval, export or play.
         arguments: what follows it on the command line.
     """
     survive_lost_output()
@@ -140,6 +140,7 @@ _TASKS = {
     "restore": _task("lightdiff.commands.restore.restore"),
     "eval": _task("lightdiff.commands.evaluate.evaluate", by_ranks=True),
     "export": _task("lightdiff.commands.export.export"),
+    "play": _task("lightdiff.commands.play.play"),
 }
 
 

@@ -15,6 +15,7 @@ SHOWN_GROUPS = {
     "restore": ("operator", "method", "sampler", "guidance"),
     "eval": ("sampler", "guidance", "extractor", "metrics", "dataset"),
     "export": (),
+    "play": (),
 }
 """Groups that a command takes; train takes all."""
 OFTEN_SET = {"train": ("trainer/default", "dataset/mnist", "optimizer/adam", "sampler/ddpm")}
@@ -25,7 +26,7 @@ def help_text(command: str) -> str:
     """Return the help of a command.
 
     Args:
-        command: train, sample, edit, restore, eval or export.
+        command: train, sample, edit, restore, eval, export or play.
     """
     parts = [_usage(command), *_group_lines(command), "Keys (key=value)", "", *_keys(own_folder() / f"{command}.yaml")]
     for file in OFTEN_SET.get(command, ()):

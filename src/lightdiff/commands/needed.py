@@ -33,6 +33,8 @@ def check_extras(cfg: DictConfig) -> None:
     for name in LOGGERS:
         if name in (config.get("logger") or {}):
             require(name, f"logger={name}")
+    if HydraConfig.get().job.name == "play":
+        require("play", "play")
     if config.get("format") == "diffusers":
         require("diffusers", "format=diffusers")
     if config.get("push_to") is not None:
@@ -43,8 +45,10 @@ def check_extras(cfg: DictConfig) -> None:
     if isinstance(config.get("guidance"), dict):
         paths["guidance.weak"] = config["guidance"].get("weak")
     for key, path in paths.items():
-        if isinstance(path, str):
-            check_checkpoint_extras(key, path)
+        # play.py takes several
+        for each in path if isinstance(path, list) else [path]:
+            if isinstance(each, str):
+                check_checkpoint_extras(key, each)
 
 
 def _choice(key: str, chosen: Mapping[str, str]) -> str | None:

@@ -10,17 +10,22 @@ from lightdiff.config.instantiate import call
 from lightdiff.config.settings import COUNT, Auto, check_groups, check_ranges
 from lightdiff.config.trust import Trust
 
-Settings = TypeVar("Settings", bound="ModelSettings")
+Settings = TypeVar("Settings", bound="CommandSettings")
 
 
 @dataclass(frozen=True)
-class ModelSettings:
-    """The keys of every command that takes a trained model."""
+class CommandSettings:
+    """The keys of a command beside its groups."""
 
     needed: ClassVar[tuple[str, ...]] = ()
     """Groups of the command that may not be empty."""
     optional: ClassVar[tuple[str, ...]] = ()
     """Groups of the command that may be empty."""
+
+
+@dataclass(frozen=True)
+class ModelSettings(CommandSettings):
+    """The keys of every command that takes a trained model and writes something."""
 
     ckpt_path: str
     weights: Literal["ema", "raw"]

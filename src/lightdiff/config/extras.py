@@ -23,6 +23,7 @@ EXTRAS = {
     "sweep": ("hydra_plugins.hydra_optuna_sweeper",),
     "cluster": ("hydra_plugins.hydra_joblib_launcher", "hydra_plugins.hydra_submitit_launcher"),
     "wandb": ("wandb",),
+    "play": ("gradio",),
     "mlflow": ("mlflow", "sqlalchemy", "alembic"),
     "trackio": ("trackio",),
 }

@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,6 +27,18 @@ PROBE_SECONDS = 4.0
 
 STALL_SECONDS = 8.0
 """How long a connection may stay silent."""
+
+_FORBIDDEN = ContextVar("_FORBIDDEN", default=False)
+
+
+@contextlib.contextmanager
+def nothing_downloaded() -> Iterator[None]:
+    """Let missing files be an error at once while the block runs, in place of a download; no server is asked."""
+    token = _FORBIDDEN.set(True)
+    try:
+        yield
+    finally:
+        _FORBIDDEN.reset(token)
 
 
 def ensure_files(
@@ -45,6 +58,8 @@ def ensure_files(
     """
     if _complete(folder, files):
         return
+    if _FORBIDDEN.get():
+        raise DownloadError(f"{name}: no data in {folder}; say where they are by data_dir")
     try:
         if not any_answers(urls):
             raise DataError(f"no answer from {', '.join(dict.fromkeys(urlsplit(url).netloc for url in urls))}")

@@ -112,7 +112,12 @@ def enlarge_to(images: Tensor, pixels: int) -> Tensor:
 
 def save_png(path: Path, image: Tensor) -> None:
     """Write a uint8 image (C, H, W) as PNG, as `to_gray_or_rgb` shows it; see `write_picture`."""
-    write_picture(path, iio.imwrite("<bytes>", _channels_last(image), extension=".png"))
+    write_picture(path, encode_png(image))
+
+
+def encode_png(image: Tensor) -> bytes:
+    """Return a uint8 image (C, H, W) as PNG, as `to_gray_or_rgb` shows it."""
+    return iio.imwrite("<bytes>", _channels_last(image), extension=".png")
 
 
 def encode_gif(frames: Tensor, *, fps: float) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lightdiff.utils.quoting import path_text, setting, word
 
-COMMANDS = ("train", "sample", "edit", "restore", "eval", "export", "report")
+COMMANDS = ("train", "sample", "edit", "restore", "eval", "export", "play", "report")
 
 
 def typed(command: str) -> str:
