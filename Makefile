@@ -1,12 +1,13 @@
 # make train   set up .venv and train on the embedded digits (CPU, minutes)      ARGS="trainer.max_epochs=20" passes overrides
 # make test    set up with the development extras, lint, run all tests           ARGS="--run-slow" passes pytest options
 # make docs    set up with the development extras, build the documentation site into docs/_build/html
+# make gallery set up and write docs/gallery.md with its pictures from the runs and models at hand      ARGS="RUN ..." names the runs
 # make setup   only set up, with the development extras
 # make wheel   build the package into dist/
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test docs setup lint format wheel
+.PHONY: train test docs gallery setup lint format wheel
 .DELETE_ON_ERROR:
 
 train: .venv/.installed
@@ -18,6 +19,9 @@ test: setup lint
 docs: setup
 	$(BIN)/python -m sphinx -W --keep-going -q -c docs . docs/_build/html
 	@echo "page: docs/_build/html/index.html"
+
+gallery: .venv/.installed
+	$(BIN)/python bench/gallery.py $(ARGS)
 
 setup: .venv/.installed-dev
 

@@ -72,14 +72,15 @@ def _text(value: Any) -> str:
 def _noise(settings: Settings) -> str | None:
     """Return what decides the noise that the run's stored samples begin with; None where the run stores none.
 
-    Image i of a grid begins with noise i of the callback's seed, whatever the size of the grid. Its numbers depend on the shape
-    of the image, on the kind of noise, and on the kind of device, which a run does not record.
+    Image i of a grid begins with noise i of the callback's seed, which is that of the run unless it is set. The size of the grid
+    does not matter. The numbers depend on the shape of the image, on the kind of noise, and on the kind of device, which a run
+    does not record.
     """
     shape = [settings.get(f"model.{name}") for name in ("channels", "image_size")]
     if "callbacks.samples._target_" not in settings or None in shape:
         return None
     kind = as_typed(settings.get("objective.noise._target_", "")).rpartition(".")[2] or "GaussianNoise"
-    seed = as_typed(settings.get("callbacks.samples.seed", 0))
+    seed = as_typed(settings.get("callbacks.samples.seed", settings.get("seed", 0)))
     return shorten(
         f"seed {seed}, {kind}, {as_typed(shape[0])} channels, {as_typed(shape[1])} pixels a side", LONGEST_VALUE
     )
