@@ -13,10 +13,10 @@ import pytest
 from lightdiff.commands.report import report
 from reported import make_run, png, record
 
-CHROMIUM = shutil.which("chromium")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None or importlib.util.find_spec("playwright") is None,
-    reason="needs the program chromium and the package playwright",
+    reason="needs the program chromium and the package playwright: make setup-browser",
 )
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 
@@ -105,7 +105,7 @@ def test_a_curve_is_read_under_the_pointer_and_singled_out_by_the_legend(page: A
     assert lines.count() == 3
     # the last points of the three curves, from the best to the worst, lie at the right end
     box = page.locator("#curves svg").bounding_box()
-    page.mouse.move(box["x"] + box["width"] - 16, box["y"] + box["height"] - 42)
+    page.mouse.move(box["x"] + box["width"] - 28, box["y"] + box["height"] - 42)
     assert page.locator("#curves output").inner_text() == "version_2: 0.125 at step 30"
     assert page.locator("#curves path.faint").count() == 2
     page.locator(".legend").get_by_role("button", name="version_1").click()
@@ -170,14 +170,22 @@ def test_one_run_without_results_and_a_hostile_name_are_shown_as_text(browser: A
     opened.on("pageerror", lambda error: wrong.append(str(error)))
     opened.on("dialog", lambda dialog: wrong.append(dialog.message))
     name = HOSTILE.replace("/", "_")
-    make_run(tmp_path / f"runs/{name}/version_0", {HOSTILE: HOSTILE}, result=None)
+    odd = {HOSTILE: HOSTILE, "constructor": 1, "__proto__": 2}
+    make_run(tmp_path / f"runs/{name}/version_0", odd, result=None)
     make_run(tmp_path / "runs/b/version_0", {HOSTILE: "other"}, result=None)
     for folder in (tmp_path / "runs/b", tmp_path / "runs"):
         opened.goto(report([folder]).as_uri())
         assert opened.locator("#curves").count() == 0
+    checkpoint = {"file": None, "sha256": "ab", "step": 1}
+    measured = record(checkpoint=checkpoint, values={"constructor": {"value": 1.0, "spread": None}})
+    make_run(tmp_path / "runs/c/version_0", {HOSTILE: "third"}, records=[measured])
+    opened.goto(report([tmp_path / "runs"]).as_uri())
+    assert "constructor" in opened.locator("#curves select").first.inner_text()
     for box in opened.locator(".pick input").all():
         box.check()
     opened.get_by_role("button", name="show a table").click()
+    cells = opened.locator("#compare tr.differs").filter(has_text="constructor").locator("td").all_inner_texts()
+    assert sorted(cells) == ["1", "not set", "not set"]
     assert name in opened.locator("#table").inner_text() and name in opened.locator("#compare").inner_text()
     assert opened.locator("img, article script, section script").count() == 0 and wrong == []
     opened.close()

@@ -32,7 +32,7 @@ function drawComparison() {
 function noiseOf(chosen) {
   const noises = new Set(chosen.map((run) => run.noise));
   const [first] = noises;
-  if (noises.size > 1) return "The newest samples do not begin with the same noise: their seeds, shapes or kinds of noise differ.";
+  if (noises.size > 1) return "The newest samples do not begin with the same noise: seeds, shapes or kinds of noise differ, or a run draws none.";
   if (first === null) return "It is not known which noise the newest samples begin with.";
   return `The newest samples begin with the same noise, image by image (${first}), if the runs drew them on the same kind of device.`;
 }

@@ -48,7 +48,7 @@ let lines = [];
 function drawCurves(shown) {
   lines = linesOf(shown);
   const width = Math.max(280, plot.clientWidth), height = Math.round(Math.min(380, Math.max(220, width * 0.45)));
-  const left = 58, right = width - 14, top = 12, bottom = height - 40;
+  const left = 58, right = width - 26, top = 12, bottom = height - 40;
   const points = lines.flatMap((line) => line.points);
   if (!points.length) {
     const why = state.x === "minutes" ? "No times are known of this curve." : "No points of this curve can be shown.";

@@ -6,7 +6,9 @@
 // chosen lies in `state`; whatever changes it calls `update`, which brings the page in line. Names and values from runs become
 // text nodes, never HTML.
 
-const data = JSON.parse(document.getElementById("data").textContent);
+// Objects have no prototype, so that a setting of a run may be called "constructor".
+const bare = (key, value) => (value && Object.getPrototypeOf(value) === Object.prototype ? Object.assign(Object.create(null), value) : value);
+const data = JSON.parse(document.getElementById("data").textContent, bare);
 const runs = data.runs.map((run, number) => ({ ...run, number, card: document.getElementById(`run-${number}`) }));
 const main = document.querySelector("main");
 const state = {
@@ -44,7 +46,7 @@ const columns = [
   { name: "training loss", value: (run) => run.losses.training },
   { name: "validation loss", value: (run) => run.losses.validation },
   // distances of different metrics do not compare, so they are sorted by the name of the metric first
-  { name: "best distance", value: (run) => run.best?.[1], group: (run) => run.best?.[0], text: (run) => run.best?.join(" ") },
+  { name: "best distance", value: (run) => run.best?.[1], group: (run) => run.best?.[0], text: (run) => run.best && `${run.best[0]} ${short(run.best[1])}` },
   { name: "minutes", value: (run) => run.minutes, text: (run) => run.minutes?.toFixed(1) },
   { name: "what differs", value: (run) => differs(run), text: (run) => differs(run) },
 ].filter((column) => column.name === "run" || runs.some((run) => (column.value(run) ?? "") !== ""));
@@ -58,9 +60,10 @@ function compare(a, b) {
   return String(a).localeCompare(String(b), "en", { numeric: true });
 }
 
-function inOrder(column, falling) {
+function inOrder() {
+  const column = columns[state.sort];
   const missing = (run) => (column.value(run) ?? "") === "";
-  const sign = falling ? -1 : 1;
+  const sign = state.falling ? -1 : 1;
   return [...runs].sort((a, b) =>
     missing(a) - missing(b) || (column.group && !missing(a) && compare(column.group(a), column.group(b))) ||
     sign * compare(column.value(a), column.value(b)) || a.number - b.number);
@@ -131,7 +134,7 @@ function drawTable(shown) {
 
 // Bring the page in line with `state`.
 function update() {
-  const order = inOrder(columns[state.sort], state.falling);
+  const order = inOrder();
   const shown = order.filter(visible);
   for (const run of order) run.card.hidden = !visible(run);
   main.append(...order.map((run) => run.card));
@@ -151,5 +154,5 @@ function update() {
 document.addEventListener("DOMContentLoaded", () => {
   main.before(...(kinds.length ? [curves] : []), tools, side, table);
   update();
-  addEventListener("resize", update);
+  if (kinds.length) addEventListener("resize", () => drawCurves(inOrder().filter(visible)));
 });
