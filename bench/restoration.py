@@ -1,8 +1,8 @@
 """How well images are restored, without training for it: PSNR, and whether a classifier reads them as what they show.
 
-The first test images of MNIST are reduced by a factor of 4 to 7 x 7 pixels (the mean of each square), with a little noise, and
-restored by a model of models/ without a class, once each. All methods use the same network, as often: 50 steps. The classifier is
-that of the metrics, which was trained on the training images.
+The first test images of MNIST, or with --split train the first training images, are reduced by a factor of 4 to 7 x 7 pixels
+(the mean of each square), with a little noise, and restored by a model of models/ without a class, once each. All methods use the
+same network, as often: 50 steps. The classifier is that of the metrics, which was trained on the training images.
 
 With --azula, methods of the package azula (`pip install azula`) restore the same measurements with the same network. Its DPS
 divides by the norm of the residual of the whole batch, so that its strength is multiplied by the square root of the number of
@@ -10,6 +10,8 @@ images.
 
     python bench/restoration.py --data-dir data --azula          # the table of docs/inverse.md; five minutes on a core
     python bench/restoration.py --data-dir data --images 20      # quicker and rougher
+    python bench/restoration.py --data-dir data --split train    # by which the default of restore.py was chosen
+    python bench/restoration.py --data-dir data --operator blur  # other measurements: blur, inpaint, compressed_sensing
 """
 
 from __future__ import annotations
@@ -27,7 +29,18 @@ from torch import Tensor
 from lightdiff import DiffSet, DiffusionModel, load_model
 from lightdiff.commands.restorations import psnr
 from lightdiff.core import BlockGenerator, GaussianNoise, keyed_generator
-from lightdiff.inverse import DPS, DiffPIR, Measurement, MomentMatching, PiGDM, SuperResolution
+from lightdiff.inverse import (
+    DPS,
+    Blur,
+    CompressedSensing,
+    DiffPIR,
+    Inpaint,
+    LinearOperator,
+    Measurement,
+    MomentMatching,
+    PiGDM,
+    SuperResolution,
+)
 from lightdiff.metrics.classifier import load_classifier
 from lightdiff.samplers import DDIM, DDPM, Renoise, Sampler
 from lightdiff.utils.images import to_uint8
@@ -44,6 +57,22 @@ OURS: dict[str, tuple[Callable[..., Measurement], Sampler]] = {
     "moment matching, ddpm": (MomentMatching, DDPM(clip_denoised=True)),
 }
 """Rows of the table: method and sampler, with their defaults."""
+
+
+def lower_half_unknown(shape: tuple[int, int, int]) -> Inpaint:
+    """Return the operator that takes the upper half of an image (C, H, W)."""
+    mask = torch.zeros(1, 1, *shape[1:], dtype=torch.bool)
+    mask[..., shape[1] // 2 :, :] = True
+    return Inpaint(shape, mask=mask)
+
+
+OPERATORS: dict[str, Callable[..., LinearOperator]] = {
+    "super_resolution": partial(SuperResolution, factor=FACTOR),
+    "blur": partial(Blur, std=2.0),
+    "inpaint": lower_half_unknown,
+    "compressed_sensing": partial(CompressedSensing, share=0.25),
+}
+"""What is measured: a function of the shape (C, H, W) of the images."""
 AZULA = {
     "azula: PGDM, eta 1": ("pgdm", {"eta": 1.0}),
     "azula: DPS, zeta 1": ("dps", {"zeta": 1.0}),
@@ -72,7 +101,7 @@ def restored(model: DiffusionModel, denoiser: Measurement, sampler: Sampler, cou
 
 
 def restored_by_azula(
-    model: DiffusionModel, operator: SuperResolution, y: Tensor, kind: str, settings: dict[str, Any], num_steps: int
+    model: DiffusionModel, operator: LinearOperator, y: Tensor, kind: str, settings: dict[str, Any], num_steps: int
 ) -> Tensor:
     """Return restorations (N, C, H, W) as x0 by a method of azula on its rectified schedule."""
     from azula.denoise import Denoiser, DiracPosterior
@@ -114,7 +143,7 @@ def restored_by_azula(
     return DDPMSampler(denoiser, **common)(x_T.flatten(1)).reshape(shape)
 
 
-def _pseudo_inverse(operator: SuperResolution, y: Tensor) -> Tensor:
+def _pseudo_inverse(operator: LinearOperator, y: Tensor) -> Tensor:
     return operator.adjoint(operator.solve(y, torch.zeros(len(y))))
 
 
@@ -123,7 +152,13 @@ def _named(methods: dict[str, Any], only: str) -> list[tuple[str, Any]]:
 
 
 def rows(
-    model: DiffusionModel, images: Tensor, labels: Tensor, num_steps: int, only: str, with_azula: bool
+    model: DiffusionModel,
+    images: Tensor,
+    labels: Tensor,
+    num_steps: int,
+    only: str,
+    with_azula: bool,
+    measured: str = "super_resolution",
 ) -> Iterator[str]:
     """Yield the lines of the table in Markdown.
 
@@ -134,8 +169,9 @@ def rows(
         num_steps: steps of each sampler.
         only: a word that the names of the measured methods have.
         with_azula: whether the other package's methods are measured too.
+        measured: a name of `OPERATORS`.
     """
-    operator, classifier = SuperResolution(model.image_shape, FACTOR), load_classifier("mnist").network
+    operator, classifier = OPERATORS[measured](model.image_shape), load_classifier("mnist").network
     y = operator(model.encode(images))
     y = y + NOISE_STD * torch.randn(y.shape, generator=keyed_generator("cpu", "measurement", 0))
 
@@ -152,7 +188,7 @@ def rows(
     yield "| method, sampler | PSNR in dB | read as the digit | residual | seconds |"
     yield "|---|---|---|---|---|"
     yield row("the images themselves", model.encode(images), 0)
-    yield row("the small images, enlarged", _pseudo_inverse(operator, y), 0)
+    yield row("the pseudoinverse of the measurement", _pseudo_inverse(operator, y), 0)
     for name, (make, sampler) in _named(OURS, only):
         start = time.process_time()
         x0 = restored(model, make(model.denoiser, operator, y, NOISE_STD), sampler, len(y), num_steps)
@@ -170,6 +206,8 @@ def main() -> None:
         "--model", default="models/mnist_fast", help="run folder, checkpoint or exported model of digits"
     )
     parser.add_argument("--data-dir", default="data", help="folder with MNIST")
+    parser.add_argument("--split", choices=["train", "val"], default="val", help="training images or test images")
+    parser.add_argument("--operator", choices=list(OPERATORS), default="super_resolution", help="what is measured")
     parser.add_argument("--images", type=int, default=100, help="number of images")
     parser.add_argument("--steps", type=int, default=NUM_STEPS, help="steps of each sampler")
     parser.add_argument("--azula", action="store_true", help="measure the methods of the package azula too")
@@ -179,9 +217,10 @@ def main() -> None:
     channels, height, width = model.image_shape
     data = DiffSet("mnist", data_dir=options.data_dir, channels=channels, image_size=[height, width])
     data.setup()
-    batches = list(zip(*((batch["image"], batch["label"]) for batch in data.val_dataloader()), strict=True))
-    images, labels = (torch.cat(parts)[: options.images] for parts in batches)
-    for line in rows(model, images, labels, options.steps, options.only, options.azula):
+    batch = data.splits.of(options.split)[range(options.images)]
+    for line in rows(
+        model, batch["image"], batch["label"], options.steps, options.only, options.azula, options.operator
+    ):
         print(line, flush=True)
 
 

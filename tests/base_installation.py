@@ -23,7 +23,17 @@ from pathlib import Path
 from waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
-OPTIONAL = ("diffusers", "transformers", "datasets", "torch_fidelity", "wandb", "pytest", "IPython")
+OPTIONAL = (
+    "diffusers",
+    "transformers",
+    "datasets",
+    "torch_fidelity",
+    "wandb",
+    "mlflow",
+    "trackio",
+    "pytest",
+    "IPython",
+)
 TINY = (
     *("dataset=digits", "model=unet_small", "model.widths=[8,16]", "model.attention_levels=[1]", "conditioning=label"),
     *("trainer=cpu", "trainer.max_epochs=1", "trainer.limit_train_batches=4", "sampler=ddim", "sampler.num_steps=3"),

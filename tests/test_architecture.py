@@ -27,6 +27,8 @@ MAY_IMPORT = {
     },
     "model": {
         *("torch", "torchmetrics", "pytorch_lightning", "tqdm", "safetensors", *PLAIN),
+        # the reader of the image files that a user names to a model
+        "lightdiff.data.given_images",
         *(f"lightdiff.{name}" for name in ("core", "samplers", "conditioning", "utils", "model")),
     },
     "metrics": {
@@ -34,7 +36,7 @@ MAY_IMPORT = {
         *(f"lightdiff.{name}" for name in ("data", "model", "samplers", "utils", "metrics")),
     },
     "callbacks": {
-        *("torch", "pytorch_lightning", "tensorboard", "yaml", *PLAIN),
+        *("torch", "pytorch_lightning", "tensorboard", "wandb", "trackio", "yaml", *PLAIN),
         *(f"lightdiff.{name}" for name in ("model", "utils", "samplers", "core", "metrics", "callbacks")),
     },
     "config": {
@@ -42,7 +44,7 @@ MAY_IMPORT = {
         *(f"lightdiff.{name}" for name in ("utils", "core", "samplers", "data", "model", "config")),
     },
     "jobs": {
-        *("torch", "pytorch_lightning", "yaml", "filelock", "tensorboard"),
+        *("torch", "pytorch_lightning", "yaml", "filelock", "tensorboard", "mlflow", "trackio"),
         *(
             f"lightdiff.{name}"
             for name in ("utils", "core", "samplers", "data", "model", "callbacks", "config", "jobs")
@@ -59,6 +61,8 @@ ONLY_IN = {
     "scipy": "data/sources/cars.py",
     "datasets": "data/sources/huggingface.py",
     "torch_fidelity": "metrics/inception.py",
+    "mlflow": "jobs/mlflow.py",
+    "wandb": "callbacks/boards.py",
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lightdiff import DiffSet, load_model
-from restoration import rows
+from restoration import OPERATORS, rows
 from typed_commands import ROOT
 
 
@@ -21,9 +21,17 @@ def test_a_method_has_a_row_beside_the_images_and_the_small_images() -> None:
     names = [re.match(r"\| (.*?) \| [\d.]+ ± [\d.]+ \| [\d.]+ % \| [\d.]+ \| \d+ \|$", line) for line in lines[2:]]
     assert [found and found[1] for found in names] == [
         "the images themselves",
-        "the small images, enlarged",
+        "the pseudoinverse of the measurement",
         "DiffPIR, renoise",
     ]
+
+
+@pytest.mark.parametrize("measured", list(OPERATORS))
+def test_every_measurement_has_rows(measured: str) -> None:
+    model = load_model(ROOT / "models" / "mnist_fast")
+    images = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
+    labels = torch.ones(2, dtype=torch.int64)
+    assert len(list(rows(model, images, labels, 1, "PiGDM, renoise", False, measured))) == 5
 
 
 @pytest.mark.slow

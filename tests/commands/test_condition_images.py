@@ -98,6 +98,8 @@ def test_drawing_by_the_command_equals_drawing_in_python(run: Path, small: Path,
     condition = torch.stack([torch.from_numpy(np.asarray(Image.open(small / f"{i}.png")).copy())[None] for i in (0, 1)])
     expected = load_model(run).sample(5, num_steps=2, seed=0, condition=condition)
     assert np.array_equal(images[:, :, :, 0], ((expected[:, 0] + 1) * 127.5).round().clamp(0, 255).byte().numpy())
+    for named in (small, [str(small / "0.png"), small / "1.png"]):
+        assert torch.equal(load_model(run).sample(5, num_steps=2, seed=0, condition=named), expected)
     assert (small.parent / "drawn" / "input.png").is_file()
     # the second image alone; the noise of image 0 differs from that of image 1
     other = drawn(f"condition={small / '1.png'}", "num_samples=5", "save=[npz,grid]")["images"]
@@ -154,6 +156,19 @@ def test_what_cannot_be_drawn_is_said_in_one_line(
         refused(done, message)
 
 
+def test_python_refuses_files_in_the_same_words(run: Path) -> None:
+    for condition, message in (
+        ("nowhere", r"^condition=nowhere: no such file or folder$"),
+        (
+            torch.zeros(1, 1, 8, 8).numpy(),
+            r"^condition=ndarray: a tensor of uint8 images .*, or the names of image files$",
+        ),
+        ([torch.zeros(1, 8, 8)], r"^condition=list: a tensor of uint8 images"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_model(run).sample(1, condition=condition)
+
+
 def test_other_models_take_no_condition(small: Path, command: Run) -> None:
     shipped = f"ckpt_path={ROOT / 'models' / 'mnist_fast'}"
     refused(
@@ -164,6 +179,8 @@ def test_other_models_take_no_condition(small: Path, command: Run) -> None:
         command("sample.py", shipped, "save=input", *QUICK),
         "save=input: there are no condition images to show (condition=...)",
     )
+    with pytest.raises(ValueError, match=r"^condition=nowhere: this model takes no image"):
+        load_model(ROOT / "models" / "mnist_fast").sample(1, condition="nowhere")
     with pytest.raises(ValueError, match=r"^condition=1x1x8x8 \(images, .*: this model takes no image"):
         load_model(ROOT / "models" / "mnist_fast").sample(1, condition=torch.zeros(1, 1, 8, 8, dtype=torch.uint8))
 
@@ -181,6 +198,49 @@ def test_evaluation_draws_with_the_conditions_of_validation_images_and_asks_for_
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "out" / "results.jsonl").read_text())
     assert record["labels"] == "conditions of the validation images in turn"
+    assert "condition_noise" not in record
+    # with noise in the conditions it is another measurement
+    done = command("eval.py", f"ckpt_path={run}", *QUICK, *wanted, "condition_noise=0.2")
+    assert done.returncode == 0 and "measured before" not in done.stdout, done.stderr
+    noisy = json.loads((tmp_path / "out" / "results.jsonl").read_text().splitlines()[1])
+    assert noisy["condition_noise"] == 0.2
+    head, _, *rows = (tmp_path / "out" / "table.md").read_text().splitlines()
+    column = head.split(" | ").index("condition noise")
+    assert [row.split(" | ")[column] for row in rows] == ["", "0.2"]
+
+
+def test_noise_is_mixed_into_the_conditions_of_samples(run: Path, small: Path, command: Run) -> None:
+    images = {}
+    for level in (None, 0, 0.2):
+        typed = [] if level is None else [f"condition_noise={level}"]
+        done = command(
+            *("sample.py", f"ckpt_path={run}", *QUICK, f"condition={small}", "num_samples=2", f"out=noise{level}"),
+            *("save=npz", *typed),
+        )
+        assert done.returncode == 0, done.stderr
+        images[level] = np.load(small.parent / f"noise{level}" / "samples.npz")["images"]
+        settings = json.loads((small.parent / f"noise{level}" / "samples.json").read_text())["settings"]
+        assert settings["condition_noise"] == level
+    assert np.array_equal(images[None], images[0])
+    assert not np.array_equal(images[0.2], images[0])
+    model = load_model(run)
+    drawn = [
+        model.sample(2, num_steps=2, seed=0, condition=small, condition_noise=0.2, batch_size=size) for size in (1, 2)
+    ]
+    torch.testing.assert_close(*drawn, atol=1e-4, rtol=0)
+    assert np.array_equal(images[0.2][..., 0], ((drawn[1][:, 0] + 1) * 127.5).round().clamp(0, 255).byte().numpy())
+
+
+def test_other_noise_is_refused_in_one_line(run: Path, small: Path, command: Run) -> None:
+    refused(
+        command("sample.py", f"ckpt_path={run}", *QUICK, f"condition={small}", "condition_noise=0.5"),
+        "condition_noise=0.5: a number in [0, 0.3] is expected, as in training (conditioning.augmentation)",
+    )
+    refused(
+        command("sample.py", f"ckpt_path={ROOT / 'models' / 'mnist_fast'}", *QUICK, "condition_noise=0.1"),
+        "condition_noise=0.1: this model was trained without noise in condition images (conditioning.augmentation=0); "
+        "choices: null",
+    )
 
 
 def test_generations_for_pictures_have_the_classes_of_the_validation_images(run: Path) -> None:

@@ -29,6 +29,8 @@ WANTED = {
     "train.py conditioning=clip model=dit": ("conditioning=clip", "text"),
     "train.py conditioning=clip_finetuned model=dit": ("conditioning=clip_finetuned", "text"),
     "train.py logger=wandb": ("logger=wandb", "wandb"),
+    "train.py logger=mlflow": ("logger=mlflow", "mlflow"),
+    "train.py logger=trackio": ("logger=trackio", "trackio"),
     "train.py callbacks=evaluation extractor@callbacks.evaluation.extractor=inception": (
         "extractor@callbacks.evaluation.extractor=inception",
         "inception",

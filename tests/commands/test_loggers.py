@@ -143,7 +143,7 @@ def test_several_loggers(tmp_path: Path) -> None:
             {"a": {"_target_": "mylab_loggers.Missing"}},
             "logger.a._target_=mylab_loggers.Missing: install the package for",
         ),
-        ({"tensorbord": {}}, "logger.tensorbord: no such logger; choices: tensorboard, csv, wandb, or a mapping with"),
+        ({"tensorbord": {}}, "logger.tensorbord: no such logger; choices: tensorboard, csv, wandb, mlflow, trackio"),
         (3, "logger=3: a mapping of loggers, or null, is expected"),
     ],
 )

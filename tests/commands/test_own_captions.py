@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -152,6 +153,23 @@ def test_a_measurement_shows_the_captions_of_real_images(photos: Path) -> None:
     config = composed(*OWN, "conditioning=label", "model=unet_small", f"dataset.data_dir={photos}")
     labels = build_model(config)
     assert evaluation.wished(labels, Generation.of(labels, num_steps=2))[1].tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_a_run_on_captions_is_measured_on_the_captions_of_its_data(
+    trained: Path, command: Command, tmp_path: Path
+) -> None:
+    for name in ("photos", RUN):
+        shutil.copytree(trained / name, tmp_path / name)
+    data = DiffSet("folder", data_dir=str(tmp_path / "photos"), image_size=16)
+    train_classifier(data, "photos", tmp_path / "classifiers", epochs=1)
+    measured = ("eval.py", f"ckpt_path={RUN}", "metrics=[fid,prompt_accuracy]", "num_samples=6", "sampler.num_steps=2")
+    measured += ("extractor.dataset=photos", "extractor.weights=classifiers", "progress=false", "device=cpu")
+    done = command(*measured)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / RUN / "evaluation" / "results.jsonl").read_text())
+    assert record["labels"] == "conditions of the reference images" and record["reference"]["split"] == "train"
+    assert {"fid", "prompt_accuracy"} <= record["values"].keys()
+    assert "(measured before)" in command(*measured).stdout
 
 
 def test_a_long_caption_is_one_line(photos: Path, command: Command, tmp_path: Path) -> None:

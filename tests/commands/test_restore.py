@@ -124,7 +124,7 @@ def test_all_files_are_written_into_the_runs_folder(photos: Path, command: Run) 
     assert done.returncode == 0, done.stderr
     assert "PSNR of the restoration: " in done.stdout and ", PSNR of the mean: " in done.stdout
     [folder] = (copied / "samples").iterdir()
-    assert folder.name.startswith("superresolution_pigdm_ddpm_3_seed0_")
+    assert folder.name.startswith("superresolution_pigdm_renoise_3_seed0_")
     names = ("overview", "truth", "measurement", "restoration", "mean", "spread", "grid", "strip", "history")
     assert {path.name for path in folder.iterdir()} >= {
         *(f"{name}.png" for name in names),

@@ -93,6 +93,10 @@ def test_when_sampling_image_i_gets_condition_i_modulo_k_whatever_the_batch() ->
     torch.testing.assert_close(whole[:, 3], torch.full((10, 8, 8), 0.2))
     # the same condition twice, with other noise
     assert not torch.equal(whole[0], whole[4])
+    # a level that is asked for takes the place of the conditioner's own
+    quiet = conditioner(augmentation=0.5)
+    asked = quiet.inputs_of_rows(choice, range(10), torch.device("cpu"), noise=found.augmentation_level)
+    assert torch.equal(asked, whole)
     clean = conditioner().inputs_of_rows(choice, range(10), torch.device("cpu"))
     assert torch.equal(clean[0], clean[4])
     assert torch.equal(

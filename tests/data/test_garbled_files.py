@@ -22,7 +22,7 @@ from torchvision.datasets import CIFAR10
 from hostile import refused
 from lightdiff.data import DataError, DiffSet, HuggingFace
 from lightdiff.data.resize import Fit
-from lightdiff.data.sources.huggingface import TableStore
+from lightdiff.data.table_store import TableStore
 from runs import TINY
 from waiting import PATIENCE
 

@@ -110,7 +110,7 @@ def test_two_files_of_one_name_are_refused(folder: Path) -> None:
 def test_training_by_the_configuration(folder: Path, tmp_path: Path) -> None:
     config = composed(
         *("dataset=paired", f"dataset.data_dir={folder}", "dataset.image_size=8", "dataset.channels=1"),
-        *("dataset.source.condition_channels=1", "conditioning=paired", "conditioning.condition_channels=1"),
+        *("dataset.source.condition_channels=1", "conditioning=paired"),
         *("dataset.batch_size=4", "dataset.source.val_fraction=0.25", "dataset.num_workers=0", "trainer=debug"),
         *("model=unet_small", "model.widths=[4,4]", "model.attention_levels=[]", "model.num_heads=1", "sampler=ddim"),
         *("sampler.num_steps=2", "trainer.enable_progress_bar=false", "callbacks.samples.rows=1"),

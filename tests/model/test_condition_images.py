@@ -125,8 +125,9 @@ def test_a_teacher_of_other_conditions_is_refused_in_one_line(
 
 
 def test_a_condition_that_the_network_does_not_take_is_refused_in_one_line() -> None:
-    with pytest.raises(ConfigError, match="it gives image, but BasicUNet takes no condition") as caught:
-        build_model(composed("dataset=digits", "model=basic_unet", *IMAGES))
+    both = ("conditioning=both", "conditioning.parts.second.factor=2")
+    with pytest.raises(ConfigError, match="it gives vector, image, but BasicUNet takes image") as caught:
+        build_model(composed("dataset=digits", "model=basic_unet", *both))
     assert "\n" not in str(caught.value)
 
 

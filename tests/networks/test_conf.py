@@ -65,3 +65,10 @@ def test_presets_are_the_constructors_defaults(name: str) -> None:
     for key in set(config) - FROM_ELSEWHERE:
         value = config[key]
         assert (tuple(value) if isinstance(value, list) else value) == defaults[key], key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_network_takes_an_image_as_its_condition(name: str) -> None:
+    with torch.device("meta"):
+        network = instantiate({**model_config(name), "image_channels": 2})
+    assert "image" in network.cond_keys

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lightdiff.networks import DiffusersUNet2D, DiffusersUNet2DCondition, DiT, ResUNet, SimpleUNet, UNet
+from lightdiff.networks import BasicUNet, DiffusersUNet2D, DiffusersUNet2DCondition, DiT, ResUNet, SimpleUNet, UNet
 
 BUILD: dict[str, Any] = {
     "unet": lambda **image: UNet(1, 16, (6, 9, 12), (1, 2), num_heads=3, **image),
+    "basic": lambda **image: BasicUNet(1, 16, (8, 16), **image),
     "simple": lambda **image: SimpleUNet(1, 16, (8, 16, 16), norm="group", **image),
     "resunet": lambda **image: ResUNet(1, 16, (9, 12), attention_levels=(1,), num_heads=3, **image),
     "resunet on patches": lambda **image: ResUNet(

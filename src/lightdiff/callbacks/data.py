@@ -9,7 +9,8 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from lightdiff.callbacks.common import run_folder, tensorboards
+from lightdiff.callbacks.common import run_folder
+from lightdiff.callbacks.show import show_image
 from lightdiff.core.randomness import keyed_generator
 from lightdiff.model import DiffusionModel
 from lightdiff.utils.captions import captioned, labelled, widened
@@ -61,8 +62,7 @@ class ShowData(Callback):
             **self._with_noise(pl_module, batch["image"], generator),
         }.items():
             save_png(self.folder / f"{name}.png", picture)
-            for logger in tensorboards(trainer):
-                logger.experiment.add_image(f"data/{name}", picture, 0)
+            show_image(trainer, f"data/{name}", picture)
 
     def _with_noise(self, model: DiffusionModel, images: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the pictures `forward` and `noisy` of the first images."""

@@ -9,7 +9,8 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from lightdiff.callbacks.common import forget_pictures, run_folder, tensorboards, with_conditions
+from lightdiff.callbacks.common import forget_pictures, run_folder, with_conditions
+from lightdiff.callbacks.show import show_image
 from lightdiff.callbacks.signals import unless_stopped
 from lightdiff.core import Guidance
 from lightdiff.model import DiffusionModel, Generation, example_of, pictured
@@ -116,8 +117,7 @@ class CompareSteps(Callback):
             images, rows = below(to_uint8(conditions), images), ["condition", *rows]
         picture = captioned(widened(make_grid(images, self.columns)), rows, [])
         save_png(self.folder / f"steps_{trainer.global_step:07d}.png", picture)
-        for logger in tensorboards(trainer):
-            logger.experiment.add_image("samples/steps", picture, trainer.global_step)
+        show_image(trainer, "samples/steps", picture)
 
     def _images(self, model: DiffusionModel, generations: list[Generation], columns: range) -> Tensor:
         """Return the images of these columns after each number of steps, uint8 (len(columns), len(steps), C, H, W)."""

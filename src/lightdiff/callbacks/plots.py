@@ -1,4 +1,4 @@
-"""Plots beside the run and in TensorBoard: the noise schedule at the start, the loss curve as it grows."""
+"""Plots beside the run and in its loggers: the noise schedule at the start, the loss curve as it grows."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from lightdiff.callbacks.common import just_measured, run_folder, tensorboards
+from lightdiff.callbacks.common import just_measured, run_folder
 from lightdiff.callbacks.curves import Curves
+from lightdiff.callbacks.show import show_image
 from lightdiff.model import DiffusionModel
 from lightdiff.utils.plots import log_y, new_figure, pixels, save_figure
 from lightdiff.utils.structure import NUMBER, Items, Keys
@@ -19,8 +20,8 @@ from lightdiff.utils.structure import NUMBER, Items, Keys
 class PlotSchedule(Callback):
     """Plot the noise schedule: alpha(t) and sigma(t), log-SNR(t), and how often each log-SNR is trained on.
 
-    The file `plots/schedule.png` holds the three panels side by side. TensorBoard gets each as a picture of its own
-    (`plots/schedule_scales`, `_log_snr`, `_density`), which stays readable on its small cards.
+    The file `plots/schedule.png` holds the three panels side by side. The loggers get each as a picture of its
+    own (`plots/schedule_scales`, `_log_snr`, `_density`), which stays readable on the small cards of TensorBoard.
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -65,11 +66,11 @@ def _panels(model: DiffusionModel) -> dict[str, Callable[[Any], None]]:
 
 
 def _show(trainer: Trainer, tag: str, draw: Callable[[Any], None], path: Path | None = None) -> None:
-    """Draw a figure of one panel, and show it in TensorBoard at this step.
+    """Draw a figure of one panel, and show it in the loggers at this step.
 
     Args:
         trainer: the trainer of the run.
-        tag: name of the picture in TensorBoard.
+        tag: name of the picture in the loggers.
         draw: draws the panel into its axes.
         path: file to save the figure in; None: none.
     """
@@ -77,8 +78,7 @@ def _show(trainer: Trainer, tag: str, draw: Callable[[Any], None], path: Path | 
     draw(axes)
     if path is not None:
         save_figure(path, figure)
-    for logger in tensorboards(trainer):
-        logger.experiment.add_image(tag, pixels(figure), trainer.global_step)
+    show_image(trainer, tag, pixels(figure))
 
 
 class PlotLoss(Callback):

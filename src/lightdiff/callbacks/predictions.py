@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from lightdiff.callbacks.common import forget_pictures, run_folder, tensorboards
+from lightdiff.callbacks.common import forget_pictures, run_folder
+from lightdiff.callbacks.show import show_image
 from lightdiff.core.randomness import keyed_generator
 from lightdiff.model import DiffusionModel
 from lightdiff.model.generation import sampling_mode
@@ -56,8 +57,7 @@ class ShowPredictions(Callback):
         strips = widened(make_grid(self._rows(pl_module, batch, t), columns)).cpu()
         picture = captioned(strips, ["input x0", "noisy x_t", "guess x0_hat"], [f"{time:.2f}" for time in t], "t")
         save_png(self.folder / f"prediction_{trainer.global_step:07d}.png", picture)
-        for logger in tensorboards(trainer):
-            logger.experiment.add_image("samples/prediction", picture, trainer.global_step)
+        show_image(trainer, "samples/prediction", picture)
 
     def _rows(self, model: DiffusionModel, batch: dict[str, Any], t: torch.Tensor) -> torch.Tensor:
         """Return x0, x_t and x0_hat at the times t (columns,) one after the other, uint8 (3 * columns, C, H, W)."""

@@ -12,6 +12,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from lightdiff.callbacks.common import epochs_done, just_measured, run_folder, tensorboards
 from lightdiff.callbacks.hparams import settings_of
+from lightdiff.callbacks.show import show_text
 from lightdiff.model import DiffusionModel
 from lightdiff.utils.files import replaced
 from lightdiff.utils.structure import COUNT, NUMBER, Every, Keys, Optional
@@ -48,9 +49,7 @@ class RunRecord(Callback):
             if not isinstance(logger, TensorBoardLogger):
                 logger.log_hyperparams(self.settings)
         if trainer.global_step == 0 and trainer.is_global_zero:
-            text = yaml.safe_dump(self.config, sort_keys=False)
-            for logger in tensorboards(trainer):
-                logger.experiment.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()), 0)
+            show_text(trainer, "config", yaml.safe_dump(self.config, sort_keys=False))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:

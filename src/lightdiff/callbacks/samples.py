@@ -9,10 +9,10 @@ from typing import Literal
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
-from lightdiff.callbacks.common import forget_pictures, run_folder, shows_progress, tensorboards, with_conditions
+from lightdiff.callbacks.common import forget_pictures, run_folder, shows_progress, with_conditions
+from lightdiff.callbacks.show import boards_of, show_animation, show_image
 from lightdiff.callbacks.signals import unless_stopped
 from lightdiff.callbacks.strips import Strip, check_stages
 from lightdiff.core import Guidance
@@ -40,11 +40,11 @@ GIF_FRAMES = 30
 """Most frames of a GIF where `frame_every` is None, without the held ones."""
 
 MOVING_ON_BOARD = 16
-"""Most images of the animation in TensorBoard, whose event file keeps every one of a run. The GIF beside it shows all images."""
+"""Most images of the animation in the loggers. TensorBoard's event file keeps every one of a run. The GIF beside it shows all."""
 
 
 class SampleImages(Callback):
-    """Draw `samples/step_NNNNNNN.png` and `.gif` every few epochs and at the end of the run, also for TensorBoard.
+    """Draw `samples/step_NNNNNNN.png` and `.gif` every few epochs and at the end of the run, also for the loggers.
 
     The noise depends on `seed` alone, so that the pictures of a run show the same images getting better. Every process draws a
     share of the images; the random numbers of training are not touched. A model that is conditioned on images gets the conditions
@@ -194,7 +194,7 @@ class SampleImages(Callback):
         return to_uint8(model.codec.decode(torch.stack(frames, dim=1))).cpu()
 
     def _publish(self, trainer: Trainer, frames: Tensor, path: Path) -> None:
-        """Write the PNG and the GIF of frames (F, N, C, H, W), and show both in TensorBoard."""
+        """Write the PNG and the GIF of frames (F, N, C, H, W), and show both in the loggers."""
         grids = make_grid(frames, self.columns)
         save_png(path.with_suffix(".png"), self._with_texts(frames[-1]) if self._texts else enlarge(grids[-1]))
         gif = self._gif(grids)
@@ -202,15 +202,11 @@ class SampleImages(Callback):
         shown = grids
         if frames.shape[1] > MOVING_ON_BOARD:
             shown = make_grid(frames[:, :MOVING_ON_BOARD], math.isqrt(MOVING_ON_BOARD))
-        for logger in tensorboards(trainer):
-            height, width = shown.shape[-2:]
+        show_image(trainer, "samples/grid", grids[-1])
+        if boards_of(trainer):
+            _, channels, height, width = shown.shape
             moving = gif if shown is grids else self._gif(shown, at_least=128)
-            logger.experiment.add_image("samples/grid", grids[-1], trainer.global_step)
-            animation = Summary.Image(
-                encoded_image_string=moving, height=height, width=width, colorspace=grids.shape[1]
-            )
-            summary = Summary(value=[Summary.Value(tag="samples/denoising", image=animation)])
-            logger.experiment._get_file_writer().add_summary(summary, trainer.global_step)
+            show_animation(trainer, "samples/denoising", moving, (channels, height, width))
 
     def _with_texts(self, images: Tensor) -> Tensor:
         """Return a grid of images (N, C, H, W), each below the caption that it is to show."""

@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning import Trainer
 from torch import Tensor
 
-from lightdiff.callbacks.common import tensorboards
+from lightdiff.callbacks.show import show_image
 from lightdiff.model import DiffusionModel
 from lightdiff.utils.captions import captioned, widened
 from lightdiff.utils.images import LARGEST, make_grid, save_png, to_uint8
@@ -49,12 +49,11 @@ class Strip:
             self.times.append(t)
 
     def publish(self, trainer: Trainer, model: DiffusionModel, folder: Path) -> None:
-        """Write `strip_NNNNNNN.png` into the folder, with the time above each stage, and show it in TensorBoard."""
+        """Write `strip_NNNNNNN.png` into the folder, with the time above each stage, and show it in the loggers."""
         if not self.images:
             return
         images = to_uint8(model.codec.decode(torch.stack(self.images))).cpu()
         row = widened(make_grid(images, len(images)))
         picture = captioned(row, [], [f"{time:.2f}" for time in self.times], "t")
         save_png(folder / f"strip_{trainer.global_step:07d}.png", picture)
-        for logger in tensorboards(trainer):
-            logger.experiment.add_image("samples/strip", picture, trainer.global_step)
+        show_image(trainer, "samples/strip", picture)

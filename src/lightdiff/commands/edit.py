@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from lightdiff.commands.drawing import Follower
-from lightdiff.commands.edit_inputs import image_files, read_images, read_mask
+from lightdiff.commands.edit_inputs import read_images, read_mask
 from lightdiff.commands.edits import EditTask, Given
 from lightdiff.commands.output_folder import hash_of, hash_of_pixels
 from lightdiff.commands.picture_folder import (
@@ -30,11 +30,12 @@ from lightdiff.config.instantiate import ConfigError, instantiate
 from lightdiff.config.plain import plain
 from lightdiff.config.settings import COUNT, check_ranges
 from lightdiff.core import NoGuidance
+from lightdiff.data.given_images import image_files
 from lightdiff.data.resize import ResizeMode
-from lightdiff.jobs.run_folder import run_of
 from lightdiff.model import DiffusionModel, Generation
 from lightdiff.model.loop import batches
 from lightdiff.utils.progress import progress
+from lightdiff.utils.weight_files import folder_of
 
 NOT_CONTENT = ("ckpt_path", "image", "mask", "condition", "out", "overwrite", "progress")
 """Keys of edit.yaml that do not decide what is drawn. SHA-256 of the checkpoint and of the pixels stand for the paths."""
@@ -89,7 +90,7 @@ def edit(cfg: DictConfig) -> Path:
     name = "_".join([task.name(), *name_parts(config, generation), hash_of(settings)])
     return write_pictures(
         config,
-        run_of(checkpoint) / "samples" / name,
+        folder_of(checkpoint) / "samples" / name,
         settings,
         lambda: _draw(task, model, generation, config, images, mask),
         command="edit",

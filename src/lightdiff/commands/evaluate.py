@@ -22,13 +22,13 @@ from lightdiff.config.trust import Trust
 from lightdiff.data import DiffSet
 from lightdiff.jobs.described import data_of
 from lightdiff.jobs.process_group import join_process_group
-from lightdiff.jobs.run_folder import run_of
 from lightdiff.jobs.summary import data_summary
 from lightdiff.metrics import Evaluation, FeatureExtractor, Metric, Results, lines, measure
 from lightdiff.model import DiffusionModel, Generation
 from lightdiff.utils.files import shown, user_path
 from lightdiff.utils.progress import progress
 from lightdiff.utils.ranks import rank_and_world_size
+from lightdiff.utils.weight_files import folder_of
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def evaluate(cfg: DictConfig) -> None:
         _warn_of_changes(data, trained_on)
     evaluation = _evaluation(config, data, model, generation)
     generation = evaluation.conditioned(model, generation)
-    out = user_path(config["out"]) if config["out"] else run_of(checkpoint) / "evaluation"
+    out = user_path(config["out"]) if config["out"] else folder_of(checkpoint) / "evaluation"
     with naming_folder("out", out):
         out.mkdir(parents=True, exist_ok=True)
     results = Results(out)

@@ -13,7 +13,6 @@ as its time, and lightdiff gives 100 log(sigma). Nor can networks with takes_s, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,34 +28,22 @@ from lightdiff.config.plain import plain
 from lightdiff.core import (
     ConsistencyObjective,
     DiscreteSchedule,
-    EpsilonPrediction,
     PixelCodec,
-    Prediction,
-    VPrediction,
-    X0Prediction,
     cosine_betas,
-    linear_betas,
-    scaled_linear_betas,
 )
 from lightdiff.jobs.described import dataset_of_run, portable
 from lightdiff.model import DiffusionModel, find_checkpoint, load_model, save_export
+from lightdiff.model.diffusers_folder import BETAS as TABLES
+from lightdiff.model.diffusers_folder import PREDICTIONS as READ_PREDICTIONS
 from lightdiff.networks import DiffusersUNet2D
 from lightdiff.networks.diffusers_unet import save_pipeline
 from lightdiff.utils.files import shown, user_path
 
-BETAS: dict[str, Callable[..., torch.Tensor]] = {
-    "squaredcos_cap_v2": cosine_betas,
-    "linear": linear_betas,
-    "scaled_linear": scaled_linear_betas,
-}
-"""Name in diffusers of a table of betas -> our function."""
-SCHEDULES = ", ".join(build.__name__.removesuffix("_betas") for build in BETAS.values())
+BETAS = ("squaredcos_cap_v2", "linear", "scaled_linear")
+"""Names in diffusers of the tables of betas that both schedulers know."""
+SCHEDULES = ", ".join(TABLES[name].__name__.removesuffix("_betas") for name in BETAS)
 """Our names of these tables, for messages."""
-PREDICTIONS: dict[type[Prediction], str] = {
-    EpsilonPrediction: "epsilon",
-    VPrediction: "v_prediction",
-    X0Prediction: "sample",
-}
+PREDICTIONS = {kind: name for name, kind in READ_PREDICTIONS.items()}
 """Prediction -> its name in diffusers."""
 ORDINARY = ("DDIMPipeline", "DDIMScheduler")
 CONSISTENT = ("DDPMPipeline", "LCMScheduler")
@@ -160,7 +147,8 @@ def _table(schedule: DiscreteSchedule) -> dict[str, Any]:
     def same(table: torch.Tensor) -> bool:
         return torch.allclose(betas, table, rtol=1e-9, atol=0)
 
-    for name, build in BETAS.items():
+    for name in BETAS:
+        build = TABLES[name]
         ends = {} if build is cosine_betas else {"beta_start": start, "beta_end": end}
         if (not ends or start <= end < 1) and same(build(T, **ends)):
             return {"num_train_timesteps": T, "beta_schedule": name, **ends}

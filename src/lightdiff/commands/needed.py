@@ -10,10 +10,11 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from lightdiff.config.extras import missing_extra, require
+from lightdiff.config.extras import LOGGERS, missing_extra, require
 from lightdiff.config.instantiate import ConfigError
 from lightdiff.jobs.run_config import CONFIG, read_config
 from lightdiff.utils.files import user_path
+from lightdiff.utils.weight_files import is_of_diffusers
 
 EXPORTED = "config.json"
 
@@ -29,8 +30,9 @@ def check_extras(cfg: DictConfig) -> None:
     chosen = HydraConfig.get().runtime.choices
     for key, name, extra in missing_extra(config):
         require(extra, _choice(key, chosen) or f"{key}={name}")
-    if "wandb" in (config.get("logger") or {}):
-        require("wandb", "logger=wandb")
+    for name in LOGGERS:
+        if name in (config.get("logger") or {}):
+            require(name, f"logger={name}")
     if config.get("format") == "diffusers":
         require("diffusers", "format=diffusers")
     paths = {key: config.get(key) for key in ("ckpt_path", "init_from")}
@@ -75,6 +77,8 @@ def check_checkpoint_extras(key: str, path: str) -> None:
 def _description(path: Path) -> dict[str, Any]:
     """Return the parts of the model as plain data; nothing where no readable file describes them."""
     folder = path if path.is_dir() else path.parent
+    if is_of_diffusers(path):
+        return {"network": {"_target_": "lightdiff.networks.DiffusersUNet2D"}}
     try:
         if (folder / EXPORTED).is_file():
             described = json.loads((folder / EXPORTED).read_text(encoding="utf-8"))["lightdiff"]["model"]

@@ -65,6 +65,8 @@ def name_parts(config: dict[str, Any], generation: Generation) -> list[str]:
     if generation.guidance.acts or generation.guidance.scale != 1:
         details = generation.guidance.details.replace("=", "").split()
         parts += [f"guidance{generation.guidance.scale:g}", *details]
+    if generation.condition_noise is not None:
+        parts.append(f"conditionnoise{generation.condition_noise:g}")
     return parts
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lightdiff.commands.drawing import Follower
 from lightdiff.commands.edit import unaimed
-from lightdiff.commands.edit_inputs import image_files, read_images, read_mask
+from lightdiff.commands.edit_inputs import read_images, read_mask
 from lightdiff.commands.output_folder import hash_of, hash_of_pixels
 from lightdiff.commands.picture_folder import (
     check_named_out,
@@ -29,14 +29,15 @@ from lightdiff.config.instantiate import ConfigError, import_target, instantiate
 from lightdiff.config.plain import plain
 from lightdiff.config.settings import COUNT, check_ranges
 from lightdiff.core import keyed_generator
+from lightdiff.data.given_images import image_files
 from lightdiff.data.resize import ResizeMode
 from lightdiff.inverse import LinearOperator, Measurement
-from lightdiff.jobs.run_folder import run_of
 from lightdiff.model import DiffusionModel, Generation
 from lightdiff.model.loop import batches
 from lightdiff.samplers import SamplerState
 from lightdiff.utils.images import to_uint8
 from lightdiff.utils.progress import progress
+from lightdiff.utils.weight_files import folder_of
 
 NOT_CONTENT = ("ckpt_path", "image", "mask", "condition", "out", "overwrite", "progress")
 """Keys of restore.yaml that do not decide what is drawn. SHA-256 of the checkpoint and of the pixels stand for the paths."""
@@ -154,7 +155,9 @@ def restore(cfg: DictConfig) -> Path:
             print(", ".join(f"PSNR of the {kind}: {value:.1f} dB" for kind, value in means.items()))
         return drawn
 
-    return write_pictures(config, run_of(checkpoint) / "samples" / name, settings, draw, command="restore", files=FILES)
+    return write_pictures(
+        config, folder_of(checkpoint) / "samples" / name, settings, draw, command="restore", files=FILES
+    )
 
 
 def check(cfg: DictConfig) -> None:

@@ -24,11 +24,11 @@ from lightdiff.commands.pictures import Drawn
 from lightdiff.commands.trained import load_for_sampling, load_trained
 from lightdiff.config.instantiate import ConfigError
 from lightdiff.config.plain import plain
-from lightdiff.jobs.run_folder import run_of
 from lightdiff.model import NEVER_WITHOUT, DiffusionModel, Generation, pictured
 from lightdiff.model.loop import batches
 from lightdiff.utils.images import to_uint8
 from lightdiff.utils.progress import progress
+from lightdiff.utils.weight_files import folder_of
 
 NOT_CONTENT = ("ckpt_path", "condition", "out", "overwrite", "progress")
 """Keys of sample.yaml that do not decide what is drawn. SHA-256 of the checkpoint and of the pixels stand for the paths."""
@@ -75,7 +75,7 @@ def sample(cfg: DictConfig) -> Path:
     }
     return write_pictures(
         config,
-        run_of(checkpoint) / "samples" / "_".join([*name_parts(config, generation), hash_of(settings)]),
+        folder_of(checkpoint) / "samples" / "_".join([*name_parts(config, generation), hash_of(settings)]),
         settings,
         lambda: _draw(model, generation, config),
     )

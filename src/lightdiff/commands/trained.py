@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from lightdiff.commands.edit_inputs import read_conditions
 from lightdiff.config.build import build_guidance, build_sampler
 from lightdiff.config.instantiate import ConfigError
 from lightdiff.config.speed import prepare_sampling
@@ -73,6 +72,7 @@ def load_for_sampling(
             guidance=guidance,
             guidance_scale=config["guidance_scale"],
             **_asked(config, model),
+            condition_noise=config["condition_noise"],
             seed=config["seed"],
             weights=config["weights"],
             precision=config["precision"],
@@ -84,20 +84,10 @@ def load_for_sampling(
 
 
 def _asked(config: dict[str, Any], model: DiffusionModel) -> dict[str, Any]:
-    """Return the labels, prompts and condition images that are asked for; eval.py chooses its own, by the data."""
+    """Return the labels, prompts and files of condition images that are asked for; eval.py chooses its own, by the data."""
     if "labels" not in config:
         return example_of(model)
-    asked = {name: config[name] for name in ("labels", "prompt")}
-    if config["condition"] is None:
-        return asked
-    if model.conditioning is None or "condition" not in model.conditioning.takes:
-        choices = (
-            "none" if model.conditioning is None else ", ".join(f"{name}=..." for name in model.conditioning.takes)
-        )
-        raise ConfigError(
-            f"condition={config['condition']}: this model takes no image as its condition; choices: {choices}"
-        )
-    return {**asked, "condition": read_conditions(config["condition"], model.conditioning.condition_shape)}
+    return {name: config[name] for name in ("labels", "prompt", "condition")}
 
 
 @contextmanager

@@ -35,6 +35,9 @@ class Conditioner(nn.Module, ABC):
     by_class: bool = True
     """Whether samples without a wish show each class in turn; otherwise a measurement shows the conditions of real images."""
 
+    augmentation: float = 0.0
+    """Highest level of the noise that training has mixed into condition images."""
+
     examples: list[str] | None = None
     """Captions that samples show where no prompt is given, of a conditioner that reads captions of the images' own."""
 
@@ -157,8 +160,12 @@ class Conditioner(nn.Module, ABC):
             return False
         return torch.equal(*(each.choose(labels=None, prompt=None) for each in (self, other)))
 
-    def inputs_of_rows(self, choice: Inputs, rows: range, device: torch.device) -> Inputs:
-        """The entries of `choice` (K, ...) for images `rows`."""
+    def inputs_of_rows(self, choice: Inputs, rows: range, device: torch.device, noise: float | None = None) -> Inputs:
+        """The entries of `choice` (K, ...) for images `rows`.
+
+        `noise` is the level of the noise in condition images, in [0, augmentation], for conditioners that take images; None:
+        their own level.
+        """
         return choice[torch.arange(rows.start, rows.stop) % len(choice)].to(device)
 
 

@@ -34,7 +34,7 @@ class ImageConditioner(Conditioner):
         drop_prob: share of training images whose condition is replaced by an image of zeros, in [0, 1]. At 0, guidance keeps the
             condition image and exaggerates the other conditions only.
         augmentation: highest level a of the noise, in [0, 1]. 0: there is no noise, and no channel for its level.
-        augmentation_level: level s of the noise when sampling, in [0, augmentation].
+        augmentation_level: level s of the noise when sampling, in [0, augmentation], if none is asked for.
 
     Raises:
         ValueError: a number is out of its range.
@@ -135,9 +135,10 @@ class ImageConditioner(Conditioner):
             )
         return condition
 
-    def inputs_of_rows(self, choice: Tensor, rows: range, device: torch.device) -> Tensor:
+    def inputs_of_rows(self, choice: Tensor, rows: range, device: torch.device, noise: float | None = None) -> Tensor:
         condition = choice[torch.arange(rows.start, rows.stop) % len(choice)].to(device)
-        level = torch.full((len(rows),), float(self.augmentation_level), device=device)
+        s = self.augmentation_level if noise is None else noise
+        level = torch.full((len(rows),), float(s), device=device)
         return self._image(condition, level, chance_of_rows(rows).to(device))
 
     def forward(self, inputs: Tensor, drop: Tensor | None = None) -> dict[str, Tensor]:

@@ -44,7 +44,8 @@ class Paired(ImageConditioner):
         condition, expected = batch.get("condition"), (len(batch["image"]), *self.condition_shape)
         if condition is None:
             raise ValueError(
-                f"condition=None: Paired needs a second image for each image, uint8 {expected}; choices: dataset=paired"
+                f"condition=None: Paired needs a second image for each image, uint8 {expected}; choices: dataset=paired, or "
+                "dataset=huggingface dataset.source.condition_column=..."
             )
         if not isinstance(condition, Tensor) or condition.dtype != torch.uint8 or tuple(condition.shape) != expected:
             found = (

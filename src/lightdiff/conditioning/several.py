@@ -42,6 +42,7 @@ class Conditioners(Conditioner):
                 shown = ", ".join(f"{name} {value}" for name, value in found.items() if value is not None)
                 raise ValueError(f"parts: {width} must be the same in all of them, but it is {shown}")
         self.takes = tuple(dict.fromkeys(wish for part in named.values() for wish in part.takes))
+        self.augmentation = max(part.augmentation for part in named.values())
         self.by_class = all(part.by_class for part in named.values() if "condition" not in part.takes)
         # with condition images, samples show the captions of these
         self.examples = None if taking else next((part.examples for part in named.values() if part.examples), None)
@@ -138,9 +139,11 @@ class Conditioners(Conditioner):
 
         return tuple(chosen(part) for part in self._list)
 
-    def inputs_of_rows(self, choice: tuple[Inputs, ...], rows: range, device: torch.device) -> tuple[Inputs, ...]:
+    def inputs_of_rows(
+        self, choice: tuple[Inputs, ...], rows: range, device: torch.device, noise: float | None = None
+    ) -> tuple[Inputs, ...]:
         pairs = zip(self._list, choice, strict=True)
-        return tuple(part.inputs_of_rows(own, rows, device) for part, own in pairs)
+        return tuple(part.inputs_of_rows(own, rows, device, noise) for part, own in pairs)
 
     def dropped(self, drop: Tensor) -> Tensor:
         """Return which of B training images lose which condition, bool (B, parts)."""

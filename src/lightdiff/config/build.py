@@ -10,7 +10,7 @@ import torch
 from torch.optim import Optimizer
 
 from lightdiff.config import speed
-from lightdiff.config.classes import needs_data, with_classes
+from lightdiff.config.classes import conditioners_of, needs_data, with_classes
 from lightdiff.config.instantiate import ConfigError, call, import_target, instantiate, naming
 from lightdiff.config.plain import plain
 from lightdiff.config.settings import DATASET_FACTS, NEEDED
@@ -137,12 +137,18 @@ def _with_widths(config: dict[str, Any], conditioner: Any) -> Any:
 def build_data(cfg: Any, *, importer: Importer = import_target) -> DiffSet:
     """Build the data set of group dataset. It is read later, by `prepare_data` and `setup`.
 
+    Where a conditioner of group conditioning reads captions, the data set gets its templates, so that its batches have captions.
+
     Args:
         cfg: a composed configuration, or its plain data.
         importer: turns the names of classes into classes; `import_safe_target` with packages=["data"] for a configuration that
             comes from a file.
     """
-    return _build_group(plain(cfg), "dataset", importer)
+    config = plain(cfg)
+    data = _build_group(config, "dataset", importer)
+    if isinstance(data, DiffSet) and any("templates" in settings for settings in conditioners_of(config)):
+        data.templates = config["dataset"].get("templates")
+    return data
 
 
 def build_sampler(cfg: Any) -> tuple[Sampler, int | None]:

@@ -14,7 +14,7 @@ from lightdiff.model import DiffusionModel
 
 def needs_data(config: dict[str, Any], data: DiffSet) -> bool:
     """Return whether the conditioner cannot be built before the files of the data set are listed."""
-    conditioners = _conditioners(config)
+    conditioners = conditioners_of(config)
     return _may_be_annotated(conditioners, data) or any(_lacks_classes(settings) for settings in conditioners)
 
 
@@ -29,7 +29,7 @@ def with_classes(config: dict[str, Any], data: DiffSet) -> dict[str, Any]:
         ConfigError: a data set without classes, a column that it does not have, or files that cannot be read.
         DownloadError: missing files.
     """
-    conditioners = _conditioners(config)
+    conditioners = conditioners_of(config)
     null = any(key in settings and settings[key] is None for settings in conditioners for key in CLASSES)
     if not (null or _may_be_annotated(conditioners, data)):
         return config
@@ -38,7 +38,7 @@ def with_classes(config: dict[str, Any], data: DiffSet) -> dict[str, Any]:
         splits = data.find()
     config = {**config, "conditioning": _with_annotations(config["conditioning"], splits)}
     names = list(splits.class_names)
-    lacking = next((settings for settings in _conditioners(config) if _lacks_classes(settings)), None)
+    lacking = next((settings for settings in conditioners_of(config) if _lacks_classes(settings)), None)
     if len(names) < 2 and lacking is not None:
         raise ConfigError(
             f"conditioning={lacking['_target_'].rpartition('.')[2]}: the data set has only the class {names[0]!r}; "
@@ -58,7 +58,7 @@ def _may_be_annotated(conditioners: list[dict[str, Any]], data: DiffSet) -> bool
     return data.source.may_have_captions and any(READ_CAPTIONS & settings.keys() for settings in conditioners)
 
 
-def _conditioners(config: dict[str, Any]) -> list[dict[str, Any]]:
+def conditioners_of(config: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the settings of the conditioner, or those of its parts if it has any."""
     conditioning = config.get("conditioning") or {}
     return [*conditioning["parts"].values()] if isinstance(conditioning.get("parts"), dict) else [conditioning]

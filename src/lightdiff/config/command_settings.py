@@ -46,6 +46,7 @@ class SamplingSettings(ModelSettings):
     batch_size: int | None
     seed: int
     guidance_scale: float | None
+    condition_noise: float | None
     precision: str
     compile: Auto
     channels_last: Auto

@@ -22,8 +22,13 @@ EXTRAS = {
     "sweep": ("hydra_plugins.hydra_optuna_sweeper",),
     "cluster": ("hydra_plugins.hydra_joblib_launcher", "hydra_plugins.hydra_submitit_launcher"),
     "wandb": ("wandb",),
+    "mlflow": ("mlflow", "sqlalchemy", "alembic"),
+    "trackio": ("trackio",),
 }
 """Extra -> the modules it brings."""
+
+LOGGERS = ("wandb", "mlflow", "trackio")
+"""Names of loggers that need the extra of their name."""
 
 NEEDED_BY = {
     "lightdiff.networks.DiffusersUNet2D": "diffusers",

@@ -1,4 +1,4 @@
-"""Settings that come out of the data: where a configuration leaves them null, they are what the data set has.
+"""Settings that come out of the data, or out of a pretrained model: where a configuration leaves them null, they are theirs.
 
 Once found they stand in the run's config.yaml, so that a resumed run keeps them.
 """
@@ -12,8 +12,13 @@ from lightdiff.utils.text import shorten
 
 CLASSES = ("num_classes", "class_names")
 CAPTIONS = ("vocabulary", "examples")
-FROM_DATA = {"dataset": (*CLASSES, "batch_size"), "conditioning": (*CLASSES, *CAPTIONS, "columns")}
-"""Keys of each group that the data set can fill."""
+NETWORK = ("widths", "blocks_per_level", "attention_levels", "further")
+FROM_DATA = {
+    "dataset": (*CLASSES, "batch_size"),
+    "conditioning": (*CLASSES, *CAPTIONS, "columns"),
+    "model": NETWORK,
+}
+"""Keys of each group that the data set can fill, and those of group model that the folder of `init_from` can fill."""
 SAID = ("num_classes", "batch_size")
 """Those keys of group dataset of which a line says so; the names of the classes are in a line of their own."""
 

@@ -2,6 +2,9 @@
 
 Annotations follow the rows of a store as its labels do. A batch has them under "caption", a list of B texts, and "columns",
 {name: int64 (B,)}, whose values index the names of the column, and are -1 where an image has none.
+
+Captions can also be made of the names of the classes. These say nothing that the labels do not say, so that they are no part of
+the hash by which data are known again.
 """
 
 from __future__ import annotations
@@ -44,12 +47,14 @@ class Annotations:
     """Captions and columns of N images.
 
     Args:
-        captions: a text for each image; None: the images have no captions of their own.
+        captions: a text for each image; None: the images have no captions.
         columns: columns by name.
+        of_classes: whether the captions are made of the names of the classes.
     """
 
     captions: list[str] | None = None
     columns: Mapping[str, Column] = field(default_factory=dict)
+    of_classes: bool = False
 
     def __bool__(self) -> bool:
         return self.captions is not None or bool(self.columns)
@@ -59,7 +64,7 @@ class Annotations:
         captions = None if self.captions is None else [self.captions[row] for row in rows]
         index = torch.as_tensor(rows, dtype=torch.int64)
         columns = {name: Column(column.numbers[index], column.names) for name, column in self.columns.items()}
-        return Annotations(captions, columns)
+        return replace(self, captions=captions, columns=columns)
 
     def on(self, device: torch.device) -> Annotations:
         """Return the annotations with their columns on a device."""
@@ -82,9 +87,32 @@ class Annotations:
         return entries
 
     def facts(self) -> list[Any]:
-        """Return plain data that changes with any caption or value; [] without annotations."""
+        """Return plain data that changes with any caption of the images' own or any value; [] where there are none."""
         columns = [(name, column.names, column.numbers.tolist()) for name, column in self.columns.items()]
-        return [self.captions, columns] if self else []
+        own = None if self.of_classes else self.captions
+        return [own, columns] if own is not None or columns else []
+
+    def with_captions_of_classes(self, labels: Tensor, names: Sequence[str], templates: Sequence[str]) -> Annotations:
+        """Return the annotations with captions made of the names of the classes, if the images have none of their own.
+
+        Image i has the template i modulo T. It therefore has the same caption in every batch, and all templates are used alike.
+
+        Args:
+            labels: the classes (N,), int64.
+            names: the names of the classes 0, 1, ...
+            templates: T texts with one {} each for the name.
+
+        Raises:
+            ValueError: a template without {}.
+        """
+        if self.captions is not None:
+            return self
+        for template in templates:
+            if template.count("{}") != 1:
+                raise ValueError(f"templates={template!r}: a text with one {{}} for the class is expected")
+        texts = [[template.replace("{}", name) for template in templates] for name in names]
+        captions = [texts[label][i % len(templates)] for i, label in enumerate(labels.tolist())]
+        return replace(self, captions=captions, of_classes=True)
 
 
 NO_ANNOTATIONS = Annotations()

@@ -10,9 +10,8 @@ from weakref import WeakSet
 import torch
 
 from lightdiff.config.instantiate import suggest
-from lightdiff.core.randomness import keyed_generator
 from lightdiff.data.fingerprint import OnChanged, RememberedData
-from lightdiff.data.flip import flip
+from lightdiff.data.flip import flip_batch
 from lightdiff.data.image_store import ImageStore, MemoryStore, OnCorrupted
 from lightdiff.data.loader import BatchLoader
 from lightdiff.data.order import FixedOrder, RankBatches, TrainOrder
@@ -58,6 +57,8 @@ class DiffSet(RememberedData):
         resident: whether to keep images that are in memory on the training's device, so that no batch has to be sent there.
             "auto" does so on a GPU if they fit in a quarter of its free memory.
         seed: key of the order of batches and of the flips.
+        templates: captions with {} for the name of the class, for batches with `caption`, a list of B texts, where images have no
+            captions of their own (see `Annotations.with_captions_of_classes`); None: no such captions.
 
     Raises:
         ValueError: a value is impossible; in `setup` and the loaders, it does not suit the data or the number of processes.
@@ -84,11 +85,10 @@ class DiffSet(RememberedData):
         resident: Literal["auto", True, False] = "auto",
         seed: int = 0,
         on_changed: OnChanged = "refuse",
+        templates: Sequence[str] | None = None,
     ) -> None:
         super().__init__(on_changed)
-        if source is None:
-            name = in_usual_case(name, SOURCES)
-        if source is None and name not in SOURCES:
+        if source is None and (name := in_usual_case(name, SOURCES)) not in SOURCES:
             raise ValueError(f"name={name}: no such data set; {suggest(name, SOURCES)}")
         for argument, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
             if value is not None and value < least:
@@ -116,6 +116,7 @@ class DiffSet(RememberedData):
         self.max_memory_gb = max_memory_gb
         self.resident = resident
         self.seed = seed
+        self.templates = templates
         self.warnings: list[str] = []
         self._fit = Fit(self.image_size, self.resize_mode)
         self._found: Splits | None = None
@@ -144,7 +145,7 @@ class DiffSet(RememberedData):
         self.warnings = value_warnings(splits.train)
         if splits.train.num_bytes + splits.val.num_bytes <= self.max_memory_gb * 2**30:
             splits = replace(splits, train=splits.train.in_memory(), val=splits.val.in_memory())
-        self._splits = splits
+        self._splits = splits if self.templates is None else splits.captioned(self.label_order, self.templates)
         if self._may_shrink and self.num_train < self.batch_size:
             self.batch_size = 2 ** (self.num_train.bit_length() - 1)
 
@@ -293,8 +294,4 @@ class DiffSet(RememberedData):
         """Flip training images at random, on their device, and the condition images of paired data together with them."""
         if not self.horizontal_flip or self.trainer is None or not self.trainer.training:
             return batch
-        flipped = {}
-        for name in batch.keys() & {"image", "condition"}:
-            generator = keyed_generator(batch[name].device, "flip", self.seed, self.batch_number)
-            flipped[name] = flip(batch[name], generator, *self._process())
-        return {**batch, **flipped}
+        return flip_batch(batch, self.seed, self.batch_number, *self._process())

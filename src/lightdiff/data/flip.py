@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+
+from lightdiff.core.randomness import keyed_generator
 
 
 def flip(images: Tensor, generator: torch.Generator, rank: int = 0, world_size: int = 1) -> Tensor:
@@ -16,3 +20,18 @@ def flip(images: Tensor, generator: torch.Generator, rank: int = 0, world_size: 
     """
     chosen = torch.rand(len(images) * world_size, generator=generator, device=images.device) < 0.5
     return torch.where(chosen[rank::world_size, None, None, None], images.flip(-1), images)
+
+
+def flip_batch(batch: dict[str, Any], seed: int, batch_number: int, rank: int, world_size: int) -> dict[str, Any]:
+    """Return a batch with its images flipped, and the condition images of paired data together with them.
+
+    Args:
+        batch: the rows of this process.
+        seed, batch_number: key of the choice.
+        rank, world_size: as for `flip`.
+    """
+    flipped = {}
+    for name in batch.keys() & {"image", "condition"}:
+        generator = keyed_generator(batch[name].device, "flip", seed, batch_number)
+        flipped[name] = flip(batch[name], generator, rank, world_size)
+    return {**batch, **flipped}

@@ -73,6 +73,12 @@ class ImageStore(Dataset[dict[str, Any]], ABC):
         store.labels = numbers[self.labels]
         return store
 
+    def captioned(self, names: Sequence[str], templates: Sequence[str]) -> Self:
+        """Return a store of the same images with captions made of the names of their classes, if they have none of their own."""
+        store = copy.copy(self)
+        store.annotations = self.annotations.with_captions_of_classes(self.labels, names, templates)
+        return store
+
     def readable(self) -> ImageStore:
         """Return a store of the images that can be read, and report the others.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lightdiff.data.errors import DataError
 from lightdiff.data.file_store import FileStore
-from lightdiff.data.image_store import MemoryStore
+from lightdiff.data.image_store import DecodingStore, MemoryStore
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -52,13 +52,16 @@ class PairedMemoryStore(MemoryStore):
         return super().num_bytes + self.conditions.numel()
 
 
-class PairedFileStore(FileStore):
-    """Image files, with a store of as many other files, which are their conditions."""
+class PairedDecodingStore(DecodingStore):
+    """Base of the stores of encoded images with a store of as many other images, which are their conditions.
 
-    conditions: FileStore
+    A subclass names this class first and then the kind of store that its images are in.
+    """
+
+    conditions: DecodingStore
 
     @classmethod
-    def of(cls, store: FileStore, conditions: FileStore) -> PairedFileStore:
+    def of(cls, store: DecodingStore, conditions: DecodingStore) -> Self:
         """Return a store of the same images with these conditions."""
         paired = cls.__new__(cls)
         paired.__dict__.update({name: value for name, value in vars(store).items() if name != "fingerprint"})
@@ -81,7 +84,9 @@ class PairedFileStore(FileStore):
 
     def identity(self) -> list[Any]:
         settings = (self.conditions.channels, self.conditions.fit.size, self.conditions.fit.mode)
-        return [*super().identity(), settings, *self.conditions.identity()]
+        # the kind of store that a subclass names after this class has the method
+        own = super().identity()  # type: ignore[safe-super]
+        return [*own, settings, *self.conditions.identity()]
 
     @property
     def num_bytes(self) -> int:
@@ -92,3 +97,7 @@ class PairedFileStore(FileStore):
 
     def _error(self, row: int) -> DataError | None:
         return super()._error(row) or self.conditions._error(row)
+
+
+class PairedFileStore(PairedDecodingStore, FileStore):
+    """Image files, each with a condition in another file."""

@@ -14,10 +14,10 @@ from lightdiff.config.instantiate import ConfigError
 from lightdiff.config.trust import NOBODY, Trust
 from lightdiff.data import DiffSet, HuggingFace
 from lightdiff.jobs.run_config import CONFIG, read_config
-from lightdiff.jobs.run_folder import run_of
 from lightdiff.model import DiffusionModel
 from lightdiff.utils.files import user_path
 from lightdiff.utils.quoting import setting, word
+from lightdiff.utils.weight_files import folder_of
 
 OF_THE_MACHINE = ("data_dir", "num_workers", "resident", "max_memory_gb", "on_changed")
 """Keys of group dataset that a model's file neither gets nor decides."""
@@ -34,7 +34,7 @@ def portable(dataset: dict[str, Any]) -> dict[str, Any]:
 
 def dataset_of_run(checkpoint: Path) -> dict[str, Any] | None:
     """Return group dataset of the run that the checkpoint lies in; None where there is no such run."""
-    folder = run_of(checkpoint)
+    folder = folder_of(checkpoint)
     dataset = read_config(folder).get("dataset") if (folder / CONFIG).is_file() else None
     return dataset if isinstance(dataset, dict) else None
 

@@ -1,4 +1,4 @@
-"""Loggers that write into the run's folder."""
+"""The loggers of group logger."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
-from lightdiff.config.extras import require
+from lightdiff.callbacks.tolerance import tolerate
+from lightdiff.config import extras
 from lightdiff.config.instantiate import ConfigError, call, import_target, instantiate, naming
 from lightdiff.jobs.metrics_file import MetricsFile
+from lightdiff.jobs.mlflow import mlflow
 from lightdiff.jobs.tensorboard import TensorBoard
+from lightdiff.jobs.trackio import trackio
+from lightdiff.jobs.wandb import wandb
 from lightdiff.utils.text import shorten
 
 
@@ -66,26 +70,7 @@ def csv(folder: Path, purge_step: int | None) -> Logger:
     return ResumableCSV(folder, purge_step)
 
 
-def wandb(folder: Path, purge_step: int | None, project: str = "lightdiff", offline: bool = False) -> Logger:
-    """Return the logger of Weights & Biases (extra `wandb`); a resumed run goes on with the same run there.
-
-    Args:
-        folder: the run's folder, whose name is the run's.
-        purge_step: not used.
-        project: the project the run goes to.
-        offline: log to the folder only, for a later `wandb sync`.
-
-    Raises:
-        MissingExtra: the package is not installed.
-    """
-    require("wandb", "logger=wandb")
-    from pytorch_lightning.loggers import WandbLogger
-
-    name = f"{folder.parent.name}-{folder.name}"
-    return WandbLogger(save_dir=folder, project=project, name=name, id=name, offline=offline, resume="allow")
-
-
-LOGGERS = {"tensorboard": tensorboard, "csv": csv, "wandb": wandb}
+LOGGERS = {"tensorboard": tensorboard, "csv": csv, "wandb": wandb, "mlflow": mlflow, "trackio": trackio}
 """Name in group logger -> the function that makes the logger."""
 
 
@@ -99,7 +84,8 @@ def build_loggers(config: dict[str, Any], folder: Path, purge_step: int | None) 
     The group maps names to settings. A name is one of `LOGGERS`, or any other if the settings have the `_target_` of a Lightning
     Logger. With a `_target_` of its own the group is such a logger too, beside those of `LOGGERS` that it names.
 
-    Where neither tensorboard nor csv is among them, csv joins: report.py reads the curves of a run from its folder.
+    Where neither tensorboard nor csv is among them, csv joins: report.py reads the curves of a run from its folder. These two
+    write the run's own record, and without them it ends. Without any other logger that fails a training goes on, see `tolerate`.
 
     Args:
         config: the configuration as plain data.
@@ -113,20 +99,23 @@ def build_loggers(config: dict[str, Any], folder: Path, purge_step: int | None) 
     if not isinstance(group, dict):
         raise ConfigError(f"logger={shorten(group)}: a mapping of loggers, or null, is expected")
     own = {name: value for name, value in group.items() if name not in LOGGERS} if "_target_" in group else {}
-    loggers = [_of_class(own, "logger", folder)] if own else []
+    loggers = [tolerate(_of_class(own, "logger", folder), "logger")] if own else []
     for name, settings in group.items():
         key = f"logger.{name}"
         if name in own:
             continue
         if isinstance(settings, dict) and "_target_" in settings:
-            loggers.append(_of_class(settings, key, folder))
+            loggers.append(tolerate(_of_class(settings, key, folder), key))
             continue
         if name not in LOGGERS:
             choices = f"{', '.join(LOGGERS)}, or a mapping with the _target_ of a logger"
             raise ConfigError(f"{key}: no such logger; choices: {choices}")
         if not isinstance(settings, dict | None):
             raise ConfigError(f"{key}={shorten(settings)}: a mapping with its settings, or null, is expected")
-        loggers.append(call(LOGGERS[name], settings or {}, key=key, folder=folder, purge_step=purge_step))
+        if name in extras.LOGGERS:
+            extras.require(name, f"logger={name}")
+        made = call(LOGGERS[name], settings or {}, key=key, folder=folder, purge_step=purge_step)
+        loggers.append(tolerate(made, key) if name in extras.LOGGERS else made)
     if loggers and not any(isinstance(logger, TensorBoard | ResumableCSV) for logger in loggers):
         loggers.append(csv(folder, purge_step))
     return loggers

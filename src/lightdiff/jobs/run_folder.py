@@ -207,8 +207,3 @@ def discard_if_untrained(folder: Path, *, refused: bool) -> None:
     with contextlib.suppress(OSError):
         folder.parent.rmdir()
         folder.parent.parent.rmdir()
-
-
-def run_of(checkpoint: Path) -> Path:
-    """Return the run folder of a checkpoint, or the folder that holds it where it lies outside of a run."""
-    return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent

@@ -55,7 +55,7 @@ def data_summary(data: DiffSet) -> str:
     parts += [] if apart is None else [f"{len(apart):,} kept apart for tests"]
     parts.append(f"{len(names)} class{'es' if len(names) > 1 else ''} ({printable(listed(names))})")
     known = data.train_set.annotations
-    parts += [] if known.captions is None else ["captions"]
+    parts += [] if known.captions is None or known.of_classes else ["captions"]
     parts += [f"columns {printable(listed(list(known.columns)))}"] if known.columns else []
     left_out = in_words(data.splits.left_out)
     return f"data:       {', '.join(parts)}" + (f"; left out: {printable(left_out)}" if left_out else "")

@@ -21,6 +21,7 @@ from lightdiff.config.classes import keep_former_order, prepare_captions, with_c
 from lightdiff.config.decisions import decide
 from lightdiff.config.from_data import filled, found_in_data
 from lightdiff.config.instantiate import ConfigError, naming
+from lightdiff.config.pretrained import with_pretrained_network
 from lightdiff.config.reading import reading
 from lightdiff.config.settings import TrainSettings, check_fit, check_settings
 from lightdiff.config.speed import number_of_processes
@@ -160,7 +161,11 @@ def _build_data(config: dict[str, Any], folder: Path, former: dict[str, Any] | N
 
 
 def _build_model(config: dict[str, Any], settings: TrainSettings, former: dict[str, Any] | None) -> DiffusionModel:
-    """Build the model and check that it can be sampled; its optimizer is not decided yet."""
+    """Build the model and check that it can be sampled; its optimizer is not decided yet.
+
+    The configuration gains the network's settings that are those of a pretrained model.
+    """
+    config.update(with_pretrained_network(config))
     model = build_model(config, fused=False)
     sampler, num_steps = build_sampler(config)
     with naming("sampler", config["sampler"]):

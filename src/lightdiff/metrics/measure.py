@@ -79,6 +79,8 @@ def _sampling_protocol(generation: Generation, by_class: bool) -> dict[str, Any]
         "guidance_scale": generation.guidance.scale,
         "guidance": generation.guidance.details,
         "labels": _asked(generation, by_class),
+        # left out where it is not set, so that earlier results stay comparable
+        **({} if generation.condition_noise is None else {"condition_noise": generation.condition_noise}),
         "seed": generation.seed,
         "precision": generation.precision,
     }

@@ -105,10 +105,12 @@ def table(cells: Iterable[Record]) -> str:
         key=lambda cell: (cell["sampler"]["name"], cell["guidance_scale"], cell.get("guidance", ""), cell["num_steps"]),
     )
     names = list(dict.fromkeys(name for cell in cells for name in cell["values"]))
-    head = [*_SETTINGS, *names, "samples", "reference", "extractor", "images/s"]
+    noisy = any("condition_noise" in cell for cell in cells)
+    settings = {**_SETTINGS, **({"condition noise": _condition_noise} if noisy else {})}
+    head = [*settings, *names, "samples", "reference", "extractor", "images/s"]
     rows = [
         [
-            *(show(cell) for show in _SETTINGS.values()),
+            *(show(cell) for show in settings.values()),
             *(value_text(cell["values"][name]) if name in cell["values"] else "" for name in names),
             f"{cell['num_samples']}",
             f"{cell['reference']['dataset']} {cell['reference']['split']}, {cell['reference']['num_images']}",
@@ -118,6 +120,10 @@ def table(cells: Iterable[Record]) -> str:
         for cell in cells
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows]) + "\n"
+
+
+def _condition_noise(cell: Record) -> str:
+    return f"{cell['condition_noise']:g}" if "condition_noise" in cell else ""
 
 
 _SETTINGS = {
@@ -171,6 +177,7 @@ _LABELS = (
     lambda cell: f"{cell['num_samples']} samples",
     lambda cell: cell["reference"]["split"],
     lambda cell: cell["precision"],
+    lambda cell: f"condition noise {_condition_noise(cell)}",
 )
 """What tells the lines of the figure apart; its legend names those in which they differ."""
 

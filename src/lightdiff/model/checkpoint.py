@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from lightdiff.model.content import MODEL
+from lightdiff.model.diffusers_weights import find_weights
 from lightdiff.model.errors import CheckpointError
 from lightdiff.model.export import WEIGHTS
 from lightdiff.model.format_1 import renew
-from lightdiff.model.limits import check_archive, check_size
-from lightdiff.utils.files import sha256_of, user_path
+from lightdiff.model.tensor_files import read_hashed
+from lightdiff.utils.files import user_path
 from lightdiff.utils.structure import Misfit, Structure
 
 DATA = "DiffSet"
@@ -26,7 +24,8 @@ def find_checkpoint(path: str | Path) -> Path:
     """Return the file with the weights that `path` stands for.
 
     Args:
-        path: a checkpoint (returned as it is), a run folder (its `checkpoints/last.ckpt`), or an exported folder (its weights).
+        path: a checkpoint (returned as it is), a run folder (its `checkpoints/last.ckpt`), an exported folder or a folder of
+            diffusers (its weights).
 
     Raises:
         CheckpointError: there is no such file or folder, or the folder holds neither.
@@ -40,6 +39,9 @@ def find_checkpoint(path: str | Path) -> Path:
     for file in (last, path / WEIGHTS):
         if file.is_file():
             return file
+    weights = find_weights(path)
+    if weights is not None:
+        return weights
     found = sorted(path.glob("checkpoints/*.ckpt"))
     there = f"; there: {', '.join(str(file) for file in found)}" if found else ""
     raise CheckpointError(f"{path}: this folder has no checkpoints/last.ckpt{there}")
@@ -60,24 +62,7 @@ def read_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str,
 
 def read(file: Path, map_location: Any, *, hashed: bool = False) -> tuple[dict[str, Any], str | None]:
     """Return the content of a checkpoint and, if `hashed`, its SHA-256, from a file that is opened once."""
-    try:
-        with file.open("rb") as opened:
-            check_archive(opened)
-            opened.seek(0)
-            checkpoint = torch.load(opened, map_location=map_location, weights_only=True)
-            sha256 = sha256_of(opened) if hashed else None
-        check_size(checkpoint)
-    except ValueError as error:
-        raise CheckpointError(f"{file}: not loaded, {' '.join(str(error).split())[:120]}") from error
-    except pickle.UnpicklingError as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "no pickle"
-        raise CheckpointError(
-            f"{file}: not loaded, it is garbled or holds more than weights ({reason[:120]})"
-        ) from error
-    # a garbled pickle may fail in any way
-    except Exception as error:
-        reason = " ".join(str(error).split())[:120]
-        raise CheckpointError(f"{file}: a broken checkpoint ({type(error).__name__}: {reason})") from error
+    checkpoint, sha256 = read_hashed(file, map_location, hashed=hashed)
     if not isinstance(checkpoint, dict) or "lightdiff" not in checkpoint:
         raise CheckpointError(f"{file}: not a checkpoint of lightdiff")
     with _naming(file):

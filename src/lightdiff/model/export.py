@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from lightdiff.model.content import FORMAT
 from lightdiff.model.errors import CheckpointError
 from lightdiff.model.format_1 import DESCRIPTION_1, renewed_model, renewed_state
-from lightdiff.model.limits import check_header, check_length
+from lightdiff.model.limits import check_length
 from lightdiff.model.model import DiffusionModel
 from lightdiff.model.sampling import Weights
+from lightdiff.model.tensor_files import read_safetensors
 from lightdiff.utils.files import replaced
 from lightdiff.utils.former import without_range
 from lightdiff.utils.structure import Misfit
@@ -93,13 +93,7 @@ def read_export(folder: Path) -> Export:
         raise CheckpointError(f"{folder / CONFIG}: not the config.json of a model exported by lightdiff") from error
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder / CONFIG}: garbled ({' '.join(str(error).split())[:120]})") from error
-    try:
-        check_header(folder / WEIGHTS)
-        with safe_open(folder / WEIGHTS, framework="pt") as file:
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    # an OSError, or an error of safetensors
-    except Exception as error:
-        raise CheckpointError(f"{folder / WEIGHTS}: not readable ({' '.join(str(error).split())[:120]})") from error
+    state = read_safetensors(folder / WEIGHTS)
     if found == 1:
         try:
             DESCRIPTION_1.check(model)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lightdiff.conditioning.base import Labels, chosen_labels
 from lightdiff.core import Condition, Guidance, Guides, OwnEntries
 from lightdiff.core.randomness import BlockGenerator
+from lightdiff.model.asked import Images, check_noise, check_number, read_condition, said
 from lightdiff.model.guided import check_aim, fitting_guidance
 from lightdiff.model.loop import batches, last_state
 from lightdiff.samplers import SAMPLERS, Sampler, SamplerState
@@ -51,6 +52,7 @@ class Generation:
         precision: a key of `PRECISIONS` for the network; the sampler itself always computes in the type of the weights.
         labels: classes (K,) to show, int64, image i that of entry i modulo K; None where the images are not drawn by classes.
         condition: uint8 images (K, C', h, w) that are the condition, likewise; None where the condition is no image.
+        condition_noise: level of the noise that is mixed into the condition images; None: the conditioner's own.
     """
 
     sampler: Sampler
@@ -62,6 +64,7 @@ class Generation:
     precision: str = "32-true"
     labels: Tensor | None = None
     condition: Tensor | None = None
+    condition_noise: float | None = None
 
     @classmethod
     def of(
@@ -75,7 +78,8 @@ class Generation:
         guidance_scale: float | None = None,
         labels: Labels = None,
         prompt: str | Sequence[str] | None = None,
-        condition: Tensor | None = None,
+        condition: Images = None,
+        condition_noise: float | None = None,
         seed: int | None = 0,
         weights: Weights = "ema",
         precision: str = "32-true",
@@ -90,8 +94,9 @@ class Generation:
         Raises:
             ValueError: a setting that this model cannot have; the message names argument, value and choices.
         """
+        given = read_condition(condition, model)
         if num_samples is not None:
-            _check_number(num_samples, labels=labels, prompt=prompt, condition=condition)
+            check_number(num_samples, labels=labels, prompt=prompt, condition=given)
         guidance = fitting_guidance(model, guidance, guidance_scale, guides)
         if isinstance(sampler, str):
             if sampler not in SAMPLERS:
@@ -107,31 +112,32 @@ class Generation:
         sampler.check(model.schedule, num_steps=num_steps, noise=model.objective.noise)
         if model.conditioning is None:
             names = guidance.class_names
-            asked = {"labels": None if names else labels, "prompt": prompt, "condition": condition}
+            asked = {"labels": None if names else labels, "prompt": prompt, "condition": given}
             for name, value in asked.items():
                 if value is not None:
                     raise ValueError(
-                        f"{name}={_said(value)}: this model is unconditional (trained with conditioning=none)"
+                        f"{name}={said(value)}: this model is unconditional (trained with conditioning=none)"
                     )
             choice = None
             chosen = chosen_labels(labels, len(names), names) if names else None
         else:
             conditioner = model.conditioning
-            if condition is not None and "condition" not in conditioner.takes:
+            if given is not None and "condition" not in conditioner.takes:
                 takes = " or ".join(f"{name}=..." for name in conditioner.takes)
                 raise ValueError(
-                    f"condition={_said(condition)}: this model takes no image as its condition; choices: {takes}"
+                    f"condition={said(given)}: this model takes no image as its condition; choices: {takes}"
                 )
             for part in guidance.parts_by_key().values():
                 if part.needs_condition and part.acts and not conditioner.guidance_acts:
                     raise ValueError(f"guidance_scale={part.scale:g}: {NEVER_WITHOUT}; choices: 1")
             # a conditioner of a user's own that takes no images need not know of them
-            images = {"condition": condition} if "condition" in conditioner.takes else {}
+            images = {"condition": given} if "condition" in conditioner.takes else {}
             choice = conditioner.choose(labels=labels, prompt=prompt, **images)
             names = model.class_names
             chosen = chosen_labels(labels, len(names), names) if prompt is None and names else None
         check_aim(guidance, chosen)
-        return cls(sampler, num_steps, guidance, choice, seed, weights, precision, chosen, condition)
+        check_noise(condition_noise, model)
+        return cls(sampler, num_steps, guidance, choice, seed, weights, precision, chosen, given, condition_noise)
 
     def labels_of_rows(self, rows: range) -> Tensor | None:
         """Return the classes of images `rows`, (len(rows),) int64; None where the images are not drawn by classes."""
@@ -166,7 +172,9 @@ class Generation:
                         name: value.expand(len(rows), *value.shape[1:]) for name, value in conditioner.null().items()
                     }
                 else:
-                    cond = conditioner(conditioner.inputs_of_rows(self.choice, rows, model.device))
+                    # a conditioner of a user's own that takes no images need not know of their noise
+                    noise = {} if self.condition_noise is None else {"noise": self.condition_noise}
+                    cond = conditioner(conditioner.inputs_of_rows(self.choice, rows, model.device, **noise))
                 return cond, conditioner.unconditional(cond)
 
         if denoiser.conditioner is not None:
@@ -222,31 +230,6 @@ class Generation:
         with show_progress("drawing samples", len(parts) * self.num_steps, shown=progress) as task:
             finished += [model.codec.decode(last_state(self.trajectory(model, part), task).x_t) for part in parts]
         return torch.cat(finished)
-
-
-def _check_number(num_samples: int, **asked: Any) -> None:
-    """Refuse a number of images below 1, or one that leaves out labels or prompts that were asked for.
-
-    Raises:
-        ValueError: one line with the argument, its value and what is expected.
-    """
-    if num_samples < 1:
-        raise ValueError(f"num_samples={num_samples}: 1 or more is expected")
-    for name, values in asked.items():
-        single = isinstance(values, str) or not isinstance(values, Sequence | Tensor)
-        count = 1 if single else values.numel() if isinstance(values, Tensor) and values.ndim < 3 else len(values)
-        if count == 0:
-            raise ValueError(f"{name}={_said(values)}: at least one is expected")
-        if count > num_samples:
-            raise ValueError(
-                f"num_samples={num_samples}: {count} or more is expected, one for each of {name}={_said(values)}"
-            )
-
-
-def _said(value: Any) -> Any:
-    """Return what a message shows of a value: the size of images, and all else as it is."""
-    is_images = isinstance(value, Tensor) and value.ndim > 1
-    return f"{'x'.join(map(str, value.shape))} (images, channels, height, width)" if is_images else value
 
 
 @contextmanager

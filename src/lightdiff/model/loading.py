@@ -18,6 +18,8 @@ from lightdiff.config.trust import NOBODY, Trust, is_own
 from lightdiff.model.checkpoint import DATA, check_content, find_checkpoint, read
 from lightdiff.model.content import DESCRIPTION
 from lightdiff.model.description import described
+from lightdiff.model.diffusers_folder import describe_folder
+from lightdiff.model.diffusers_weights import files_of, hash_of_files, read_weights
 from lightdiff.model.errors import CheckpointError
 from lightdiff.model.export import WEIGHTS, read_export
 from lightdiff.model.limits import check_fit
@@ -26,6 +28,7 @@ from lightdiff.model.sampling import Weights, check_weights
 from lightdiff.utils.files import sha256_of
 from lightdiff.utils.structure import Keys
 from lightdiff.utils.text import shorten
+from lightdiff.utils.weight_files import STEM
 
 
 def model_from_config(
@@ -157,7 +160,9 @@ class _Content(NamedTuple):
 
 
 def _content(file: Path, weights: Weights, map_location: Any, *, hashed: bool) -> _Content:
-    """Read a checkpoint or an exported folder."""
+    """Read a checkpoint, an exported folder or a folder of diffusers."""
+    if file.name.startswith(STEM):
+        return _content_of_diffusers(file, hashed=hashed)
     if file.name != WEIGHTS:
         checkpoint, sha256 = read(file, map_location, hashed=hashed)
         described = checkpoint["lightdiff"]
@@ -172,6 +177,17 @@ def _content(file: Path, weights: Weights, map_location: Any, *, hashed: bool) -
     return _Content(export.model, export.dataset, export.state, identity)
 
 
+def _content_of_diffusers(file: Path, *, hashed: bool) -> _Content:
+    """Read a folder of diffusers."""
+    description, weights = describe_folder(file), read_weights(file)
+    network = description["network"]
+    if network["blocks_per_level"] * len(network["widths"]) > len(weights):
+        raise CheckpointError(f"{file}: {len(weights)} weights, too few for the blocks that its config.json describes")
+    identity: dict[str, Any] = {"sha256": hash_of_files(files_of(file)) if hashed else None}
+    state = {f"trained.network.unet.{name}": weight for name, weight in weights.items()}
+    return _Content(description, None, state, {**identity, "step": None, "epoch": None, "data": None})
+
+
 def load_model(
     path: str | Path,
     *,
@@ -183,7 +199,8 @@ def load_model(
     """Load a trained model for sampling, without Hydra, without the internet and without running code from the file.
 
     Args:
-        path: a checkpoint, a run folder (its `checkpoints/last.ckpt`), or a folder that export.py made.
+        path: a checkpoint, a run folder (its `checkpoints/last.ckpt`), a folder that export.py made, or a folder of diffusers
+            with an unconditional UNet2DModel and its scheduler.
         weights: "ema" (the averaged weights if the run has them, else the raw ones) or "raw".
         map_location: device to load to, as for `torch.load`.
         network: an instance to load the weights into; needed only for a network whose class lies in no package.

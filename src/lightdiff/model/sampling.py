@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lightdiff.conditioning.base import Labels
 from lightdiff.core import Guidance
+from lightdiff.model.asked import Images
 from lightdiff.model.generation import Generation
 from lightdiff.model.stored import StoredModel
 from lightdiff.samplers import Sampler, SamplerState
@@ -42,7 +43,8 @@ class SamplingModel(StoredModel):
         guidance: Guidance | Mapping[str, Any] | None = None,
         labels: Labels = None,
         prompt: str | Sequence[str] | None = None,
-        condition: Tensor | None = None,
+        condition: Images = None,
+        condition_noise: float | None = None,
         seed: int | None = None,
         batch_size: int | None = None,
         progress: bool = False,
@@ -59,8 +61,11 @@ class SamplingModel(StoredModel):
             guidance: such as `ClassifierFree(2.0, interval=(0.2, 0.8))` or {"scale": 2.0, "rescale": 0.7}; None: classifier-free.
             labels: class of each image, number or name, or several to show in turn; None: every class in turn.
             prompt: caption of each image, or several to show in turn (text-conditional models).
-            condition: uint8 images (K, C', h, w), which the images are conditioned on in turn (image-conditional models). Their
-                shape is that of `model.conditioning.condition_shape`, such as that of the small images for super-resolution.
+            condition: images on which the samples are conditioned in turn (image-conditional models): an image file, a folder of
+                images, several of these, or uint8 (K, C', h, w). Files are cut and scaled to the shape (C', h, w), which is
+                `model.conditioning.condition_shape`, such as that of the small images for super-resolution.
+            condition_noise: level of the noise that is mixed into the condition images, from 0 to the `augmentation` of the
+                training, or None for the conditioner's own `augmentation_level`.
             seed: the same seed gives the same images whatever the batch size; None gives different ones at every call.
             batch_size: images at a time, or None for 128.
             progress: show a progress bar.
@@ -70,8 +75,8 @@ class SamplingModel(StoredModel):
             Floating-point images (num_samples, C, H, W) in [-1, 1].
 
         Raises:
-            ValueError: a number out of its range, more labels, prompts or conditions than images, or a setting that this model
-                cannot have.
+            ValueError: a number out of its range, more labels, prompts or conditions than images, a file that cannot be read, or
+                a setting that this model cannot have.
         """
         return Generation.of(
             self,
@@ -83,6 +88,7 @@ class SamplingModel(StoredModel):
             labels=labels,
             prompt=prompt,
             condition=condition,
+            condition_noise=condition_noise,
             seed=seed,
             weights=weights,
         ).images(self, range(num_samples), batch_size=batch_size, progress=progress)

@@ -13,6 +13,7 @@ from lightdiff.model.loading import load
 from lightdiff.model.model import DiffusionModel
 from lightdiff.model.sampling import Weights
 from lightdiff.utils.text import listed
+from lightdiff.utils.weight_files import folder_of
 
 
 def load_weights_into(
@@ -83,8 +84,7 @@ def load_teacher(model: DiffusionModel, trust: Trust = NOBODY) -> None:
     path = objective.teacher
     source = load_fitting("teacher", path, model, "ema", trust)
     objective.learn_from(source.denoiser)
-    file = find_checkpoint(path).absolute()
-    objective.teacher = (file.parents[1] if file.parent.name == "checkpoints" else file.parent).name
+    objective.teacher = folder_of(find_checkpoint(path).absolute()).name
 
 
 def check_same_teacher(model: DiffusionModel, path: str | None, sha256: str | None) -> None:

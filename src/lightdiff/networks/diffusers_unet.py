@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -87,17 +87,18 @@ class _DiffusersUNet(nn.Module):
 
 
 class DiffusersUNet2D(_DiffusersUNet):
-    """diffusers' UNet2DModel. The defaults are those of the tutorial diffusing_digits.
+    """diffusers' UNet2DModel. Where an argument is None, it is as in the tutorial diffusing_digits.
 
     Args:
         channels: channels of the images.
         image_size: side of the images, or (height, width), divisible by 2^(len(widths) - 1).
-        widths: channels of each level, from full resolution down, multiples of 8.
-        blocks_per_level: residual blocks of each level.
-        attention_levels: levels with self-attention, on the way down and up. 0 is full resolution.
+        widths: channels of each level, from full resolution down, multiples of 8. None: 128, 128, 256, 512.
+        blocks_per_level: residual blocks of each level. None: 2.
+        attention_levels: levels with self-attention, on the way down and up. 0 is full resolution. None: level 2.
         cond_dim: width of `cond["vector"]` (B, cond_dim). None: the network takes no vector.
         image_channels: channels of `cond["image"]` (B, image_channels, H, W), which is joined to the noisy image. The weights for
             it start at 0. None: the network takes no image.
+        further: further arguments of UNet2DModel by name, which pretrained models need. None: diffusers' own defaults.
 
     Raises:
         ValueError: an argument is out of range.
@@ -108,16 +109,22 @@ class DiffusersUNet2D(_DiffusersUNet):
         self,
         channels: int = 1,
         image_size: int | Sequence[int] = 32,
-        widths: Sequence[int] = (128, 128, 256, 512),
-        blocks_per_level: int = 2,
-        attention_levels: Sequence[int] = (2,),
+        widths: Sequence[int] | None = None,
+        blocks_per_level: int | None = None,
+        attention_levels: Sequence[int] | None = None,
         cond_dim: int | None = None,
         image_channels: int | None = None,
+        further: Mapping[str, Any] | None = None,
     ) -> None:
+        widths = (128, 128, 256, 512) if widths is None else widths
+        blocks_per_level = 2 if blocks_per_level is None else blocks_per_level
+        attention_levels = (2,) if attention_levels is None else attention_levels
         super().__init__(channels, image_size, widths, blocks_per_level, attention_levels, cond_dim, image_channels)
         check_divisible(image_size, 2 ** (len(widths) - 1))
         self.cond_keys = keys_of(cond_dim, image_channels=image_channels)
-        self.unet = self._with_image(_diffusers().UNet2DModel(**self._settings("Attn")))
+        self.further = further
+        settings = {**self._settings("Attn"), **(further or {})}
+        self.unet = self._with_image(_diffusers().UNet2DModel(**settings))
 
     def forward(self, x: Tensor, time: Tensor | None = None, cond: dict[str, Tensor] | None = None) -> Tensor:
         """Return the output (B, C, H, W).

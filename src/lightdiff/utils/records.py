@@ -92,6 +92,7 @@ def protocol_key(record: Record) -> str:
     parts = {**{name: record[name] for name in IDENTITY}, "guidance_scale": float(record["guidance_scale"])}
     # records of former versions have only the scale
     parts["guidance"] = record.get("guidance", "")
+    parts["condition_noise"] = record.get("condition_noise")
     content = {name: value for name, value in record["checkpoint"].items() if name != "file"}
     return canonical(
         {**parts, "checkpoint": content, "reference": record["reference"], "extractor": record["extractor"]}

@@ -44,6 +44,16 @@ class Splits:
         numbers = torch.tensor([number_of[name] for name in self.class_names])
         return self.each(lambda store: store.relabelled(numbers), class_names=tuple(class_names))
 
+    def captioned(self, names: Sequence[str] | None, templates: Sequence[str]) -> Splits:
+        """Return the splits with captions made of the names of the classes, for images that have none of their own.
+
+        Args:
+            names: what captions call the classes; of another number than the classes, or None: the names of the classes.
+            templates: texts with {} for the name.
+        """
+        called = names if names is not None and len(names) == len(self.class_names) else self.class_names
+        return self.each(lambda store: store.captioned(called, templates))
+
     def readable(self) -> Splits:
         """Return the splits without the images that cannot be read, which are reported and counted in `left_out`."""
         readable = self.each(lambda store: store.readable())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,66 +14,20 @@ from lightdiff.config.extras import require
 from lightdiff.config.instantiate import suggest
 from lightdiff.data.errors import DataError, DownloadError
 from lightdiff.data.formats import image_suffixes
-from lightdiff.data.image_store import DecodingStore
 from lightdiff.data.layout import SPLITS
 from lightdiff.data.order import keyed_split
 from lightdiff.data.pixel_values import check_range
 from lightdiff.data.resize import Fit, ResizeMode
 from lightdiff.data.sources.base import Source, Splits, check_labels, check_val_fraction
 from lightdiff.data.sources.table_columns import annotations_of
+from lightdiff.data.table_store import PairedTableStore, TableStore, naming_errors
 from lightdiff.utils.files import user_path
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from typing_extensions import Self
 
 HUB_TIMEOUT = 5.0
 """Seconds to wait for the hub's first answer."""
-
-
-class TableStore(DecodingStore):
-    """Encoded images in a column of a table.
-
-    Args:
-        rows: the table; an entry of its column "image" is {"bytes": content or None, "path": file or None}.
-        labels: int64 (N,).
-        folder: images given by path must lie in this folder; others are refused.
-        split: name of the split, for messages.
-        settings: as for every `DecodingStore`.
-    """
-
-    def __init__(self, rows: Dataset, labels: Tensor, *, folder: Path, split: str, **settings: Any) -> None:
-        super().__init__(labels, **settings)
-        self.rows = rows
-        self.folder = folder.resolve()
-        self.split = split
-
-    def name_of(self, row: int) -> str:
-        return f"image {row} of split {self.split}"
-
-    def select(self, rows: Sequence[int]) -> Self:
-        chosen = super().select(rows)
-        chosen.rows = self.rows.select(rows)
-        return chosen
-
-    def identity(self) -> list[Any]:
-        # datasets computes it from the table's content and all operations on it
-        return [self.rows._fingerprint]
-
-    def encoded(self, row: int) -> bytes | Path:
-        with _naming(self.name_of(row)):
-            entry = self.rows[row]["image"] or {}
-            if entry.get("bytes"):
-                return entry["bytes"]
-            if not entry.get("path"):
-                raise DataError(f"{self.name_of(row)}: there is no image in this row")
-            file = Path(entry["path"])
-            if not file.resolve().is_relative_to(self.folder):
-                raise DataError(f"{self.name_of(row)}: {file} leads out of {self.folder}")
-            # reading anything else, such as a pipe, could wait for ever
-            if not file.is_file():
-                raise DataError(f"{self.name_of(row)}: {file}: no such file")
-            return file
 
 
 @dataclass(frozen=True)
@@ -93,6 +46,8 @@ class HuggingFace(Source):
         label_column: column of the labels, or None for the first one that holds class labels; without any, all are one class.
         text_column: column of the captions, or None for `text`, where there is one that holds texts.
         columns: columns that are attributes of the images, or None for none.
+        condition_column: column of a second image for each image, which becomes its condition, or None for none.
+        condition_channels: 1 reads conditions as grayscale, 3 as RGB, 2 and 4 with transparency as the last channel.
         val_fraction: share of the images to validate on, if the data set has no split for it.
         max_pixels: images with more pixels are refused.
         range: the numbers that are black and white, where their type does not say (see `read_image`).
@@ -106,6 +61,8 @@ class HuggingFace(Source):
     label_column: str | None = None
     text_column: str | None = None
     columns: Sequence[str] | None = None
+    condition_column: str | None = None
+    condition_channels: int = 3
     val_fraction: float = 0.1
     max_pixels: int = 50_000_000
     range: tuple[float, float] | None = None
@@ -120,6 +77,8 @@ class HuggingFace(Source):
         check_range(self.range)
         if self.max_pixels < 1:
             raise ValueError(f"max_pixels={self.max_pixels}: a number of pixels is expected, such as 50000000")
+        if not 1 <= self.condition_channels <= 4:
+            raise ValueError(f"condition_channels={self.condition_channels}: 1 to 4 is expected")
 
     def prepare(self, data_dir: Path) -> None:
         if user_path(self.path).is_dir() or self._kept(data_dir).is_dir():
@@ -137,7 +96,7 @@ class HuggingFace(Source):
                 f"source.path={self.path}: no local folder, not in {self._kept(data_dir)}, and the hub does not give it "
                 f"({type(error).__name__}); dataset=folder reads any folder of images, and dataset=digits needs no files"
             ) from error
-        with _naming(f"source.path={self.path}"):
+        with naming_errors(f"source.path={self.path}"):
             found = datasets.load_dataset(self.path, self.config_name)
         unfinished = self._kept(data_dir).with_suffix(".unfinished")
         found.save_to_disk(unfinished)
@@ -146,7 +105,7 @@ class HuggingFace(Source):
     def load(self, data_dir: Path, channels: int, fit: Fit) -> Splits:
         require("huggingface", "dataset=huggingface")
         local = user_path(self.path) if user_path(self.path).is_dir() else self._kept(data_dir)
-        with _naming(f"source.path={self.path}"):
+        with naming_errors(f"source.path={self.path}"):
             splits = self._splits(local, data_dir)
             train = splits[self._split(self.train_split, splits, "train_split")]
             val_name = self.val_split or next(
@@ -159,14 +118,20 @@ class HuggingFace(Source):
                 train, val = (train.select(rows) for rows in chosen)
             # of both at once, because the values of a column are numbered over all images
             notes = annotations_of([train, val], self.text_column, self.columns)
+            conditions = [self._conditions(table) for table in (train, val)]
             train, val = self._table(train), self._table(val)
             class_names = _class_names(train, val)
             labels = [_labels(table, class_names) for table in (train, val)]
 
         def store(rows: Dataset, number: int, split: str) -> TableStore:
-            reading = {"channels": channels, "fit": fit, "max_pixels": self.max_pixels, "value_range": self.range}
-            reading["annotations"] = notes[number]
-            return TableStore(rows, labels[number], folder=local, split=split, **reading)
+            reading: dict[str, Any] = {"fit": fit, "max_pixels": self.max_pixels, "folder": local, "split": split}
+            images: dict[str, Any] = {"channels": channels, "value_range": self.range, "annotations": notes[number]}
+            found = TableStore(rows, labels[number], **images, **reading)
+            other = conditions[number]
+            if other is None:
+                return found
+            second: dict[str, Any] = {"channels": self.condition_channels, "column": "condition"}
+            return PairedTableStore.of(found, TableStore(other, labels[number], **second, **reading))
 
         return Splits(store(train, 0, self.train_split), store(val, 1, val_name or self.train_split), class_names)
 
@@ -195,7 +160,9 @@ class HuggingFace(Source):
         """Return the table with its images, undecoded, in column "image", and its labels, if any, in column "label"."""
         import datasets
 
-        image = self._column(table, self.image_column, "image_column", datasets.Image)
+        # a condition is no image to generate, although its column may come first
+        others = table.remove_columns([self.condition_column] if self.condition_column else [])
+        image = self._column(others, self.image_column, "image_column", datasets.Image)
         if image is None:
             raise DataError(f"source.path={self.path}: no column of images; columns: {', '.join(table.column_names)}")
         label = self._column(table, self.label_column, "label_column", datasets.ClassLabel)
@@ -204,6 +171,21 @@ class HuggingFace(Source):
         table = table.cast_column(image, datasets.Image(decode=False))
         names = {old: new for old, new in ((image, "image"), (label, "label")) if old and old != new}
         return table.rename_columns(names)
+
+    def _conditions(self, table: Dataset) -> Dataset | None:
+        """Return a table of the conditions, undecoded, in column "condition"; None where there are none."""
+        import datasets
+
+        name = self._column(table, self.condition_column, "condition_column", datasets.Image)
+        if self.condition_column is None or name is None:
+            return None
+        if not isinstance(table.features[name], datasets.Image) or name == self.image_column:
+            images = [column for column, feature in table.features.items() if isinstance(feature, datasets.Image)]
+            raise DataError(
+                f"source.condition_column={name}: a second column of images is expected; columns of images: {', '.join(images)}"
+            )
+        table = table.with_format(None).select_columns([name]).cast_column(name, datasets.Image(decode=False))
+        return table if name == "condition" else table.rename_column(name, "condition")
 
     def _column(self, table: Dataset, name: str | None, key: str, kind: type) -> str | None:
         """Return `name` if it is a column; for None the first column whose features are of this kind, or None."""
@@ -241,14 +223,3 @@ def _labels(table: Dataset, class_names: Sequence[str]) -> Tensor:
     labels = torch.tensor([label if named else numbers[str(label)] for label in table["label"]], dtype=torch.int64)
     check_labels(labels, len(class_names), "source.label_column")
     return labels
-
-
-@contextmanager
-def _naming(what: str) -> Iterator[None]:
-    """Turn every error of other packages within the block into DataError: the files may be garbled in any way."""
-    try:
-        yield
-    except DataError:
-        raise
-    except Exception as error:
-        raise DataError(f"{what}: {' '.join(str(error).split())[:300] or type(error).__name__}") from error
