@@ -1,6 +1,7 @@
 # make train   set up .venv and train on the embedded digits (CPU, minutes)      ARGS="trainer.max_epochs=20" passes overrides
 # make test    set up with the development extras, lint, run all tests           ARGS="--run-slow" passes pytest options
 # make docs    set up with the development extras, build the documentation site into docs/_build/html
+# make gallery set up and write docs/gallery.md with its pictures from the runs and models at hand      ARGS="RUN ..." names the runs
 # make setup   only set up, with the development extras
 # make setup-browser   set up, and install Chromium, in which the tests try the page of play.py (Debian or Ubuntu; root or sudo)
 # make wheel   build the package into dist/
@@ -9,7 +10,7 @@ BIN := .venv/bin
 
 BROWSERS := chromium chromium-browser google-chrome
 
-.PHONY: train test docs setup setup-browser lint format wheel
+.PHONY: train test docs gallery setup setup-browser lint format wheel
 .DELETE_ON_ERROR:
 
 train: .venv/.installed
@@ -21,6 +22,9 @@ test: setup lint
 docs: setup
 	$(BIN)/python -m sphinx -W --keep-going -q -c docs . docs/_build/html
 	@echo "page: docs/_build/html/index.html"
+
+gallery: .venv/.installed
+	$(BIN)/python bench/gallery.py $(ARGS)
 
 setup: .venv/.installed-dev
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,27 @@ def png(path: Path, side: int = 32) -> Path:
     noise = np.random.default_rng(0).integers(0, 255, (side, side, 3), dtype=np.uint8)
     Image.fromarray(noise).save(path)
     return path
+
+
+def write_events(path: Path, start: float, points: list[tuple[str, int, float, float]]) -> None:
+    """Write an event file of a process that started at `start`; a point is (curve, step, value, seconds after the start)."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    events = [Event(wall_time=start, file_version="brain.Event:2")]
+    for name, step, value, seconds in points:
+        summary = Summary(value=[Summary.Value(tag=name, simple_value=value)])
+        events.append(Event(wall_time=start + seconds, step=step, summary=summary))
+    with path.open("wb") as file:
+        for event in events:
+            data = event.SerializeToString()
+            file.write(struct.pack("<Q", len(data)) + bytes(4) + data + bytes(4))
+
+
+def data_of(page: Path) -> dict[str, Any]:
+    """The data that the page holds for its script."""
+    text = page.read_text(encoding="utf-8")
+    return json.loads(text.partition('<script type="application/json" id="data">')[2].partition("</script>")[0])
 
 
 def lines_of(folder: Path, output: pytest.CaptureFixture[str]) -> list[str]:

@@ -30,9 +30,11 @@ def test_nothing_of_a_hostile_run_becomes_html_or_moves_the_cursor(tmp_path: Pat
     assert capsys.readouterr().out.replace("\n", "").isprintable()
     page = Elements(path.read_text(encoding="utf-8"))
     allowed = "html head meta title style body header h1 p main article a img div h2 span dl dt dd ul li b details summary table"
-    assert {tag for tag, _ in page.elements} <= {*allowed.split(), "tr", "th", "td", "wbr"}
+    assert {tag for tag, _ in page.elements} <= {*allowed.split(), "tr", "th", "td", "wbr", "script"}
+    scripts = [attributes for tag, attributes in page.elements if tag == "script"]
+    assert scripts == [{"type": "application/json", "id": "data"}, {}]
     names = {name for _, attributes in page.elements for name in attributes}
-    assert names <= {"lang", "charset", "name", "content", "http-equiv", "class", "href", "src", "alt"}
+    assert names <= {"lang", "charset", "name", "content", "http-equiv", "class", "href", "src", "alt", "id", "type"}
     assert "<script>alert(2)</script>&lt;" in page.text
     targets = [attributes["href"] for tag, attributes in page.elements if tag == "a"]
     assert len(targets) == 4 + 2 and all(re.fullmatch(r"[\w./%~-]+", target) for target in targets)

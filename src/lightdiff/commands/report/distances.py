@@ -37,20 +37,35 @@ def best_distances(folder: Path) -> tuple[Distance, ...]:
     Values against other features or other real images compare with none of these, and so give a best value of their own.
     """
     best: dict[tuple[str, str], Distance] = {}
-    path = folder / "evaluation" / "results.jsonl"
-    for found, against in _distances(path) if lies_in(path, folder) else ():
+    for found, against, _ in _distances(folder):
         key = (found.metric, against)
         if key not in best or better(found.metric)(found.value, best[key].value) != best[key].value:
             best[key] = found
     return tuple(sorted(best.values(), key=_rank))
 
 
+def distances_by_step(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Return the distances of a run's checkpoints in the order of their optimizer steps.
+
+    Returns:
+        {"fid (ddim, 50 steps, ...)": [(step, value), ...], ...}: values under one name compare with each other.
+    """
+    found: dict[str, dict[int, float]] = {}
+    for distance, _, step in _distances(folder):
+        if step is not None:
+            found.setdefault(f"{distance.metric} ({distance.protocol})", {})[step] = distance.value
+    return {name: sorted(values.items()) for name, values in found.items()}
+
+
 def _rank(found: Distance) -> int:
     return FIRST.index(found.metric) if found.metric in FIRST else len(FIRST)
 
 
-def _distances(path: Path) -> Iterator[tuple[Distance, str]]:
-    """Yield every finite value, and the features and images it was measured against."""
+def _distances(folder: Path) -> Iterator[tuple[Distance, str, int | None]]:
+    """Yield every finite value, the features and images it was measured against, and the checkpoint's step if it is known."""
+    path = folder / "evaluation" / "results.jsonl"
+    if not lies_in(path, folder):
+        return
     try:
         cells = newest_cells(read_records(path)[0])
     except OSError:
@@ -60,7 +75,8 @@ def _distances(path: Path) -> Iterator[tuple[Distance, str]]:
         against = f"{cell['extractor']['name']} features against {reference['dataset']} {reference['split']}"
         for metric, entry in cell["values"].items():
             if math.isfinite(entry["value"]):
-                yield Distance(metric, entry["value"], value_text(entry), f"{_sampling(cell)}, {against}"), against
+                distance = Distance(metric, entry["value"], value_text(entry), f"{_sampling(cell)}, {against}")
+                yield distance, against, cell["checkpoint"]["step"]
 
 
 def _sampling(cell: Record) -> str:

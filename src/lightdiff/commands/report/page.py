@@ -1,27 +1,28 @@
-"""Runs as one HTML page that needs no other file and no script: a card for each, the newest picture first."""
+"""Runs as one HTML page that needs no other file: cards, which can be read without a script, and the data of its script."""
 
 from __future__ import annotations
 
-import html
-import os
+import base64
+import hashlib
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
 from pathlib import Path
-from urllib.parse import quote
 
-from lightdiff.commands.report.pictures import data_url
+from lightdiff.commands.report.cards import card
+from lightdiff.commands.report.data import as_json
 from lightdiff.commands.report.runs import Run
-from lightdiff.commands.report.settings import as_typed, differing, unusual
-from lightdiff.commands.report.style import STYLE
-from lightdiff.jobs.run_config import CONFIG
-from lightdiff.utils.text import shorten
+from lightdiff.commands.report.settings import differing, unusual
 
-LONGEST_VALUE = 300
-"""Characters of a setting's value; a longer one is cut."""
+SCRIPTS = ("page.js", "curves.js", "compare.js")
+"""Files of the script, in their order on the page."""
 
 
 def as_html(title: str, runs: Sequence[Run], folder: Path) -> str:
     """Return the page.
+
+    Its security policy lets a browser run no script but `SCRIPTS`, and load nothing.
 
     Args:
         title: its heading.
@@ -30,16 +31,25 @@ def as_html(title: str, runs: Sequence[Run], folder: Path) -> str:
     """
     keys = differing([run.settings for run in runs])
     marks = unusual([run.choices | run.settings for run in runs])
-    cards = "\n".join(_card(run, mark, keys, folder) for run, mark in zip(runs, marks, strict=True))
+    cards = "\n".join(card(i, run, mark, keys, folder) for i, (run, mark) in enumerate(zip(runs, marks, strict=True)))
+    script, style = "\n".join(map(_read, SCRIPTS)), _read("page.css")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{_text(title)}</title><style>{STYLE}</style></head>
-<body><header><h1>{_text(title)}</h1><p>{_text(_summary(runs))}</p></header>
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<title>{escape(title)}</title><style>{style}</style></head>
+<body><header><h1>{escape(title)}</h1><p>{escape(_summary(runs))}</p></header>
 <main>
 {cards}
-</main></body></html>
+</main>
+<script type="application/json" id="data">{as_json(runs, marks)}</script>
+<script>{script}</script></body></html>
 """
+
+
+def _read(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def _summary(runs: Sequence[Run]) -> str:
@@ -50,85 +60,3 @@ def _summary(runs: Sequence[Run]) -> str:
         del shared[group]
     same = ", ".join(f"{group} {choice}" for group, choice in shared.items())
     return f"{len(runs)} run{'s' * (len(runs) > 1)}: {counted}." + (f" The same in all: {same}." if same else "")
-
-
-def _card(run: Run, marks: Container[str], keys: Sequence[str], folder: Path) -> str:
-    """Return a card. Choices and settings in `marks`, which few runs share, stand out; `keys` are those that differ at all."""
-    links = {"folder": run.folder, "config": run.folder / CONFIG, "GIF": run.animation}
-    differing_settings = [(key, run.settings[key]) for key in keys if key in run.settings]
-    return f"""<article>
-{_picture(run, folder)}
-<h2>{_text(run.name)} <span class="{run.status.replace(" ", "-")}">{_text(run.state)}</span></h2>
-{_figures(run)}
-{_choices(run, marks)}
-{_folded("Settings that differ", differing_settings, marks)}
-{_folded("All settings", run.settings.items(), marks)}
-<p class="links">{" ".join(_link(name, path, folder) for name, path in links.items() if path)}</p>
-</article>"""
-
-
-def _picture(run: Run, folder: Path) -> str:
-    """Return the newest samples, which lead to their animation, or a place for them."""
-    source = data_url(run.picture) if run.picture else None
-    if source is None or run.picture is None:
-        return '<div class="picture">no samples</div>'
-    target = _address(run.animation or run.picture, folder)
-    image = f'<img alt="samples of {_text(run.name)}" src="{source}">'
-    return f'<a class="picture" href="{target}">{image}</a>'
-
-
-def _figures(run: Run) -> str:
-    """Return the losses, then the distances, those of one protocol together with a line that says how they were measured."""
-    losses = [(f"{loss} loss", f"{value:.4g}") for loss, value in run.losses.items()]
-    by_protocol: dict[str, list[tuple[str, str]]] = {}
-    for found in run.distances:
-        by_protocol.setdefault(found.protocol, []).append((found.metric, found.text))
-    measured = (_values(values) + f"<p>{_text(protocol)}</p>" for protocol, values in by_protocol.items())
-    return _values(losses) + "".join(measured)
-
-
-def _values(values: Iterable[tuple[str, str]]) -> str:
-    cells = "".join(f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in values)
-    return f"<dl>{cells}</dl>" if cells else ""
-
-
-def _choices(run: Run, marks: Container[str]) -> str:
-    """Return the group choices; those in `marks` stand out."""
-    if not run.settings:
-        return f"<p>{CONFIG} cannot be read.</p>"
-    cells = (
-        f"<li{_class(group, marks)}>{_text(group)} <b>{_text(choice)}</b></li>" for group, choice in run.choices.items()
-    )
-    return f"<ul>{''.join(cells)}</ul>"
-
-
-def _folded(title: str, settings: Iterable[tuple[str, object]], marks: Container[str]) -> str:
-    rows = [
-        f"<tr{_class(key, marks)}><th>{_breakable(key)}</th><td>{_text(shorten(as_typed(value), LONGEST_VALUE))}</td></tr>"
-        for key, value in settings
-    ]
-    if not rows:
-        return ""
-    return f"<details><summary>{title} ({len(rows)})</summary><table>{''.join(rows)}</table></details>"
-
-
-def _breakable(key: str) -> str:
-    """Return a key that a browser may break after its dots."""
-    return _text(key).replace(".", ".<wbr>")
-
-
-def _class(key: str, marks: Container[str]) -> str:
-    return ' class="unusual"' if key in marks else ""
-
-
-def _link(name: str, path: Path, folder: Path) -> str:
-    return f'<a href="{_address(path, folder)}">{name}</a>'
-
-
-def _address(path: Path, folder: Path) -> str:
-    """Return the path relative to the page. Every sign that means something in an address or in HTML is encoded."""
-    return quote(os.fsencode(os.path.relpath(path, folder)))
-
-
-def _text(text: str) -> str:
-    return html.escape(text)

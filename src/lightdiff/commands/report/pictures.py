@@ -51,12 +51,17 @@ def _whole(path: Path) -> bool:
 def data_url(path: Path) -> str | None:
     """Return the picture as the text of a `data:` URL, shrunk where its file is large; None where it cannot be read."""
     try:
-        data, kind = path.read_bytes(), "png"
-        if len(data) > LARGEST_FILE:
-            data, kind = _shrunk(data), "jpeg"
+        return as_url(path.read_bytes())
     except Exception:
         # Pillow raises anything about a broken file, from OSError to struct.error and SyntaxError
         return None
+
+
+def as_url(data: bytes) -> str:
+    """Return the content of a PNG file as the text of a `data:` URL, shrunk where it is large."""
+    kind = "png"
+    if len(data) > LARGEST_FILE:
+        data, kind = _shrunk(data), "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 

@@ -25,28 +25,47 @@ class Point(NamedTuple):
         name: of the curve, such as "val/loss".
         step: optimizer steps done.
         value: the value.
+        seconds: for how long the run had been worked on. Pauses between one process and the next do not count. None where the
+            file holds no times, which is the case for metrics.csv.
     """
 
     name: str
     step: int
     value: float
+    seconds: float | None = None
 
 
 def read_points(folder: Path) -> Iterator[Point]:
     """Yield the points of a run in the order in which they were written. What cannot be read ends its file."""
+    worked = 0.0
     # the name of an event file holds the time of its start
-    readers = dict.fromkeys(sorted(folder.glob("events.out.tfevents.*")), _read_scalars)
-    for path, read in (readers | {folder / "metrics.csv": _read_csv}).items():
+    for path in sorted(folder.glob("events.out.tfevents.*")):
         if path.is_file() and lies_in(path, folder):
+            last = worked
             with contextlib.suppress(OSError):
-                yield from read(path)
+                for point in _read_scalars(path, worked):
+                    last = max(last, point.seconds or 0.0)
+                    yield point
+            worked = last
+    path = folder / "metrics.csv"
+    if path.is_file() and lies_in(path, folder):
+        with contextlib.suppress(OSError):
+            yield from _read_csv(path)
 
 
-def _read_scalars(path: Path) -> Iterator[Point]:
+def _read_scalars(path: Path, worked: float) -> Iterator[Point]:
+    """Yield the scalars of an event file.
+
+    Args:
+        path: the file of one process.
+        worked: seconds for which earlier processes have worked on the run.
+    """
+    started: float | None = None
     for event in read_events(path):
+        started = event.wall_time if started is None else started
         for value in event.summary.value:
             if value.HasField("simple_value"):
-                yield Point(value.tag, event.step, value.simple_value)
+                yield Point(value.tag, event.step, value.simple_value, worked + event.wall_time - started)
 
 
 def read_events(path: Path) -> Iterator[Event]:

@@ -9,9 +9,10 @@ import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
+from lightdiff.commands.report.curves import LOSSES, Curve, Logged, read_logged
 from lightdiff.commands.report.distances import Distance, best_distances
+from lightdiff.commands.report.drawn import Drawn
 from lightdiff.commands.report.pictures import newest_picture
-from lightdiff.commands.report.points import read_points
 from lightdiff.commands.report.settings import Settings, group_choices
 from lightdiff.config.instantiate import ConfigError
 from lightdiff.jobs.run_config import CONFIG, read_config
@@ -20,9 +21,6 @@ from lightdiff.jobs.run_result import RESULT, read_result
 from lightdiff.utils.files import lies_in
 from lightdiff.utils.nested import flatten
 from lightdiff.utils.text import natural_order, shorten
-
-LOSSES = (("validation", "val/loss"), ("training", "train/loss_epoch"), ("training", "train/loss"))
-"""Each loss and the curves whose last value gives it; of two curves the first one counts."""
 
 
 @dataclass(frozen=True)
@@ -35,24 +33,30 @@ class Run:
         status: "done", "training" (a process trains in the folder now), "not ended", or "broken config"
             (config.yaml cannot be read).
         progress: how far it is, such as "epoch 60" or "step 1200"; empty where that is not known.
+        minutes: for how long it was worked on, or None where its files hold no times.
         losses: the last ones, {"training": 0.02, "validation": 0.021}, as far as there are any.
+        curves: its losses and distances over steps and minutes, {"validation loss": [(step, minutes, value), ...]}.
         distances: the best of each metric that its evaluations have found.
         settings: its configuration, {"optimizer.lr": 0.001, ...}; empty where config.yaml cannot be read.
         choices: the choice of each group in short, {"schedule": "cosine", ...}.
         picture: the newest grid of samples, or None.
         animation: the GIF of the same samples, or None.
+        drawn: samples that were drawn for the report; None where none were asked for.
     """
 
     folder: Path
     name: str
     status: str
     progress: str
+    minutes: float | None
     losses: dict[str, float]
+    curves: dict[str, Curve]
     distances: tuple[Distance, ...]
     settings: Settings
     choices: dict[str, str]
     picture: Path | None
     animation: Path | None
+    drawn: Drawn | None = None
 
     @property
     def state(self) -> str:
@@ -87,7 +91,8 @@ def _similar(folder: Path) -> str:
 
 def read_run(folder: Path, name: str) -> Run:
     """Read what is known of the run in this folder. `name` is what the report calls it."""
-    status, progress, values = _progress(folder)
+    logged = read_logged(folder)
+    status, progress, values = _progress(folder, logged)
     settings = _settings(folder)
     picture = newest_picture(folder)
     animation = picture.with_suffix(".gif") if picture else None
@@ -96,7 +101,9 @@ def read_run(folder: Path, name: str) -> Run:
         name,
         "broken config" if settings is None else status,
         progress,
+        logged.minutes,
         {loss: values[curve] for loss, curve in reversed(LOSSES) if curve in values},
+        logged.curves,
         best_distances(folder),
         settings or {},
         group_choices(settings or {}),
@@ -113,17 +120,13 @@ def _settings(folder: Path) -> Settings | None:
         return None
 
 
-def _progress(folder: Path) -> tuple[str, str, dict[str, float]]:
+def _progress(folder: Path, logged: Logged) -> tuple[str, str, dict[str, float]]:
     """Return status and progress of a run, and the last value of each of its curves."""
     training = in_training(folder)
     done = None if training else _read_result(folder)
     if done:
         return "done", f"epoch {done[0]}", done[1]
-    values, step = {}, None
-    for point in read_points(folder):
-        values[point.name] = point.value
-        step = max(point.step, step or 0)
-    return "training" if training else "not ended", "" if step is None else f"step {step}", values
+    return "training" if training else "not ended", "" if logged.step is None else f"step {logged.step}", logged.last
 
 
 def _read_result(folder: Path) -> tuple[int, dict[str, float]] | None:

@@ -8,6 +8,9 @@ from typing import Any
 
 Settings = dict[str, Any]
 
+LONGEST_VALUE = 300
+"""Characters of a setting's value on the page; a longer one is cut."""
+
 GROUPS = ("model", "schedule", "objective", "sampler", "conditioning", "optimizer")
 """Groups whose choice is read off the names of the classes in config.yaml."""
 
