@@ -164,7 +164,10 @@ def fitted(data: bytes) -> bytes:
         picture = opened.convert("RGB")
     while len(data) > LARGEST:
         file = io.BytesIO()
-        picture.quantize(128).save(file, "PNG", optimize=True)
+        # an octree keeps rare colours, which the median cut that is Pillow's default turns into others
+        picture.quantize(255, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+            file, "PNG", optimize=True
+        )
         data = file.getvalue()
         picture = picture.resize((picture.width * 9 // 10, picture.height * 9 // 10), Image.Resampling.LANCZOS)
     return data
