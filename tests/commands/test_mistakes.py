@@ -47,7 +47,7 @@ OVERRIDES = {
     "dataset=folder dataset.max_memory_gbb=3": "dataset.max_memory_gbb: no such key; did you mean max_memory_gb?",
     "conditioning=label conditioning.drop_probb=1": "conditioning.drop_probb: no such key; did you mean drop_prob?",
     "experiment=foo": "experiment=foo: no such choice; choices: ",
-    "logger=null": "logger=null: no such choice; choices: csv, tensorboard",
+    "logger=null": "logger=null: no such choice; choices: csv, mlflow, tensorboard",
     "callbacks=3": "callbacks=3: no such choice; choices: default, evaluation, few_step",
     "+experiment=digits_fast": "+experiment=digits_fast: this group has its place; write it without +",
     "+trainer.max_epochs=3": "+trainer.max_epochs: this key is there already; write it without +",
