@@ -21,7 +21,7 @@ from waiting import PATIENCE
 FOLDERS = (".", "docs", "docs/api", "docs/tutorials", "models", "lightning_logs", "notebooks", ".github")
 PAGES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*") if path.suffix in (".md", ".ipynb"))
 PYTHON = [(path, block) for path in PAGES for block in blocks(text_of(path), "python")]
-NOT_AT_HAND = ("lightning_logs/", "photos", "...", "hf://")
+NOT_AT_HAND = ("lightning_logs/", "photos", "...", "hf://", "ddpm-cifar10")
 RUN = """
 import sys, json, lightdiff
 for block in json.load(sys.stdin):

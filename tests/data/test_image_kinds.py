@@ -9,10 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from PIL import __version__ as pillow
 
 from lightdiff.data import DataError
 from lightdiff.data.image_file import read_image
 from tiff import write_tiff
+
+since_13 = pytest.mark.skipif(
+    int(pillow.split(".")[0]) < 13, reason="Pillow before 13, which gradio needs, cannot read such TIFF files"
+)
 
 LIMIT = 10_000
 LEVELS = np.linspace(0, 255, 64).round().astype(np.uint8).reshape(8, 8)
@@ -156,8 +161,9 @@ def test_a_palette_gives_its_colours(tmp_path: Path) -> None:
         assert gray(tmp_path / name).tolist() == [[0, 38, 82]]  # ITU-R 601
 
 
-@pytest.mark.parametrize("premultiplied", [False, True])
-@pytest.mark.parametrize("samples", [2, 4])
+@pytest.mark.parametrize(
+    ("samples", "premultiplied"), [pytest.param(2, True, marks=since_13), (2, False), (4, True), (4, False)]
+)
 def test_half_transparent_parts_lie_on_black(samples: int, premultiplied: bool, tmp_path: Path) -> None:
     half = LEVELS // 2
     pixels = np.stack([half if premultiplied else LEVELS] * (samples - 1) + [np.full_like(LEVELS, 128)], -1)
@@ -178,13 +184,19 @@ def test_a_transparent_level_of_gray_is_black_with_any_number_of_bits(bits: int,
     assert set(gray(other)[0].tolist()) == {0, 255}
 
 
-def test_colours_of_print_video_and_lab(tmp_path: Path) -> None:
+@since_13
+def test_colours_of_video_in_a_tiff(tmp_path: Path) -> None:
+    rgb = np.stack([LEVELS, np.rot90(LEVELS), np.rot90(LEVELS, 2)], -1)
+    Image.fromarray(rgb).convert("YCbCr").save(tmp_path / "a.tif")
+    assert np.abs(colour(tmp_path / "a.tif").astype(int) - rgb).max() <= 4
+
+
+def test_colours_of_print_and_lab(tmp_path: Path) -> None:
     rgb = np.stack([LEVELS, np.rot90(LEVELS), np.rot90(LEVELS, 2)], -1)
     picture = Image.fromarray(rgb)
     picture.convert("CMYK").save(tmp_path / "a.tif")
     picture.convert("CMYK").save(tmp_path / "a.jpg", quality=100)
-    picture.convert("YCbCr").save(tmp_path / "b.tif")
-    for name in ("a.tif", "a.jpg", "b.tif"):
+    for name in ("a.tif", "a.jpg"):
         assert np.abs(colour(tmp_path / name).astype(int) - rgb).max() <= 4
     neutral = Image.fromarray(np.stack([LEVELS] * 3, -1))
     srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
@@ -227,7 +239,7 @@ def test_what_has_no_transparency_is_opaque(tmp_path: Path) -> None:
             assert (read_image(tmp_path / "a.tif", channels, LIMIT)[-1] == 255).all()
 
 
-@pytest.mark.parametrize("samples", [2, 4])
+@pytest.mark.parametrize("samples", [pytest.param(2, marks=since_13), 4])
 def test_premultiplied_colours_keep_their_transparency(samples: int, tmp_path: Path) -> None:
     half = np.full_like(LEVELS, 128)
     path = write_tiff(tmp_path / "a.tif", np.stack([LEVELS // 2] * (samples - 1) + [half], -1), extra=1)
