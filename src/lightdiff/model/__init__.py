@@ -11,6 +11,7 @@ from lightdiff.model.generation import NEVER_WITHOUT, Generation
 from lightdiff.model.loading import load_identified, load_model
 from lightdiff.model.lr_schedules import Constant, Cosine, Linear
 from lightdiff.model.model import DiffusionModel
+from lightdiff.model.muon import Muon
 from lightdiff.model.quiet import quiet
 from lightdiff.model.takeover import check_same_teacher, load_teacher, load_weights_into
 
@@ -24,6 +25,7 @@ __all__ = [
     "DiffusionModel",
     "Generation",
     "Linear",
+    "Muon",
     "check_same_teacher",
     "conditioned_like",
     "example_of",
