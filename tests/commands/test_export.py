@@ -212,7 +212,7 @@ def test_mistakes_end_in_one_line(override: str, run: Path, command: Command, tm
 
 
 def test_both_paths_are_needed(run: Path, command: Command) -> None:
-    refused(command("export.py", f"ckpt_path={run}"), "out: a value is needed (out=...)")
+    refused(command("export.py", f"ckpt_path={run}"), "out=null: a folder is expected, or push_to=user/name")
     refused(command("export.py", "out=shared"), "ckpt_path: a value is needed (ckpt_path=...)")
 
 
@@ -225,6 +225,10 @@ def test_the_command_line_shows_its_keys(run_script: Callable[..., CompletedProc
         "weights": "ema",
         "trust": [],
         "half": False,
+        "samples": 16,
+        "license": None,
+        "push_to": None,
+        "private": False,
         "out": "shared",
     }
 
