@@ -39,8 +39,10 @@ def at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """An empty hub, which huggingface_hub asks, with an empty cache; the user is logged in."""
-    from huggingface_hub import constants
+    from huggingface_hub import close_session, constants
 
+    # connections that another test has opened may go by way of that test's proxy
+    close_session()
     server = Hub()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     at(server.url, monkeypatch)
