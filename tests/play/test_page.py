@@ -174,14 +174,15 @@ def test_the_slider_walks_along_the_row(visitor: Any) -> None:
 
 def test_what_is_painted_is_filled_and_nothing_else_changes(visitor: Any) -> None:
     tab(visitor, MODELS[0], "Fill in")
-    fill(visitor, "steps", 3)
-    fill(visitor, "images", 1)
     # without a picture and without paint there is one line
     visitor.click("#fill-in-0-go")
     visitor.wait_for_selector("#fill-in-0-shown .refused")
     assert visitor.inner_text("#fill-in-0-shown") == "picture: put one in, or draw one"
     visitor.click("#fill-in-0-draw-one")
     visitor.wait_for_selector("#fill-in-0 canvas")
+    # a number that is typed before the page is complete is set back, so the page has answered first
+    fill(visitor, "steps", 3)
+    fill(visitor, "images", 1)
     box = visitor.locator("#fill-in-0 canvas").bounding_box()
     visitor.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + box["height"] * 0.2)
     visitor.mouse.down()
