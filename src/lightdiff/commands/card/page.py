@@ -17,7 +17,7 @@ from lightdiff.utils.text import printable
 CARD = "README.md"
 UNKNOWN_LICENCE = "unknown"
 
-LIGHTDIFF = """In Python, with `pip install lightdiff`:
+LIGHTDIFF = """In Python, where lightdiff is installed:
 
 ```python
 from lightdiff import load_model
